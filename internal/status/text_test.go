@@ -1,0 +1,115 @@
+package status_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatelodge/gatelodge/internal/key"
+	"github.com/gatelodge/gatelodge/internal/status"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func gateReport() status.Report {
+	return status.Report{
+		Role: "gate", Version: "v0.1.0", Running: true, Since: now.Add(-26 * time.Hour),
+		Tunnel: status.Tunnel{
+			Interface: "gatelodge", Up: true, Device: "kernel", PublicKey: key.Public{1}, ListenPort: 55107, MTU: 1420,
+			Addresses: []netip.Addr{netip.MustParseAddr("10.99.0.1"), netip.MustParseAddr("fd99::1")},
+			Public:    []netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("2001:db8:a::1")},
+		},
+		Homes: []status.Home{{
+			Name: "attic", Addresses: []netip.Addr{netip.MustParseAddr("10.99.0.2")}, Connected: true, Forwards: 1, Refused: 1,
+			Peer: status.Peer{Endpoint: netip.MustParseAddrPort("192.0.2.2:4711"), LatestHandshake: now.Add(-31 * time.Second), ReceivedBytes: 5 << 20, SentBytes: 3 << 30},
+		}},
+		Invites: []status.Invite{{Name: "cellar", Expires: now.Add(23 * time.Hour)}},
+		Forwards: []status.Forward{
+			{Name: "web", Home: "attic", Ports: []string{"80/tcp", "443/tcp"}, Source: "preserve", State: status.Granted,
+				In: &status.Traffic{Packets: 10, Bytes: 2048}, Out: &status.Traffic{Packets: 20, Bytes: 1 << 20}, Connections: 3},
+			{Name: "ssh", Home: "attic", Ports: []string{"22/tcp"}, Source: "preserve", State: status.Refused, Reason: "the gate needs 22/tcp (ssh) itself"},
+		},
+		Counters: status.Counters{Closed: 12, Invalid: 3},
+		Drift:    []string{"add rule 100: lookup main"},
+		Problems: []string{},
+	}
+}
+
+func homeReport() status.Report {
+	return status.Report{
+		Role: "home", Name: "attic", Version: "v0.1.0", Running: true, Since: now.Add(-time.Minute),
+		Tunnel: status.Tunnel{
+			Interface: "gatelodge", Up: false, Device: "embedded", DeviceWhy: "the kernel has no WireGuard", MTU: 1420,
+			Addresses: []netip.Addr{netip.MustParseAddr("10.99.0.2")},
+			Peer:      &status.Peer{Endpoint: netip.MustParseAddrPort("198.51.100.1:55107")},
+		},
+		Forwards: []status.Forward{
+			{Name: "game", Ports: []string{"25565/tcp"}, To: "192.168.1.20", Source: "masquerade", State: status.Pending},
+		},
+		Problems: []string{"this machine has no route to the gate"},
+	}
+}
+
+func TestText(t *testing.T) {
+	for name, r := range map[string]status.Report{
+		"gate":        gateReport(),
+		"home":        homeReport(),
+		"empty":       {Role: "gate", Running: true, Since: now},
+		"not_running": {Role: "home"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got bytes.Buffer
+			if err := r.WriteText(&got, now); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name+".txt", got.Bytes())
+		})
+	}
+}
+
+func TestClockSetBackShowsNoNegativeTimes(t *testing.T) {
+	var got bytes.Buffer
+	if err := gateReport().WriteText(&got, now.Add(-48*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(got.Bytes(), []byte("-4")) {
+		t.Errorf("a negative time:\n%s", got.Bytes())
+	}
+}
+
+func TestJSONKeepsItsNames(t *testing.T) {
+	got, err := json.MarshalIndent(gateReport(), "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "gate.json", append(got, '\n'))
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s differs (-wanted +got):\n%s", name, diff)
+	}
+}
