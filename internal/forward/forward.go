@@ -117,7 +117,7 @@ func ParseSource(s string) (Source, error) {
 	case "masquerade":
 		return Masquerade, nil
 	default:
-		return Auto, fmt.Errorf("source %q is not one of auto, preserve, masquerade", s)
+		return Auto, fmt.Errorf("source %.40q is not one of auto, preserve, masquerade", s)
 	}
 }
 
@@ -175,7 +175,7 @@ func ParseRate(s string) (Rate, error) {
 			}
 		}
 	}
-	return Rate{}, fmt.Errorf("rate %q is not of the form NUMBER/UNIT, such as 20/second (second, minute, hour or day; at most %d)", s, maxRate)
+	return Rate{}, fmt.Errorf("rate %.40q is not of the form NUMBER/UNIT, such as 20/second (second, minute, hour or day; at most %d)", s, maxRate)
 }
 
 // maxName bounds a forward's or a home's name.

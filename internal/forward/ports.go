@@ -36,7 +36,7 @@ func ParseProtocol(s string) (Protocol, error) {
 	case "udp":
 		return UDP, nil
 	default:
-		return 0, fmt.Errorf("protocol %q is not tcp or udp", s)
+		return 0, fmt.Errorf("protocol %.40q is not tcp or udp", s)
 	}
 }
 
@@ -79,7 +79,7 @@ func ParseRange(s string) (Range, error) {
 		return Range{}, err
 	}
 	if lo > hi {
-		return Range{}, fmt.Errorf("port range %q runs backwards; write %d-%d", s, hi, lo)
+		return Range{}, fmt.Errorf("port range %.40q runs backwards; write %d-%d", s, hi, lo)
 	}
 	return Range{lo, hi}, nil
 }
@@ -150,7 +150,7 @@ func ParseMapping(s string) ([]Mapping, error) {
 		}
 	}
 	if public.Len() != local.Len() {
-		return nil, fmt.Errorf("ports %q map %d public ports to %d local ones; both ranges must have the same length", s, public.Len(), local.Len())
+		return nil, fmt.Errorf("ports %.40q map %d public ports to %d local ones; both ranges must have the same length", s, public.Len(), local.Len())
 	}
 	var all []Mapping
 	for _, p := range protocols {
@@ -166,7 +166,7 @@ func cutProtocol(s string) (ports string, protocols []Protocol, err error) {
 	}
 	p, err := ParseProtocol(name)
 	if err != nil {
-		return "", nil, fmt.Errorf("ports %q: %w", s, err)
+		return "", nil, fmt.Errorf("ports %.40q: %w", s, err)
 	}
 	return ports, []Protocol{p}, nil
 }
@@ -174,7 +174,7 @@ func cutProtocol(s string) (ports string, protocols []Protocol, err error) {
 func parsePort(s string) (uint16, error) {
 	n, err := parseDecimal(s, 65535)
 	if err != nil {
-		return 0, fmt.Errorf("%q is not a port: write a number from 1 to 65535", s)
+		return 0, fmt.Errorf("%.40q is not a port: write a number from 1 to 65535", s)
 	}
 	if n == 0 {
 		return 0, errors.New("port 0 does not exist: ports go from 1 to 65535")

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"unique"
 )
 
 // secretSize is the size of an invite's secret in bytes: 128 bits.
@@ -15,38 +16,59 @@ const secretSize = 16
 
 // Secret is what an invite is worth: whoever knows it may enrol one home,
 // once. It is the seed of the one-time WireGuard key.
-type Secret struct{ b [secretSize]byte }
+//
+// Its bytes stand behind a handle, as those of Private do.
+type Secret struct {
+	handle unique.Handle[string]
+}
+
+func makeSecret(b [secretSize]byte) Secret {
+	if b == [secretSize]byte{} {
+		return Secret{}
+	}
+	return Secret{unique.Make(string(b[:]))}
+}
 
 // NewSecret makes a secret from the system's randomness.
 func NewSecret() (Secret, error) {
-	var s Secret
-	if _, err := rand.Read(s.b[:]); err != nil {
+	var b [secretSize]byte
+	if _, err := rand.Read(b[:]); err != nil {
 		return Secret{}, fmt.Errorf("cannot make an invite: %w", err)
 	}
-	return s, nil
+	return makeSecret(b), nil
 }
 
 // Key derives the one-time WireGuard key (HKDF-SHA256, RFC 5869).
 func (s Secret) Key() Private {
-	b, err := hkdf.Key(sha256.New, s.b[:], nil, "gatelodge invite: one-time key", Size)
+	seed := s.Reveal()
+	b, err := hkdf.Key(sha256.New, seed[:], nil, "gatelodge invite: one-time key", Size)
 	if err != nil {
 		panic("key: HKDF refused 32 bytes: " + err.Error())
 	}
-	p := Private{[Size]byte(b)}
-	p.clamp()
-	return p
+	return makePrivate(clamped([Size]byte(b)))
 }
 
 // Hash returns what the gate keeps of an invite on disk. It tells nothing of
 // the secret, nor of the one-time key.
-func (s Secret) Hash() SecretHash { return sha256.Sum256(s.b[:]) }
+func (s Secret) Hash() SecretHash {
+	b := s.Reveal()
+	return sha256.Sum256(b[:])
+}
 
 // Reveal returns the secret itself, for the invite's text and for the message
 // that redeems it inside the tunnel.
-func (s Secret) Reveal() [secretSize]byte { return s.b }
+func (s Secret) Reveal() [secretSize]byte {
+	if s == (Secret{}) {
+		return [secretSize]byte{}
+	}
+	return [secretSize]byte([]byte(s.handle.Value()))
+}
 
 // RevealText returns the secret itself in hexadecimal.
-func (s Secret) RevealText() string { return hex.EncodeToString(s.b[:]) }
+func (s Secret) RevealText() string {
+	b := s.Reveal()
+	return hex.EncodeToString(b[:])
+}
 
 // ParseSecret reads what RevealText wrote.
 func ParseSecret(text string) (Secret, error) {
@@ -54,7 +76,7 @@ func ParseSecret(text string) (Secret, error) {
 	if err != nil || len(b) != secretSize {
 		return Secret{}, fmt.Errorf("not an invite's secret: expected %d hexadecimal digits", 2*secretSize)
 	}
-	return Secret{[secretSize]byte(b)}, nil
+	return makeSecret([secretSize]byte(b)), nil
 }
 
 // String implements fmt.Stringer without showing the secret.

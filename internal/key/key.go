@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"unique"
 )
 
 // Size is the number of bytes of a Curve25519 key.
@@ -22,16 +23,35 @@ const Size = 32
 const hidden = "(private)"
 
 // Private is a WireGuard private key (Curve25519, RFC 7748).
-type Private struct{ b [Size]byte }
+//
+// Its bytes stand behind a handle, which compares like the bytes. Package fmt
+// never follows a pointer to a string, so that the key does not show even
+// where fmt goes round our methods: for a field that is not exported, and for
+// a misplaced %w.
+type Private struct{ handle unique.Handle[string] }
+
+// makePrivate gives every key one form, the unset key included.
+func makePrivate(b [Size]byte) Private {
+	if b == [Size]byte{} {
+		return Private{}
+	}
+	return Private{unique.Make(string(b[:]))}
+}
+
+// clamped makes a valid Curve25519 scalar (RFC 7748, section 5).
+func clamped(b [Size]byte) [Size]byte {
+	b[0] &= 248
+	b[31] = b[31]&127 | 64
+	return b
+}
 
 // NewPrivate makes a key from the system's randomness.
 func NewPrivate() (Private, error) {
-	var p Private
-	if _, err := rand.Read(p.b[:]); err != nil {
+	var b [Size]byte
+	if _, err := rand.Read(b[:]); err != nil {
 		return Private{}, fmt.Errorf("cannot make a private key: %w", err)
 	}
-	p.clamp()
-	return p, nil
+	return makePrivate(clamped(b)), nil
 }
 
 // ParsePrivate reads the base64 form that wg(8) uses.
@@ -41,21 +61,16 @@ func ParsePrivate(s string) (Private, error) {
 		// The text is a secret, even if it is a damaged one: it is not shown.
 		return Private{}, fmt.Errorf("not a private key: %w", err)
 	}
-	return Private{b}, nil
-}
-
-// clamp makes the key a valid Curve25519 scalar (RFC 7748, section 5).
-func (p *Private) clamp() {
-	p.b[0] &= 248
-	p.b[31] = p.b[31]&127 | 64
+	return makePrivate(b), nil
 }
 
 // IsZero reports whether the key is unset.
-func (p Private) IsZero() bool { return p.b == [Size]byte{} }
+func (p Private) IsZero() bool { return p == Private{} }
 
 // Public returns the public half.
 func (p Private) Public() Public {
-	k, err := ecdh.X25519().NewPrivateKey(p.b[:])
+	b := p.Reveal()
+	k, err := ecdh.X25519().NewPrivateKey(b[:])
 	if err != nil {
 		panic("key: X25519 refused 32 bytes: " + err.Error())
 	}
@@ -64,10 +79,18 @@ func (p Private) Public() Public {
 
 // Reveal returns the key itself. Whoever calls it answers for where it goes:
 // to the WireGuard device, or to a file that only the owner can read.
-func (p Private) Reveal() [Size]byte { return p.b }
+func (p Private) Reveal() [Size]byte {
+	if p.IsZero() {
+		return [Size]byte{}
+	}
+	return [Size]byte([]byte(p.handle.Value()))
+}
 
 // RevealText returns the key itself in wg(8)'s base64 form.
-func (p Private) RevealText() string { return base64.StdEncoding.EncodeToString(p.b[:]) }
+func (p Private) RevealText() string {
+	b := p.Reveal()
+	return base64.StdEncoding.EncodeToString(b[:])
+}
 
 // String implements fmt.Stringer without showing the key.
 func (p Private) String() string { return hidden }
@@ -121,11 +144,17 @@ func (p *Public) UnmarshalText(text []byte) error {
 	return err
 }
 
+var errKey = errors.New("expected 44 characters of base64")
+
 func decode(s string) ([Size]byte, error) {
 	var key [Size]byte
+	// The decoder skips line breaks, so the length of the text counts too.
+	if len(s) != base64.StdEncoding.EncodedLen(Size) {
+		return key, errKey
+	}
 	b, err := base64.StdEncoding.Strict().DecodeString(s)
 	if err != nil || len(b) != Size {
-		return key, errors.New("expected 44 characters of base64")
+		return key, errKey
 	}
 	copy(key[:], b)
 	return key, nil

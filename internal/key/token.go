@@ -3,11 +3,11 @@ package key
 import (
 	"crypto/sha256"
 	"encoding/base32"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode"
 )
 
 // Invite is everything a home needs to enrol at a gate.
@@ -32,7 +32,6 @@ const (
 	checkSize     = 5
 	alphabet      = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 	maxEndpoints  = 4
-	maxEndpoint   = 80
 	maxInvite     = 1200 // characters: far more than the longest invite, reached before any work is done
 )
 
@@ -70,34 +69,61 @@ func ParseInvite(text string) (Invite, error) {
 	}
 	data, err := checkGroups(letters)
 	if err != nil {
-		return Invite{}, err
+		return Invite{}, unevenGroup(text, err)
 	}
 	raw, err := crockford.DecodeString(data)
 	if err != nil || len(raw) <= checkSize {
-		return Invite{}, errors.New("the invite is incomplete: copy it whole, from GL1 to the last letter")
+		return Invite{}, unevenGroup(text, errors.New("the invite is incomplete: copy it whole, from GL1 to the last letter"))
 	}
 	payload, check := raw[:len(raw)-checkSize], raw[len(raw)-checkSize:]
-	if want := sha256.Sum256(payload); string(want[:checkSize]) != string(check) {
-		return Invite{}, errors.New("the invite's checksum does not match: a group is missing, doubled or out of order; copy it whole")
+	want := sha256.Sum256(payload)
+	// The last letter may have bits that the payload does not reach: an
+	// invite has one spelling, so those are checked too.
+	if string(want[:checkSize]) != string(check) || crockford.EncodeToString(raw) != data {
+		return Invite{}, unevenGroup(text, errors.New("the invite's checksum does not match: a group is missing, doubled or out of order; copy it whole"))
 	}
 	return unmarshalInvite(payload)
 }
 
+// ignored reports whether a character means nothing in an invite: white
+// space, hyphens and dashes, and invisible ones that come with a paste.
+func ignored(r rune) bool {
+	return unicode.IsSpace(r) || unicode.In(r, unicode.Pd, unicode.Cf)
+}
+
+// fold returns the one spelling of a character: upper case, and digits for
+// the letters that look like them.
+func fold(r rune) rune {
+	switch r = unicode.ToUpper(r); r {
+	case 'O':
+		return '0'
+	case 'I', 'L':
+		return '1'
+	default:
+		return r
+	}
+}
+
 // foldInvite returns the letters behind the tag, in the one alphabet.
 func foldInvite(text string) (string, error) {
-	var b strings.Builder
-	for _, r := range strings.ToUpper(text) {
-		switch r {
-		case ' ', '\t', '\r', '\n', '-':
-			continue
+	var all []rune
+	for _, r := range text {
+		if !ignored(r) {
+			all = append(all, fold(r))
 		}
-		b.WriteRune(r)
 	}
-	letters, tagged := strings.CutPrefix(b.String(), inviteTag)
+	letters, tagged := strings.CutPrefix(string(all), strings.Map(fold, inviteTag))
 	if !tagged {
 		return "", errors.New("this is not an invite: an invite starts with GL1-")
 	}
-	return strings.NewReplacer("O", "0", "I", "1", "L", "1").Replace(letters), nil
+	place := 0
+	for _, r := range letters {
+		if !strings.ContainsRune(alphabet, r) {
+			return "", fmt.Errorf("the invite is mistyped in group %d after GL1: the character %q does not occur in invites", place/groupSize+1, r)
+		}
+		place++
+	}
+	return letters, nil
 }
 
 // checkGroups verifies every group's check letter and returns the data
@@ -107,11 +133,6 @@ func checkGroups(letters string) (string, error) {
 	number := 0
 	for group := range splitGroups(letters, groupSize) {
 		number++
-		for _, r := range group {
-			if !strings.ContainsRune(alphabet, r) {
-				return "", fmt.Errorf("the invite is mistyped in group %d after GL1: the character %q does not occur in invites", number, r)
-			}
-		}
 		body, check := group[:len(group)-1], group[len(group)-1]
 		if body == "" || groupCheck(body) != check {
 			return "", fmt.Errorf("the invite is mistyped in group %d after GL1: compare its %d letters with the original", number, groupSize)
@@ -121,14 +142,41 @@ func checkGroups(letters string) (string, error) {
 	return data.String(), nil
 }
 
-// groupCheck weighs each letter by its place, so that a wrong letter and most
-// swaps of two change it.
+// unevenGroup names the group that has lost or gained a letter, if the text
+// still has the hyphens that show it. Without them every letter behind has
+// moved, and the check that fails first may be that of a later group.
+func unevenGroup(text string, err error) error {
+	groups := strings.FieldsFunc(text, func(r rune) bool { return unicode.Is(unicode.Pd, r) })
+	for i, group := range groups {
+		n := 0
+		for _, r := range group {
+			if !ignored(r) {
+				n++
+			}
+		}
+		switch inner := i > 0 && i < len(groups)-1; {
+		case !inner || n == groupSize:
+		case n < groupSize-2 || n > groupSize+2:
+			return err // hyphens are missing too
+		default:
+			return fmt.Errorf("the invite is mistyped in group %d after GL1: it has %d letters, and a group has %d", i, n, groupSize)
+		}
+	}
+	return err
+}
+
+// groupCheck weighs each letter by a power of x in the field of 32 elements
+// (modulo x⁵+x²+1). The weights all differ, and none is that of the check
+// itself: every wrong letter and every swap of two within a group shows.
 func groupCheck(group string) byte {
 	sum := 0
 	for i := range len(group) {
-		sum += (2*i + 1) * strings.IndexByte(alphabet, group[i])
+		sum = (sum ^ strings.IndexByte(alphabet, group[i])) << 1
+		if sum&32 != 0 {
+			sum ^= 0b100101
+		}
 	}
-	return alphabet[sum%len(alphabet)]
+	return alphabet[sum]
 }
 
 func splitGroups(s string, size int) func(yield func(string) bool) {
@@ -141,106 +189,4 @@ func splitGroups(s string, size int) func(yield func(string) bool) {
 			s = s[n:]
 		}
 	}
-}
-
-func (v Invite) marshal() ([]byte, error) {
-	if !v.GateAddress.Is4() || !v.Address.Is4() {
-		return nil, errors.New("an invite needs the tunnel's IPv4 addresses")
-	}
-	if len(v.Endpoints) == 0 || len(v.Endpoints) > maxEndpoints {
-		return nil, fmt.Errorf("an invite needs 1 to %d endpoints, not %d", maxEndpoints, len(v.Endpoints))
-	}
-	secret, gate, home := v.Secret.Reveal(), v.GateAddress.As4(), v.Address.As4()
-	b := []byte{inviteVersion}
-	b = append(b, secret[:]...)
-	b = append(b, v.Gate[:]...)
-	b = append(b, gate[:]...)
-	b = append(b, home[:]...)
-	b = append(b, byte(v.PrefixBits))
-	b = binary.BigEndian.AppendUint16(b, v.ControlPort)
-	for _, e := range v.Endpoints {
-		packed, err := packEndpoint(e)
-		if err != nil {
-			return nil, err
-		}
-		b = append(b, packed...)
-	}
-	return b, nil
-}
-
-// The kinds of endpoint in an invite: an address with its port, or a name.
-const (
-	endpointIPv4 = 4
-	endpointIPv6 = 6
-	endpointName = 'n'
-)
-
-func packEndpoint(e string) ([]byte, error) {
-	if a, err := netip.ParseAddrPort(e); err == nil && a.Addr().Zone() == "" {
-		kind := byte(endpointIPv6)
-		if a.Addr().Is4() {
-			kind = endpointIPv4
-		}
-		b := append([]byte{kind}, a.Addr().AsSlice()...)
-		return binary.BigEndian.AppendUint16(b, a.Port()), nil
-	}
-	if len(e) == 0 || len(e) > maxEndpoint {
-		return nil, fmt.Errorf("endpoint %.20q… has %d characters; an invite holds names of at most %d", e, len(e), maxEndpoint)
-	}
-	return append([]byte{endpointName, byte(len(e))}, e...), nil
-}
-
-var errInvite = errors.New("the invite was made by another version of gatelodge, or for something else: make a new one on the gate")
-
-func unmarshalInvite(b []byte) (Invite, error) {
-	const fixed = 1 + secretSize + Size + 4 + 4 + 1 + 2
-	if len(b) < fixed || b[0] != inviteVersion {
-		return Invite{}, errInvite
-	}
-	take := func(n int) []byte {
-		head := b[:n]
-		b = b[n:]
-		return head
-	}
-	take(1)
-	v := Invite{
-		Secret:      Secret{[secretSize]byte(take(secretSize))},
-		Gate:        Public(take(Size)),
-		GateAddress: netip.AddrFrom4([4]byte(take(4))),
-		Address:     netip.AddrFrom4([4]byte(take(4))),
-		PrefixBits:  int(take(1)[0]),
-		ControlPort: binary.BigEndian.Uint16(take(2)),
-	}
-	endpoints, err := unpackEndpoints(b)
-	if err != nil || v.PrefixBits > 32 || v.ControlPort == 0 {
-		return Invite{}, errInvite
-	}
-	v.Endpoints = endpoints
-	return v, nil
-}
-
-func unpackEndpoints(b []byte) ([]string, error) {
-	var endpoints []string
-	for len(b) > 0 && len(endpoints) < maxEndpoints {
-		size := map[byte]int{endpointIPv4: 4 + 2, endpointIPv6: 16 + 2}[b[0]]
-		isName := b[0] == endpointName && len(b) > 1
-		if isName {
-			size = 1 + int(b[1])
-		}
-		if size == 0 || len(b) < 1+size {
-			return nil, errInvite
-		}
-		body := b[1 : 1+size]
-		b = b[1+size:]
-		if isName {
-			endpoints = append(endpoints, string(body[1:]))
-			continue
-		}
-		addr, _ := netip.AddrFromSlice(body[:len(body)-2])
-		endpoints = append(endpoints, netip.AddrPortFrom(addr, binary.BigEndian.Uint16(body[len(body)-2:])).String())
-	}
-	if len(endpoints) == 0 || len(b) > 0 {
-		return nil, errInvite
-	}
-	return endpoints, nil
 }

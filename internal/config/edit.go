@@ -1,0 +1,231 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// NewForward is a forward as it is to be written into home.toml: texts in the
+// forms of the file, of which the empty ones are left out.
+type NewForward struct {
+	Name           string
+	Ports          []string // such as "443" or "2222:22/tcp"
+	To             string
+	Source         string
+	Allow          []string
+	NewConnections string // such as "20/second"
+	Connections    uint32
+}
+
+// lines returns the forward's table.
+func (f NewForward) lines() []string {
+	lines := []string{
+		"[forward." + f.Name + "]",
+		"ports = " + quoteList(f.Ports),
+	}
+	if f.To != "" {
+		lines = append(lines, "to = "+quote(f.To))
+	}
+	if f.Source != "" {
+		lines = append(lines, "source = "+quote(f.Source))
+	}
+	if len(f.Allow) > 0 {
+		lines = append(lines, "allow = "+quoteList(f.Allow))
+	}
+	var limit []string
+	if f.NewConnections != "" {
+		limit = append(limit, "new_connections = "+quote(f.NewConnections))
+	}
+	if f.Connections > 0 {
+		limit = append(limit, "connections = "+strconv.FormatUint(uint64(f.Connections), 10))
+	}
+	if len(limit) > 0 {
+		lines = append(lines, "limit = { "+strings.Join(limit, ", ")+" }")
+	}
+	return lines
+}
+
+// AddForward appends a table to home.toml and leaves every other byte as it
+// was. It refuses a name that is in use, and whatever would not be valid.
+//
+// Errors of the file as it stands are of type Errors; those of the new
+// forward are not, and have no place.
+func AddForward(data []byte, f NewForward) ([]byte, error) {
+	home, err := ParseHome(HomeFile, data)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkName(f.Name); err != nil {
+		return nil, err
+	}
+	for _, have := range home.Forwards {
+		if have.Name == f.Name {
+			return nil, problem{fmt.Sprintf("there is a forward %q already", f.Name), "choose another name, or remove that one first"}
+		}
+	}
+	if err := readLayout(data).checkAppendable(HomeFile, "forward", f.Name); err != nil {
+		return nil, err
+	}
+	after := appendTable(data, f.lines())
+	_, err = ParseHome(HomeFile, after)
+	return result(after, err)
+}
+
+// RemoveForward cuts a forward's table out of home.toml, with the comments
+// right above it, and leaves every other byte as it was.
+func RemoveForward(data []byte, name string) ([]byte, error) {
+	home, err := ParseHome(HomeFile, data)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, f := range home.Forwards {
+		names = append(names, f.Name)
+	}
+	if !slices.Contains(names, name) {
+		return nil, noForward(name, names)
+	}
+	l := readLayout(data)
+	if a, ok := l.elsewhere("forward", name); ok {
+		return nil, problem{
+			fmt.Sprintf("forward %q is not a table [forward.%s] of its own (see %s)", name, name, source{HomeFile, data}.place(l.lines[a.line].start)),
+			"remove it by hand",
+		}
+	}
+	after := l.remove(func(s section) bool { return within(s.keys, "forward", name) })
+	_, err = ParseHome(HomeFile, after)
+	return result(after, err)
+}
+
+func noForward(name string, names []string) error {
+	hint := suggest(name, names)
+	switch {
+	case hint != "":
+	case len(names) == 0:
+		hint = "there is none at all"
+	default:
+		hint = "there are " + bounded(strings.Join(names, ", "))
+	}
+	return problem{fmt.Sprintf("there is no forward %q", bounded(name)), hint}
+}
+
+// SetHomePolicy sets the ports that one home may publish in gate.toml: it
+// replaces the ports of [home.NAME], or adds them, or adds the table. Every
+// other byte stays as it was.
+func SetHomePolicy(gate []byte, home string, ports []string) ([]byte, error) {
+	if _, err := ParseGate(GateFile, gate); err != nil {
+		return nil, err
+	}
+	if err := checkName(home); err != nil {
+		return nil, err
+	}
+	after, err := setPorts(gate, home, "ports = "+quoteList(ports))
+	if err != nil {
+		return nil, err
+	}
+	_, err = ParseGate(GateFile, after)
+	return result(after, err)
+}
+
+func setPorts(gate []byte, home, assign string) ([]byte, error) {
+	l := readLayout(gate)
+	i := slices.IndexFunc(l.sections, func(s section) bool { return slices.Equal(s.keys, []string{"home", home}) })
+	if i < 0 {
+		if err := l.checkAppendable(GateFile, "home", home); err != nil {
+			return nil, err
+		}
+		return appendTable(gate, []string{"[home." + home + "]", assign}), nil
+	}
+	for _, a := range l.sections[i].assignment {
+		if slices.Equal(a.keys, []string{"ports"}) {
+			_, list, _ := strings.Cut(assign, "= ")
+			return slices.Concat(gate[:a.start], []byte(list), gate[a.end:]), nil
+		}
+	}
+	at := l.lines[l.sections[i].header]
+	newline := ending(gate[:at.end])
+	if newline == nil { // the header ends the file
+		return slices.Concat(gate, []byte("\n"+assign)), nil
+	}
+	return slices.Concat(gate[:at.end], []byte(assign), newline, gate[at.end:]), nil
+}
+
+// checkAppendable reports whether a table [kind.name] can follow the file.
+// TOML forbids it where the tables of the kind are in braces, and where the
+// name is there in another form.
+func (l *layout) checkAppendable(file, kind, name string) error {
+	a, ok := l.elsewhere(kind, name)
+	if !ok {
+		return nil
+	}
+	return problem{
+		fmt.Sprintf("a table [%s.%s] cannot be added: the file has %s in another form (see %s)", kind, name, kind, source{file, l.data}.place(l.lines[a.line].start)),
+		fmt.Sprintf("write each as a table [%s.NAME] of its own", kind),
+	}
+}
+
+// elsewhere finds an assignment from outside [kind.name] that reaches into
+// it: kind.name.key = …, kind = {…}, or name.key = … below [kind].
+func (l *layout) elsewhere(kind, name string) (assignment, bool) {
+	for _, s := range l.sections {
+		if within(s.keys, kind, name) {
+			continue
+		}
+		for _, a := range s.assignment {
+			keys := slices.Concat(s.keys, a.keys)
+			if len(keys) == 1 && keys[0] == kind || within(keys, kind, name) {
+				return a, true
+			}
+		}
+	}
+	return assignment{}, false
+}
+
+// within reports whether keys lead to [kind.name] or into it.
+func within(keys []string, kind, name string) bool {
+	return len(keys) >= 2 && keys[0] == kind && keys[1] == name
+}
+
+// result returns an edited file, unless it has errors. Their places are those
+// of a text that nobody has seen, and go.
+func result(after []byte, err error) ([]byte, error) {
+	list, ok := errors.AsType[Errors](err)
+	if !ok {
+		return after, err
+	}
+	var all []error
+	for _, e := range list {
+		all = append(all, problem{e.Message, e.Hint})
+	}
+	return nil, errors.Join(all...)
+}
+
+func quoteList(texts []string) string {
+	quoted := make([]string, len(texts))
+	for i, t := range texts {
+		quoted[i] = quote(t)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
+
+// quote writes a text as a basic string of TOML.
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r < ' ' || r == 0x7f:
+			fmt.Fprintf(&b, `\u%04X`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
