@@ -1,0 +1,69 @@
+package store
+
+import (
+	"errors"
+	"io"
+	"os"
+)
+
+// files is the part of a file system that the store stands on. Names are
+// relative to the store's folder.
+type files interface {
+	// Read returns a file's content, of maxFile bytes at most.
+	Read(name string) ([]byte, error)
+	// Create writes a new file and returns when its content is on the disk.
+	// Its name may not be on the disk before the next Sync.
+	Create(name string, content []byte) error
+	Rename(from, to string) error
+	Remove(name string) error
+	// Sync returns when all names are on the disk.
+	Sync() error
+}
+
+// maxFile bounds what is read into memory: far more than a gate remembers.
+const maxFile = 64 << 20
+
+var errTooLarge = errors.New("the file is far larger than anything gatelodge writes")
+
+// folder is the real file system. An os.Root follows no symbolic link out of
+// it, whatever happens to the path.
+type folder struct{ root *os.Root }
+
+func (f folder) Read(name string) ([]byte, error) {
+	file, err := f.root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // nothing was written
+	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if len(content) > maxFile {
+		return nil, errTooLarge
+	}
+	return content, err
+}
+
+func (f folder) Create(name string, content []byte) error {
+	file, err := f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := file.Write(content); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	if err := file.Sync(); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	return file.Close()
+}
+
+func (f folder) Rename(from, to string) error { return f.root.Rename(from, to) }
+
+func (f folder) Remove(name string) error { return f.root.Remove(name) }
+
+func (f folder) Sync() error {
+	dir, err := f.root.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
