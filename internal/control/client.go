@@ -1,0 +1,137 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/key"
+)
+
+// clientTimeout bounds a request from dialling to the last byte. A gate may
+// take a few seconds to load a large ruleset.
+const clientTimeout = 20 * time.Second
+
+// Dial opens a connection through the tunnel.
+type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Client is a home's side of the control channel. It is safe for concurrent
+// use.
+type Client struct {
+	gate netip.AddrPort
+	http *http.Client
+}
+
+// NewClient returns a client of the gate that listens at the given address in
+// the tunnel.
+func NewClient(gate netip.AddrPort, dial Dial) *Client {
+	return &Client{gate: gate, http: &http.Client{
+		Timeout: clientTimeout,
+		// A gate has no business sending its homes elsewhere.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DialContext:            dial,
+			DisableCompression:     true, // so that a small answer cannot become a large one
+			MaxConnsPerHost:        2,
+			IdleConnTimeout:        30 * time.Second,
+			MaxResponseHeaderBytes: 16 << 10,
+		},
+	}}
+}
+
+// Close closes idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Enrol redeems an invite for a place of publicKey at the gate. If the answer
+// is lost, the same call with the same key gets it again.
+func (c *Client) Enrol(ctx context.Context, secret key.Secret, publicKey key.Public) (EnrolResponse, error) {
+	var answer EnrolResponse
+	err := c.do(ctx, http.MethodPost, pathEnrol, EnrolRequest{Version, secret, publicKey}, &answer)
+	return answer, err
+}
+
+// Push replaces what this home publishes and returns the gate's verdicts.
+func (c *Client) Push(ctx context.Context, generation uint64, forwards []forward.Published) (PushResponse, error) {
+	var answer PushResponse
+	err := c.do(ctx, http.MethodPut, pathForwards, PushRequest{Version, generation, newForwards(forwards)}, &answer)
+	if err == nil {
+		err = answer.answers(forwards)
+	}
+	return answer, err
+}
+
+// State asks what the gate holds of this home.
+func (c *Client) State(ctx context.Context) (StateResponse, error) {
+	var answer StateResponse
+	err := c.do(ctx, http.MethodGet, pathState, nil, &answer)
+	return answer, err
+}
+
+// response is an answer that can say whether it makes sense.
+type response interface{ check() error }
+
+// do sends a message and reads the answer. The error is an *Error if the gate
+// answered, and wraps ErrUnreachable if it did not.
+func (c *Client) do(ctx context.Context, method, path string, message any, answer response) error {
+	request, err := c.request(ctx, method, path, message)
+	if err != nil {
+		return err
+	}
+	reply, err := c.http.Do(request)
+	if err != nil {
+		return fmt.Errorf("%w at %v: %w", ErrUnreachable, c.gate, err)
+	}
+	defer func() { _ = reply.Body.Close() }() // it was read as far as it goes
+	text, err := io.ReadAll(io.LimitReader(reply.Body, maxAnswer+1))
+	if err != nil {
+		return fmt.Errorf("%w at %v: %w", ErrUnreachable, c.gate, err)
+	}
+	if len(text) > maxAnswer || tooDeep(text) {
+		return badAnswer("it is too large")
+	}
+	if reply.StatusCode != http.StatusOK {
+		return refusal(reply.StatusCode, text)
+	}
+	if json.Unmarshal(text, answer) != nil {
+		return badAnswer("it is not of this protocol")
+	}
+	return answer.check()
+}
+
+func (c *Client) request(ctx context.Context, method, path string, message any) (*http.Request, error) {
+	var body io.Reader
+	if message != nil {
+		text, err := json.Marshal(message)
+		if err != nil {
+			return nil, fmt.Errorf("cannot write the message to the gate: %w", err)
+		}
+		if len(text) > MaxBody {
+			return nil, refuse(TooLarge, "the forwards take %d bytes, and a gate reads %d; join ports and prefixes into ranges", len(text), MaxBody)
+		}
+		body = bytes.NewReader(text)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+c.gate.String()+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("cannot write the message to the gate: %w", err)
+	}
+	if message != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	return r, nil
+}
+
+// refusal reads an Error, from a gate or from whatever stands in its place.
+func refusal(status int, text []byte) error {
+	var e Error
+	if json.Unmarshal(text, &e) != nil || e.Code == "" || e.Message == "" {
+		return badAnswer(fmt.Sprintf("HTTP status %d", status))
+	}
+	return &Error{Code: Code(plain(string(e.Code))), Message: plain(e.Message)}
+}

@@ -1,0 +1,164 @@
+// Package control is the protocol between a home and its gate: messages,
+// server and client. It is spoken inside the tunnel only, where WireGuard
+// makes the source address proof of the peer.
+//
+// The protocol is JSON over HTTP/1.1, with the home as the client:
+//
+//	POST /v1/enrol     EnrolRequest → EnrolResponse   an invite for a place
+//	PUT  /v1/forwards  PushRequest  → PushResponse    all that the home publishes
+//	GET  /v1/state                  → StateResponse   what the gate holds of it
+//
+// and, on UDP, an echo that tells whether the other side lives (see Pinger).
+// Every refusal is an Error. Fields that are not known are refused in
+// requests, where ignoring one could give visitors more than the home meant
+// to, and ignored in responses, which give nothing.
+package control
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/netip"
+
+	"github.com/gatelodge/gatelodge/internal/key"
+)
+
+// Version is the protocol's version. It grows when an older side would
+// misunderstand a newer one.
+const Version = 1
+
+// The bounds of messages. Whoever sends more is refused before it costs
+// memory or time.
+const (
+	MaxBody     = 256 << 10 // bytes of a request
+	MaxForwards = 1024      // in a push
+	MaxPorts    = 64        // entries in one forward's ports
+	MaxAllow    = 256       // prefixes in one forward's allow list
+
+	maxAnswer = 2 << 20 // bytes of a response: a reason for each of 1024 forwards
+	maxDepth  = 8       // of nested JSON
+	maxText   = 1000    // bytes of any one text for people
+	maxNotes  = 8       // of one verdict
+	maxPublic = 64      // addresses of a gate
+)
+
+// The paths of the protocol.
+const (
+	pathEnrol    = "/v1/enrol"
+	pathForwards = "/v1/forwards"
+	pathState    = "/v1/state"
+)
+
+// EnrolRequest redeems an invite: its secret for a place of the home's own
+// key. It travels with the invite's one-time key.
+type EnrolRequest struct {
+	Version   int
+	Secret    key.Secret
+	PublicKey key.Public // of the key that the home made for itself
+}
+
+type enrolWire struct {
+	Version   int        `json:"version"`
+	Secret    string     `json:"secret"` // hexadecimal
+	PublicKey key.Public `json:"public_key"`
+}
+
+// MarshalJSON shows the secret: this is the one message that carries it.
+func (r EnrolRequest) MarshalJSON() ([]byte, error) {
+	return json.Marshal(enrolWire{r.Version, r.Secret.RevealText(), r.PublicKey})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote, and nothing else.
+func (r *EnrolRequest) UnmarshalJSON(data []byte) error {
+	var w enrolWire
+	if err := decodeStrict(data, &w); err != nil {
+		return err
+	}
+	secret, err := key.ParseSecret(w.Secret)
+	if err == nil {
+		*r = EnrolRequest{w.Version, secret, w.PublicKey}
+	}
+	return err
+}
+
+// LogValue keeps the secret out of logs, also out of those in JSON.
+func (r EnrolRequest) LogValue() slog.Value { return slog.StringValue(r.PublicKey.String()) }
+
+// EnrolResponse tells a home its place in the tunnel.
+type EnrolResponse struct {
+	Version  int          `json:"version"`
+	Name     string       `json:"name"`
+	Address4 netip.Addr   `json:"address4"`
+	Address6 netip.Addr   `json:"address6,omitzero"` // zero in a tunnel without IPv6
+	Gate4    netip.Addr   `json:"gate4"`
+	Gate6    netip.Addr   `json:"gate6,omitzero"`
+	Prefix4  netip.Prefix `json:"prefix4"` // the tunnel's
+	Prefix6  netip.Prefix `json:"prefix6,omitzero"`
+}
+
+// PushRequest replaces everything that the home publishes at this gate.
+type PushRequest struct {
+	Version    int       `json:"version"`
+	Generation uint64    `json:"generation"` // grows with every change of the list
+	Forwards   []Forward `json:"forwards"`
+}
+
+// Forward is a published forward on the wire. Every part has exactly one
+// spelling.
+type Forward struct {
+	Name           string   `json:"name"`
+	Ports          []string `json:"ports"`                     // "80/tcp", "25565-25570/udp"
+	Families       []string `json:"families"`                  // "ipv4", "ipv6"
+	Masquerade     bool     `json:"masquerade,omitempty"`      // the service sees the gate, not the visitor
+	Allow          []string `json:"allow,omitempty"`           // "198.51.100.0/24"; none: everyone
+	NewConnections string   `json:"new_connections,omitempty"` // "20/second", for each visitor
+	Connections    uint32   `json:"connections,omitempty"`     // at once, for each visitor
+}
+
+// PushResponse answers each forward of a push, in its order.
+type PushResponse struct {
+	Version    int       `json:"version"`
+	Instance   string    `json:"instance"` // see StateResponse
+	Generation uint64    `json:"generation"`
+	Verdicts   []Verdict `json:"verdicts"`
+	// Public are the gate's addresses at which visitors arrive.
+	Public []netip.Addr `json:"public"`
+}
+
+// Verdict is the gate's answer to one forward.
+type Verdict struct {
+	Name   string   `json:"name"`
+	State  State    `json:"state"`
+	Reason string   `json:"reason,omitempty"` // why it was refused
+	Notes  []string `json:"notes,omitempty"`  // what to know although it was granted
+}
+
+// State is what became of a forward.
+type State string
+
+// The states of a forward.
+const (
+	Granted State = "granted"
+	Refused State = "refused"
+)
+
+// StateResponse tells a home what the gate holds of it.
+type StateResponse struct {
+	Version int    `json:"version"`
+	Name    string `json:"name"`
+	// Instance is another one after each start of the gate.
+	Instance   string    `json:"instance"`
+	Generation uint64    `json:"generation"`
+	Digest     string    `json:"digest"` // of the forwards the gate holds; see Digest
+	Verdicts   []Verdict `json:"verdicts"`
+	// Observed is where the gate sees the home's WireGuard packets come from.
+	Observed netip.AddrPort `json:"observed,omitzero"`
+	Public   []netip.Addr   `json:"public"`
+	Policy   Policy         `json:"policy"`
+}
+
+// Policy is a hint on what the gate would grant this home.
+type Policy struct {
+	MaxForwards int    `json:"max_forwards"`
+	Allowed     string `json:"allowed,omitempty"` // ports, in words for people
+	Reserved    string `json:"reserved,omitempty"`
+}

@@ -1,0 +1,99 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+)
+
+func servePing(t *testing.T) netip.AddrPort {
+	t.Helper()
+	conn, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, func(ctx context.Context) error { return ServePing(ctx, conn) })
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
+func TestPing(t *testing.T) {
+	p := NewPinger(servePing(t), new(net.Dialer).DialContext)
+	for range 3 {
+		if rtt, err := p.Ping(t.Context()); err != nil || rtt <= 0 {
+			t.Errorf("%v, %v", rtt, err)
+		}
+	}
+}
+
+// The server answers questions, and with what it was asked.
+func TestPingServer(t *testing.T) {
+	conn, err := new(net.Dialer).DialContext(t.Context(), "udp", servePing(t).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	question := newPing(7)
+	answer, _ := answered(question[:])
+	other := newPing(8)
+	for _, packet := range [][]byte{{}, []byte("GLpg"), make([]byte, pingSize), answer[:], append(other[:], 0), other[:pingSize-1]} {
+		if _, err := conn.Write(packet); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := conn.Write(question[:]); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 100)
+	n, err := conn.Read(got)
+	if err != nil || string(got[:n]) != string(answer[:]) {
+		t.Errorf("the first answer is %x, %v, want %x", got[:n], err, answer)
+	}
+}
+
+func TestPingNoAnswer(t *testing.T) {
+	silent, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		// Answers to other questions are no answer.
+		packet := make([]byte, 100)
+		_, from, _ := silent.ReadFrom(packet)
+		question := newPing(1)
+		other, _ := answered(question[:])
+		_, _ = silent.WriteTo(other[:], from)
+		cancel()
+	}()
+	p := NewPinger(silent.LocalAddr().(*net.UDPAddr).AddrPort(), new(net.Dialer).DialContext)
+	if _, err := p.Ping(ctx); !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	broken := errors.New("no route")
+	p = NewPinger(netip.AddrPort{}, func(context.Context, string, string) (net.Conn, error) { return nil, broken })
+	if _, err := p.Ping(t.Context()); !errors.Is(err, ErrUnreachable) || !errors.Is(err, broken) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// failing is an endpoint that has only errors to offer.
+type failing struct {
+	net.PacketConn
+	closed bool
+}
+
+func (f *failing) ReadFrom([]byte) (int, net.Addr, error) {
+	return 0, nil, errors.New("device is gone")
+}
+
+func (f *failing) Close() error { f.closed = true; return nil }
+
+func TestPingServerGivesUp(t *testing.T) {
+	f := &failing{}
+	if err := ServePing(t.Context(), f); err == nil || !f.closed {
+		t.Errorf("error %v, closed %v", err, f.closed)
+	}
+}
