@@ -7,6 +7,7 @@ package plan
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
@@ -225,6 +226,11 @@ type Facts struct {
 	Networks []Network
 	// SSHPorts are those that an sshd listens on.
 	SSHPorts []uint16
+	// IPv6 reports whether the kernel has IPv6 at all.
+	IPv6 bool
+	// AcceptingRA are the interfaces that take router advertisements
+	// (accept_ra is not 0) and would cease to once forwarding is on.
+	AcceptingRA []string
 	// UnderlayMTU is the MTU of the route to the other side, in bytes.
 	UnderlayMTU int
 }
@@ -235,3 +241,12 @@ type Network struct {
 	Interface string
 	Default   bool // whether a default route leaves by this interface
 }
+
+// OfInterface reports whether the setting belongs to the named interface and
+// so disappears with it.
+func (s Sysctl) OfInterface(name string) bool {
+	return strings.Contains(s.Name, ".conf."+sysctlName(name)+".")
+}
+
+// sysctlName spells an interface's name the way sysctl(8) does.
+func sysctlName(name string) string { return strings.ReplaceAll(name, ".", "/") }
