@@ -1,0 +1,86 @@
+package firewall
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
+
+// build turns what is wanted into a document.
+func build(want plan.Firewall) (*document, error) {
+	if err := checkTableName(want.Table); err != nil {
+		return nil, err
+	}
+	if (want.Gate == nil) == (want.Home == nil) {
+		return nil, errors.New("a table is either that of a gate or that of a home")
+	}
+	d, err := buildRole(want)
+	if err != nil {
+		return nil, fmt.Errorf("cannot write the table %s: %w", want.Table, err)
+	}
+	d.table = want.Table
+	d.schema, err = schema(want)
+	return d, err
+}
+
+func buildRole(want plan.Firewall) (*document, error) {
+	if want.Gate != nil {
+		return buildGate(*want.Gate)
+	}
+	return buildHome(*want.Home)
+}
+
+// schema is the fingerprint of the shape that this version of the program
+// gives to tables of a role. It is taken from an example that has all there
+// can be, so that it does not depend on which forwards there are: those come
+// and go while the table stands.
+func schema(want plan.Firewall) (string, error) {
+	example := plan.Firewall{Home: &plan.HomeFirewall{
+		Interface: "tunnel",
+		Addresses: []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()},
+	}}
+	if want.Gate != nil {
+		example = plan.Firewall{Gate: &plan.GateFirewall{
+			Interface: "tunnel",
+			Protect:   true,
+			Forwards: []plan.GateForward{{
+				ID:    1,
+				Allow: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)},
+				Limit: forward.Limit{NewConnections: forward.Rate{Count: 1, Per: time.Second}, Connections: 1},
+			}},
+		}}
+	}
+	d, err := buildRole(example)
+	if err != nil {
+		return "", err
+	}
+	return fingerprint(d.shape()), nil
+}
+
+// common are the constants that the rules of both roles use.
+func common(tunnel string, m plan.Marks) []define {
+	return []define{
+		{"tunnel", `"` + tunnel + `"`},
+		{"mask", hex32(m.Mask)},
+		{"accepted", hex32(m.AcceptedBit)},
+	}
+}
+
+func hex32(n uint32) string { return fmt.Sprintf("0x%08x", n) }
+
+// The counters of packets dropped, by why; see Totals.
+const (
+	countInvalid = "total_invalid"
+	countClosed  = "total_closed"
+	countTunnel  = "total_tunnel"
+	countSpoofed = "total_spoofed"
+	countLeaked  = "total_leaked"
+)
+
+func totals() []string {
+	return []string{countInvalid, countClosed, countTunnel, countSpoofed, countLeaked}
+}

@@ -1,0 +1,136 @@
+package firewall
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+)
+
+// family is one of the two address families, by the digit that ends the names
+// of its sets.
+type family struct {
+	digit    string // "4" or "6"
+	addrType string // of set elements
+	has      func(netip.Addr) bool
+}
+
+// families are both, in the order in which they are written.
+var families = [...]family{
+	{"4", "ipv4_addr", netip.Addr.Is4},
+	{"6", "ipv6_addr", netip.Addr.Is6},
+}
+
+// portKey is the key of everything that is looked up by public port.
+const portKey = "inet_proto . inet_service"
+
+// interval lets a set hold ranges.
+const interval = "flags interval"
+
+// addressSets returns a set for each family: name4 and name6.
+func addressSets(name string, addrs []netip.Addr) []set {
+	var sets []set
+	for _, f := range families {
+		sets = append(sets, set{name: name + f.digit, key: f.addrType, elements: addresses(f, addrs)})
+	}
+	return sets
+}
+
+// addresses returns those of one family, sorted, each once.
+func addresses(f family, addrs []netip.Addr) []string {
+	sorted := slices.Clone(addrs)
+	slices.SortFunc(sorted, netip.Addr.Compare)
+	var elements []string
+	for _, a := range slices.Compact(sorted) {
+		if f.has(a) {
+			elements = append(elements, a.String())
+		}
+	}
+	return elements
+}
+
+// prefixSets returns a set for each family: name4 and name6.
+func prefixSets(name string, list []netip.Prefix) []set {
+	var sets []set
+	for _, f := range families {
+		sets = append(sets, set{
+			name: name + f.digit, key: f.addrType, options: []string{interval},
+			elements: prefixes(f, list),
+		})
+	}
+	return sets
+}
+
+// prefixes returns those of one family, sorted, without those that lie in
+// another: a set of intervals admits no overlap.
+func prefixes(f family, list []netip.Prefix) []string {
+	var masked []netip.Prefix
+	for _, p := range list {
+		if f.has(p.Addr()) {
+			masked = append(masked, p.Masked())
+		}
+	}
+	slices.SortFunc(masked, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	var elements []string
+	var last netip.Prefix
+	for _, p := range masked {
+		if last.IsValid() && last.Contains(p.Addr()) {
+			continue
+		}
+		last = p
+		elements = append(elements, p.String())
+	}
+	return elements
+}
+
+// entry is an element whose key is a range of ports of one protocol.
+type entry struct {
+	ports forward.Ports
+	data  string // "": of a set, not of a map
+}
+
+// portElements sorts entries and writes them out. Two for one port are an
+// error: one of them would silently lose.
+func portElements(entries []entry) ([]string, error) {
+	sorted := slices.Clone(entries)
+	slices.SortFunc(sorted, func(a, b entry) int {
+		return cmp.Or(
+			cmp.Compare(a.ports.Protocol, b.ports.Protocol),
+			cmp.Compare(a.ports.Range.First, b.ports.Range.First),
+		)
+	})
+	var elements []string
+	for i, e := range sorted {
+		if i > 0 && sorted[i-1].ports.Overlaps(e.ports) {
+			return nil, fmt.Errorf("%s and %s are two forwards for one port", sorted[i-1].ports, e.ports)
+		}
+		text := portText(e.ports)
+		if e.data != "" {
+			text += " : " + e.data
+		}
+		elements = append(elements, text)
+	}
+	return elements, nil
+}
+
+func portText(p forward.Ports) string {
+	return fmt.Sprintf("%s . %s", p.Protocol, p.Range)
+}
+
+// portSet returns a set of ports of both families.
+func portSet(name string, ports forward.PortSet) set {
+	s := set{name: name, key: portKey, options: []string{interval}}
+	for _, p := range forward.NewPortSet(ports...) {
+		s.elements = append(s.elements, portText(p))
+	}
+	return s
+}
+
+// single returns the set of one port.
+func single(p forward.Protocol, port uint16) forward.Ports {
+	return forward.Ports{Protocol: p, Range: forward.Range{First: port, Last: port}}
+}

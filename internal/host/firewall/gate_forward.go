@@ -1,0 +1,183 @@
+package firewall
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
+
+// addForwards adds what there is per forward: elements of the shared maps,
+// counters, and for those with limits a chain and its sets.
+func (d *document) addForwards(g plan.GateFirewall) error {
+	for i, f := range g.Forwards {
+		if err := checkForward(f, g.Marks); err != nil {
+			return err
+		}
+		if i > 0 && g.Forwards[i-1].ID == f.ID {
+			return fmt.Errorf("forward %d is there twice", f.ID)
+		}
+	}
+	for _, fam := range families {
+		marks, homes, err := visitorMaps(g, fam)
+		if err != nil {
+			return err
+		}
+		d.sets = append(d.sets, marks, homes)
+	}
+	d.addMarkMaps(g)
+	for _, f := range g.Forwards {
+		d.addLimits(f)
+	}
+	return nil
+}
+
+func checkForward(f plan.GateForward, m plan.Marks) error {
+	switch {
+	case f.ID == 0 || f.ID > plan.MaxForwardID || f.ID&m.Mask != 0:
+		return fmt.Errorf("forward %d: the number is out of range or meets the bits of mark mask %s", f.ID, hex32(m.Mask))
+	case f.Target4.IsValid() && !f.Target4.Is4():
+		return fmt.Errorf("forward %d: %s is not an IPv4 address", f.ID, f.Target4)
+	case f.Target6.IsValid() && (!f.Target6.Is6() || f.Target6.Zone() != ""):
+		return fmt.Errorf("forward %d: %s is not an IPv6 address without zone", f.ID, f.Target6)
+	}
+	return nil
+}
+
+// visitorMaps say for each public port of a family which forward it is and
+// which home it leads to. Both have the same keys.
+func visitorMaps(g plan.GateFirewall, fam family) (marks, homes set, err error) {
+	var markEntries, homeEntries []entry
+	for _, f := range g.Forwards {
+		target, serves := targetOf(f, fam)
+		if !serves {
+			continue
+		}
+		for _, p := range forward.NewPortSet(f.Ports...) {
+			markEntries = append(markEntries, entry{p, forwardMark(g.Marks, f.ID)})
+			homeEntries = append(homeEntries, entry{p, target.String()})
+		}
+	}
+	marks = set{name: "marks" + fam.digit, key: portKey, data: "mark", options: []string{interval}}
+	homes = set{name: "homes" + fam.digit, key: portKey, data: fam.addrType, options: []string{interval}}
+	if marks.elements, err = portElements(markEntries); err != nil {
+		return set{}, set{}, err
+	}
+	homes.elements, err = portElements(homeEntries)
+	return marks, homes, err
+}
+
+// forwardMark is the ct mark of the forward's connections.
+func forwardMark(m plan.Marks, id uint32) string { return hex32(m.Forward | id) }
+
+// addMarkMaps adds what is looked up by ct mark once a connection has one.
+func (d *document) addMarkMaps(g plan.GateFirewall) {
+	masqueraded := set{name: "masqueraded", key: "mark"}
+	limits := set{name: "limits", key: "mark", data: "verdict"}
+	counts := map[string]*set{}
+	for _, suffix := range []string{"in", "out", "new"} {
+		counts[suffix] = &set{name: "count_" + suffix, key: "mark", data: "counter"}
+	}
+	for _, f := range g.Forwards {
+		mark := forwardMark(g.Marks, f.ID)
+		for suffix, m := range counts {
+			m.elements = append(m.elements, fmt.Sprintf(`%s : "%s"`, mark, counterName(f.ID, suffix)))
+		}
+		d.counters = append(d.counters, counterName(f.ID, "in"), counterName(f.ID, "out"), counterName(f.ID, "new"))
+		if f.Masquerade {
+			masqueraded.elements = append(masqueraded.elements, mark)
+		}
+		if limited(f) {
+			d.counters = append(d.counters, counterName(f.ID, "dropped"))
+			limits.elements = append(limits.elements, fmt.Sprintf("%s : jump %s", mark, limitChain(f.ID)))
+		}
+	}
+	d.sets = append(d.sets, *counts["in"], *counts["out"], *counts["new"], masqueraded, limits)
+}
+
+// counterName names a counter of a forward; see parseCounterName.
+func counterName(id uint32, suffix string) string { return fmt.Sprintf("f%d_%s", id, suffix) }
+
+func limitChain(id uint32) string { return fmt.Sprintf("f%d_limits", id) }
+
+func limited(f plan.GateForward) bool {
+	return len(f.Allow) > 0 || f.Limit.NewConnections.Count > 0 || f.Limit.Connections > 0
+}
+
+// addLimits adds the chain that drops a new connection which the forward does
+// not allow. What it lets pass returns.
+//
+// The number of an element's limit is kept in the element, and elements outlive
+// changes of the rules: so a limit is part of its set's name, and another limit
+// makes another set. An IPv6 visitor counts as its /64, because any host there
+// has all the addresses it likes.
+func (d *document) addLimits(f plan.GateForward) {
+	if !limited(f) {
+		return
+	}
+	c := chain{name: limitChain(f.ID)}
+	drop := fmt.Sprintf("counter name %s drop", counterName(f.ID, "dropped"))
+	if len(f.Allow) > 0 {
+		name := fmt.Sprintf("f%d_allow", f.ID)
+		d.sets = append(d.sets, prefixSets(name, f.Allow)...)
+		c.rules = append(c.rules, "ip saddr != @"+name+"4 "+drop, "ip6 saddr != @"+name+"6 "+drop)
+	}
+	if r := f.Limit.NewConnections; r.Count > 0 {
+		name := fmt.Sprintf("f%d_rate_%d_%s_", f.ID, r.Count, unit(r.Per))
+		d.sets = append(d.sets, visitorSets(name, "flags dynamic,timeout", "timeout "+limitTimeout(r.Per))...)
+		c.rules = append(c.rules, perVisitor("update", name, fmt.Sprintf("limit rate over %d/%s burst %d packets", r.Count, unit(r.Per), r.Count), drop)...)
+	}
+	if n := f.Limit.Connections; n > 0 {
+		name := fmt.Sprintf("f%d_connections_%d_", f.ID, n)
+		d.sets = append(d.sets, visitorSets(name, "flags dynamic")...)
+		c.rules = append(c.rules, perVisitor("add", name, fmt.Sprintf("ct count over %d", n), drop)...)
+	}
+	d.chains = append(d.chains, c)
+}
+
+// visitorSize bounds how many visitors a limit remembers. Further ones are not
+// limited: refusing them would let a crowd lock everyone else out.
+const visitorSize = 65535
+
+// visitorSets returns sets that packets fill with their source addresses.
+func visitorSets(name string, options ...string) []set {
+	options = append(options, fmt.Sprintf("size %d", visitorSize))
+	var sets []set
+	for _, fam := range families {
+		sets = append(sets, set{name: name + fam.digit, key: fam.addrType, options: options, dynamic: true})
+	}
+	return sets
+}
+
+// perVisitor returns the rules that drop what exceeds a limit.
+func perVisitor(verb, name, limit, drop string) []string {
+	return []string{
+		fmt.Sprintf("%s @%s4 { ip saddr %s } %s", verb, name, limit, drop),
+		fmt.Sprintf("%s @%s6 { ip6 saddr and ffff:ffff:ffff:ffff:: %s } %s", verb, name, limit, drop),
+	}
+}
+
+// unit is nft's word for the time of a rate. Other times than nft's units are
+// taken as the next longer one, which is the stricter reading.
+func unit(per time.Duration) string {
+	switch {
+	case per <= time.Second:
+		return "second"
+	case per <= time.Minute:
+		return "minute"
+	case per <= time.Hour:
+		return "hour"
+	default:
+		return "day"
+	}
+}
+
+// limitTimeout is how long an idle visitor is remembered: until it would have
+// its full allowance again anyway.
+func limitTimeout(per time.Duration) string {
+	if unit(per) == "second" || unit(per) == "minute" {
+		return "1m"
+	}
+	return "1" + unit(per)[:1]
+}

@@ -1,0 +1,122 @@
+package firewall
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
+
+// homePorts returns the sets and maps of what is published, for each family.
+func homePorts(h plan.HomeFirewall) ([]set, error) {
+	var sets []set
+	for _, fam := range families {
+		p := portMaps{family: fam}
+		if i := slices.IndexFunc(h.Addresses, fam.has); i >= 0 {
+			p.own = h.Addresses[i]
+		}
+		for _, f := range h.Forwards {
+			if err := p.add(f); err != nil {
+				return nil, err
+			}
+		}
+		list, err := p.sets()
+		if err != nil {
+			return nil, err
+		}
+		sets = append(sets, list...)
+	}
+	return sets, nil
+}
+
+// portMaps collects what is published in one family.
+type portMaps struct {
+	family      family
+	own         netip.Addr // this machine's in the tunnel
+	published   []entry
+	masqueraded []entry
+	ports       []entry // ports that change
+	ranges      []entry // ports that stay, of other machines
+}
+
+func (p *portMaps) add(f plan.HomeForward) error {
+	target := f.To
+	if !target.IsValid() {
+		target = p.own
+	}
+	served := p.family.has(netip.IPv4Unspecified()) && f.Families.IPv4 || p.family.has(netip.IPv6Unspecified()) && f.Families.IPv6
+	if !served || !p.own.IsValid() {
+		return nil
+	}
+	if !p.family.has(target) || target.Zone() != "" {
+		return fmt.Errorf("%s cannot lead to %s: wrong address family, or a zone", f.Mapping, target)
+	}
+	public, local := f.Mapping.Public, f.Mapping.Local
+	if public.Range.Len() != local.Len() {
+		return fmt.Errorf("%s maps ranges of unequal length", f.Mapping)
+	}
+	p.published = append(p.published, entry{ports: public})
+	if f.Masquerade {
+		p.masqueraded = append(p.masqueraded, entry{ports: public})
+	}
+	switch {
+	case public.Range != local:
+		p.ports = append(p.ports, remapped(public, target, local.First)...)
+	case f.To.IsValid():
+		p.ranges = append(p.ranges, entry{public, target.String()})
+	}
+	return nil
+}
+
+// remapped returns an element for each port of the range.
+func remapped(public forward.Ports, target netip.Addr, first uint16) []entry {
+	var entries []entry
+	for i := range public.Range.Len() {
+		entries = append(entries, entry{
+			ports: single(public.Protocol, public.Range.First+uint16(i)),
+			data:  fmt.Sprintf("%s . %d", target, first+uint16(i)),
+		})
+	}
+	return entries
+}
+
+func (p *portMaps) sets() ([]set, error) {
+	published := set{name: "published", key: portKey, options: []string{interval}}
+	masqueraded := set{name: "masqueraded", key: portKey, options: []string{interval}}
+	ports := set{name: "ports", key: portKey, data: p.family.addrType + " . inet_service"}
+	ranges := set{name: "ranges", key: portKey, data: p.family.addrType, options: []string{interval}}
+	var sets []set
+	for _, part := range []struct {
+		set     set
+		entries []entry
+	}{{published, p.published}, {masqueraded, p.masqueraded}, {ports, p.ports}, {ranges, p.ranges}} {
+		elements, err := portElements(part.entries)
+		if err != nil {
+			return nil, err
+		}
+		part.set.name += p.family.digit
+		part.set.elements = elements
+		sets = append(sets, part.set)
+	}
+	return sets, nil
+}
+
+// udpTimeout is longer than most services keep silent between two datagrams to
+// one visitor.
+const udpTimeout = "timeout 5m"
+
+// udpFlows returns the sets of UDP visitors; see homeInput.
+func udpFlows() []set {
+	var sets []set
+	for _, fam := range families {
+		sets = append(sets, set{
+			name:    "udp" + fam.digit,
+			key:     fam.addrType + " . inet_service . inet_service",
+			options: []string{"flags dynamic,timeout", udpTimeout, "size 65535"},
+			dynamic: true,
+		})
+	}
+	return sets
+}

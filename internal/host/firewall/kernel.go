@@ -1,0 +1,168 @@
+package firewall
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// table is what the kernel has of a table: names only.
+type table struct {
+	present  bool
+	mark     string // the name of the chain that says what was loaded
+	chains   []string
+	sets     []loadedSet
+	counters []string
+}
+
+// loadedSet is a named set or map. The netlink library takes a map to counters
+// for a set.
+type loadedSet struct {
+	name  string
+	isMap bool
+}
+
+// refillable reports whether the table was made by a version of this program
+// that gives tables the same shape.
+func (t table) refillable(d *document) bool {
+	return t.present && strings.HasPrefix(t.mark, markPrefix+d.schema+"_")
+}
+
+// readBuffer is room for the answers that the kernel sends before we read the
+// first, in bytes.
+const readBuffer = 1 << 20
+
+// connect opens a connection to nf_tables in the network namespace of this
+// thread. The buffer is wanted, not needed: a namespace without full rights
+// caps it.
+func connect() (*nftables.Conn, error) {
+	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+		_ = c.SetReadBuffer(readBuffer)
+		return nil
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("cannot open netlink to nf_tables: %w", err)
+	}
+	return conn, nil
+}
+
+// of names our table to the netlink library.
+func of(name string) *nftables.Table {
+	return &nftables.Table{Name: name, Family: nftables.TableFamilyINet}
+}
+
+// readTable reads which parts a table has, and refuses one that is not ours.
+func readTable(name string) (table, error) {
+	conn, err := connect()
+	if err != nil {
+		return table{}, err
+	}
+	defer conn.CloseLasting()
+	t, err := readNames(conn, name)
+	if err != nil {
+		return table{}, fmt.Errorf("cannot read the table %s: %w", name, err)
+	}
+	if t.present && t.mark == "" && len(t.chains) > 0 {
+		return table{}, fmt.Errorf("cannot use the table %s: %w; if it is of no use, delete it: nft delete table inet %s", name, ErrForeign, name)
+	}
+	return t, nil
+}
+
+func readNames(conn *nftables.Conn, name string) (table, error) {
+	var t table
+	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return t, err
+	}
+	t.present = slices.ContainsFunc(tables, func(o *nftables.Table) bool { return o.Name == name })
+	if !t.present {
+		return t, nil
+	}
+	return t, errors.Join(t.readChains(conn, name), t.readSets(conn, name), t.readCounters(conn, name))
+}
+
+func (t *table) readChains(conn *nftables.Conn, name string) error {
+	chains, err := conn.ListChainsOfTableFamily(nftables.TableFamilyINet)
+	for _, c := range chains {
+		if c.Table.Name != name {
+			continue
+		}
+		t.chains = append(t.chains, c.Name)
+		if strings.HasPrefix(c.Name, markPrefix) {
+			t.mark = c.Name
+		}
+	}
+	return err
+}
+
+func (t *table) readSets(conn *nftables.Conn, name string) error {
+	sets, err := conn.GetSets(of(name))
+	for _, s := range sets {
+		if !s.Anonymous {
+			t.sets = append(t.sets, loadedSet{s.Name, s.IsMap})
+		}
+	}
+	return err
+}
+
+func (t *table) readCounters(conn *nftables.Conn, name string) error {
+	objects, err := conn.GetObjects(of(name))
+	for _, o := range objects {
+		if c, ok := o.(*nftables.CounterObj); ok {
+			t.counters = append(t.counters, c.Name)
+		}
+	}
+	return err
+}
+
+// countRules returns the number of rules in each chain of a table that has any.
+// It asks the kernel itself: the netlink library would take the rules apart,
+// and fails at expressions that it does not know.
+func countRules(name string) (map[string]int, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	_ = conn.SetReadBuffer(readBuffer) // wanted, not needed
+	e := netlink.NewAttributeEncoder()
+	e.String(unix.NFTA_RULE_TABLE, name)
+	data, err := e.Encode()
+	if err != nil {
+		return nil, err
+	}
+	m := message(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETRULE, netlink.Dump, data)
+	m.Data[0] = unix.NFPROTO_INET
+	answers, err := conn.Execute(m)
+	if err != nil {
+		return nil, err
+	}
+	counts := make(map[string]int)
+	for _, a := range answers {
+		chain, err := chainOfRule(a.Data)
+		if err != nil {
+			return nil, err
+		}
+		counts[chain]++
+	}
+	return counts, nil
+}
+
+func chainOfRule(data []byte) (string, error) {
+	d, err := messageDecoder(data)
+	if err != nil {
+		return "", err
+	}
+	var chain string
+	for d.Next() {
+		if d.Type() == unix.NFTA_RULE_CHAIN {
+			chain = d.String()
+		}
+	}
+	return chain, d.Err()
+}

@@ -1,0 +1,162 @@
+package firewall
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ErrMissing reports that nft(8) is not installed.
+var ErrMissing = errors.New("nft not found: install the package nftables")
+
+// oldest is the first nft(8) that reads all our documents.
+var oldest = version{1, 0, 2}
+
+// loadTimeout is far above what the largest table takes, which is seconds.
+const loadTimeout = time.Minute
+
+// maxOutput bounds what is kept of nft's output, in bytes.
+const maxOutput = 16 << 10
+
+// VersionError reports an nft(8) that is too old for our documents.
+type VersionError struct {
+	Found  string // as nft(8) names it, such as "0.9.8"
+	Needed string
+}
+
+// Error names both versions.
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("nft is version %s; at least %s is needed", e.Found, e.Needed)
+}
+
+// ScriptError reports a document that nft(8) or the kernel refuses.
+type ScriptError struct {
+	Line, Column int    // of the document, from 1; 0: nft named no place
+	Text         string // the offending line
+	Message      string // nft's own words
+}
+
+// Error returns the place, nft's words and the offending line.
+func (e *ScriptError) Error() string {
+	if e.Line == 0 {
+		return "nft: " + e.Message
+	}
+	return fmt.Sprintf("nft: line %d, column %d: %s in: %s", e.Line, e.Column, e.Message, e.Text)
+}
+
+type version [3]int
+
+func (v version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]) }
+
+func (v version) less(o version) bool {
+	for i := range v {
+		if v[i] != o[i] {
+			return v[i] < o[i]
+		}
+	}
+	return false
+}
+
+var versionPattern = regexp.MustCompile(`\bv(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?`)
+
+// parseVersion reads what "nft --version" prints, such as
+// "nftables v1.0.6 (Lester Gooch #5)".
+func parseVersion(s string) (version, error) {
+	match := versionPattern.FindStringSubmatch(s)
+	if match == nil {
+		return version{}, fmt.Errorf("nft does not say its version: %.80q", s)
+	}
+	var v version
+	for i := range v {
+		v[i], _ = strconv.Atoi(match[i+1]) // the pattern admits digits only; a missing third number is 0
+	}
+	return v, nil
+}
+
+// find looks also where nft lies on systems that keep the directories of
+// system programs off the PATH of ordinary users.
+func find() (string, error) {
+	for _, name := range []string{"nft", "/usr/sbin/nft", "/sbin/nft"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", ErrMissing
+}
+
+// checkVersion returns the version of the nft(8) at path, if that will do.
+func checkVersion(path string) (version, error) {
+	out, err := run(context.Background(), path, "", "--version")
+	if err != nil {
+		return version{}, fmt.Errorf("cannot ask nft for its version: %w", err)
+	}
+	found, err := parseVersion(out)
+	if err == nil && found.less(oldest) {
+		err = &VersionError{Found: found.String(), Needed: oldest.String()}
+	}
+	return found, err
+}
+
+// load hands a document to nft(8), which makes one transaction of it.
+func (f *Firewall) load(ctx context.Context, text string, options ...string) error {
+	out, err := run(ctx, f.nft, text, append(options, "--file", "-")...)
+	if err == nil {
+		return nil
+	}
+	var exit *exec.ExitError
+	if ctx.Err() != nil || !errors.As(err, &exit) || strings.TrimSpace(out) == "" {
+		return fmt.Errorf("cannot run nft: %w", err)
+	}
+	return scriptError(out, text)
+}
+
+// run returns what nft prints, cut at maxOutput.
+func run(ctx context.Context, path, stdin string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	var out capped
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.Stdin = strings.NewReader(stdin)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return out.String(), err
+}
+
+// capped keeps the first maxOutput bytes written to it.
+type capped struct{ bytes.Buffer }
+
+func (c *capped) Write(p []byte) (int, error) {
+	c.Buffer.Write(p[:min(len(p), maxOutput-c.Len())])
+	return len(p), nil
+}
+
+// placePattern matches the first line of nft's complaints, such as
+// "/dev/stdin:3:5-9: Error: syntax error, unexpected string".
+var placePattern = regexp.MustCompile(`(?m)^\S*:(\d+):(\d+)(?:-\d+)?: Error: (.*)$`)
+
+// scriptError turns nft's first complaint about text into an error.
+func scriptError(out, text string) *ScriptError {
+	match := placePattern.FindStringSubmatch(out)
+	if match == nil {
+		return &ScriptError{Message: strings.TrimSpace(out)}
+	}
+	line, _ := strconv.Atoi(match[1])
+	column, _ := strconv.Atoi(match[2])
+	e := &ScriptError{Line: line, Column: column, Message: match[3]}
+	if lines := strings.Split(text, "\n"); line >= 1 && line <= len(lines) {
+		e.Text = strings.TrimSpace(lines[line-1])
+	}
+	return e
+}

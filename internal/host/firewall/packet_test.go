@@ -1,0 +1,98 @@
+package firewall_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/lab/netns"
+)
+
+// packet is a TCP SYN or a UDP datagram with any source address, true or not.
+type packet struct {
+	protocol forward.Protocol
+	src, dst netip.AddrPort
+}
+
+func (p packet) String() string {
+	return fmt.Sprintf("%s %s > %s", p.protocol, p.src, p.dst)
+}
+
+// send puts the packet on an interface of a namespace.
+func (p packet) send(t testing.TB, ns *netns.Namespace, device string) {
+	t.Helper()
+	must(t, ns.Do(func() error {
+		if p.dst.Addr().Is4() {
+			return sendRaw(unix.AF_INET, device, p.header4(), &unix.SockaddrInet4{Addr: p.dst.Addr().As4()})
+		}
+		return sendRaw(unix.AF_INET6, device, p.header6(), &unix.SockaddrInet6{Addr: p.dst.Addr().As16()})
+	}))
+}
+
+func sendRaw(family int, device string, data []byte, to unix.Sockaddr) error {
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.BindToDevice(fd, device); err != nil {
+		return err
+	}
+	return unix.Sendto(fd, data, 0, to)
+}
+
+// header4 lets the kernel fill in length and checksum (raw(7)).
+func (p packet) header4() []byte {
+	h := make([]byte, 20)
+	h[0], h[8], h[9] = 0x45, 64, byte(p.protocol)
+	copy(h[12:], p.src.Addr().AsSlice())
+	copy(h[16:], p.dst.Addr().AsSlice())
+	return append(h, p.transport()...)
+}
+
+func (p packet) header6() []byte {
+	body := p.transport()
+	h := make([]byte, 40)
+	h[0], h[6], h[7] = 0x60, byte(p.protocol), 64
+	binary.BigEndian.PutUint16(h[4:], uint16(len(body)))
+	copy(h[8:], p.src.Addr().AsSlice())
+	copy(h[24:], p.dst.Addr().AsSlice())
+	return append(h, body...)
+}
+
+// transport is the header of TCP or UDP, checksum included, without data.
+func (p packet) transport() []byte {
+	size, checksum := 20, 16
+	if p.protocol == forward.UDP {
+		size, checksum = 8, 6
+	}
+	h := make([]byte, size)
+	binary.BigEndian.PutUint16(h[0:], p.src.Port())
+	binary.BigEndian.PutUint16(h[2:], p.dst.Port())
+	if p.protocol == forward.UDP {
+		binary.BigEndian.PutUint16(h[4:], uint16(size))
+	} else {
+		h[12], h[13] = 5<<4, 0x02 // five words of header; SYN
+		binary.BigEndian.PutUint16(h[14:], 64240)
+	}
+	binary.BigEndian.PutUint16(h[checksum:], p.checksum(h))
+	return h
+}
+
+// checksum is that of RFC 1071 over the pseudo header and h.
+func (p packet) checksum(h []byte) uint16 {
+	sum := uint32(p.protocol) + uint32(len(h))
+	for _, part := range [][]byte{p.src.Addr().AsSlice(), p.dst.Addr().AsSlice(), h} {
+		for i := 0; i < len(part); i += 2 {
+			sum += uint32(binary.BigEndian.Uint16(part[i:]))
+		}
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
