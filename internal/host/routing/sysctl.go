@@ -1,0 +1,63 @@
+package routing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
+
+// ErrNoSysctl reports a setting that this kernel, or this network namespace,
+// does not have.
+var ErrNoSysctl = errors.New("no such kernel setting")
+
+// ReadSysctl returns the present value of a setting.
+func (r *Routing) ReadSysctl(name string) (string, error) {
+	file, err := sysctlFile(name)
+	if err != nil {
+		return "", err
+	}
+	value, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s: %w", name, ErrNoSysctl)
+	}
+	return strings.TrimSpace(string(value)), err
+}
+
+// SetSysctl sets a setting.
+func (r *Routing) SetSysctl(_ context.Context, s plan.Sysctl) error {
+	file, err := sysctlFile(s.Name)
+	if err != nil {
+		return err
+	}
+	err = os.WriteFile(file, []byte(s.Value+"\n"), 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", s.Name, ErrNoSysctl)
+	}
+	return err
+}
+
+// sysctlFile returns the file of a setting under /proc/sys/net. As for
+// sysctl(8), "/" in a name stands for a dot inside one of its parts, such as
+// an interface's name.
+func sysctlFile(name string) (string, error) {
+	parts := strings.Split(name, ".")
+	if parts[0] != "net" || len(parts) < 3 {
+		return "", fmt.Errorf("%q is not a setting of the network", name)
+	}
+	for i, p := range parts {
+		parts[i] = strings.ReplaceAll(p, "/", ".")
+		if p == "" || parts[i] == "." || parts[i] == ".." {
+			return "", fmt.Errorf("%q is not the name of a setting", name)
+		}
+	}
+	return "/proc/sys/" + filepath.Join(parts...), nil
+}
+
+// sysctlPart spells an interface's name as a part of a setting's name.
+func sysctlPart(name string) string { return strings.ReplaceAll(name, ".", "/") }
