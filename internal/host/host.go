@@ -1,0 +1,214 @@
+// Package host carries a wanted state out on this machine: it observes,
+// compares, applies the difference step by step, checks, and takes everything
+// back. It composes the three rooms below it, which do not know each other.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/host/firewall"
+	"github.com/gatelodge/gatelodge/internal/host/routing"
+	"github.com/gatelodge/gatelodge/internal/host/wireguard"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/store"
+)
+
+// sysctlKind is the journal's word for kernel settings.
+const sysctlKind = "sysctl"
+
+// Options say which instance of Gatelodge on this machine a Host is.
+type Options struct {
+	Interface string // of the tunnel; also the name of the table
+	Device    string // "auto", "kernel" or "embedded"
+	Journal   *store.Journal
+	Log       *slog.Logger
+}
+
+// Host is this machine, as far as it is ours.
+type Host struct {
+	firewall *firewall.Firewall
+	routing  *routing.Routing
+	device   wireguard.Device
+	why      string
+	journal  *store.Journal
+	log      *slog.Logger
+	last     *plan.State // what was last applied whole
+}
+
+// Open finds the means to change this machine, and changes nothing yet.
+func Open(ctx context.Context, o Options) (*Host, error) {
+	fw, err := firewall.Open()
+	if err != nil {
+		return nil, err
+	}
+	rt, err := routing.Open()
+	if err != nil {
+		return nil, err
+	}
+	device, why, err := wireguard.Open(ctx, o.Interface, wireguard.Choice(o.Device), o.Log)
+	if err != nil {
+		return nil, err
+	}
+	return &Host{firewall: fw, routing: rt, device: device, why: why, journal: o.Journal, log: o.Log}, nil
+}
+
+// Close lets go of the machine and leaves standing what was applied.
+func (h *Host) Close() error { return h.device.Close() }
+
+// Device returns the kind of WireGuard device in use.
+func (h *Host) Device() plan.Kind { return h.device.Kind() }
+
+// DeviceWhy returns why it is not the kernel's; "" if it is.
+func (h *Host) DeviceWhy() string { return h.why }
+
+// Observe returns what the machine has of the wanted state.
+func (h *Host) Observe(ctx context.Context, want plan.State) (plan.Observed, error) {
+	wg, err := h.device.Observe(ctx)
+	if err != nil {
+		return plan.Observed{}, fmt.Errorf("cannot look at the WireGuard device: %w", err)
+	}
+	rt, err := h.routing.Observe(ctx, want.Routing)
+	if err != nil {
+		return plan.Observed{}, fmt.Errorf("cannot look at addresses, routes and rules: %w", err)
+	}
+	fw, err := h.firewall.Observe(ctx, want.Firewall)
+	if err != nil {
+		return plan.Observed{}, fmt.Errorf("cannot look at the nftables table: %w", err)
+	}
+	return plan.Observed{WireGuard: wg, Routing: rt, Firewall: fw}, nil
+}
+
+// Diff returns what lies between the machine and the wanted state.
+func (h *Host) Diff(ctx context.Context, want plan.State) ([]plan.Change, error) {
+	observed, err := h.Observe(ctx, want)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Diff(observed, want), nil
+}
+
+// Apply brings the machine to the wanted state and returns what it changed:
+// nothing, where nothing differs. If a step fails, the machine is brought back
+// to the state that was last applied, or to where nothing of ours stands.
+func (h *Host) Apply(ctx context.Context, want plan.State) ([]plan.Change, error) {
+	changes, err := h.Diff(ctx, want)
+	if err != nil || len(changes) == 0 {
+		return nil, err
+	}
+	if err := h.carryOut(ctx, changes, want); err != nil {
+		return nil, errors.Join(err, h.goBack(context.WithoutCancel(ctx), want))
+	}
+	left, err := h.Diff(ctx, want)
+	if err != nil {
+		return changes, err
+	}
+	if len(left) > 0 {
+		return changes, fmt.Errorf("the change was made, but the machine is not as wanted: %v", left)
+	}
+	h.last = &want
+	return changes, nil
+}
+
+func (h *Host) carryOut(ctx context.Context, changes []plan.Change, want plan.State) error {
+	for _, c := range changes {
+		if err := h.step(ctx, c, want); err != nil {
+			return fmt.Errorf("cannot %s: %w", c, err)
+		}
+	}
+	return nil
+}
+
+// step makes one change.
+func (h *Host) step(ctx context.Context, c plan.Change, want plan.State) error {
+	switch c := c.(type) {
+	case plan.LoadFirewall:
+		return h.firewall.Apply(ctx, want.Firewall)
+	case plan.ConfigureWireGuard:
+		return h.device.Apply(ctx, want.WireGuard)
+	case plan.SetLink:
+		return h.routing.SetLink(ctx, c.Interface, c.MTU)
+	case plan.AddAddress:
+		return h.routing.AddAddress(ctx, c.Interface, c.Address)
+	case plan.DeleteAddress:
+		return h.routing.DeleteAddress(ctx, c.Interface, c.Address)
+	case plan.AddRoute:
+		return h.routing.ReplaceRoute(ctx, c.Route)
+	case plan.DeleteRoute:
+		return h.routing.DeleteRoute(ctx, c.Route)
+	case plan.AddRule:
+		return h.routing.AddRule(ctx, c.Rule)
+	case plan.DeleteRule:
+		return h.routing.DeleteRule(ctx, c.Rule)
+	case plan.SetSysctl:
+		return h.setSysctl(ctx, c, want.Routing.Interface)
+	default:
+		return fmt.Errorf("unknown change %T", c)
+	}
+}
+
+// setSysctl notes the previous value before it changes it; settings of the
+// tunnel interface go with the interface and need no note.
+func (h *Host) setSysctl(ctx context.Context, c plan.SetSysctl, tunnel string) error {
+	if !c.Sysctl.OfInterface(tunnel) {
+		previous, err := h.routing.ReadSysctl(c.Sysctl.Name)
+		if err != nil {
+			return err
+		}
+		if err := h.journal.Record(store.Entry{Kind: sysctlKind, Name: c.Sysctl.Name, Previous: previous}); err != nil {
+			return fmt.Errorf("cannot remember its previous value: %w", err)
+		}
+	}
+	return h.routing.SetSysctl(ctx, c.Sysctl)
+}
+
+// goBack undoes a change that failed half way.
+func (h *Host) goBack(ctx context.Context, failed plan.State) error {
+	if h.last == nil {
+		h.log.Warn("taking back what was set up so far")
+		return h.remove(ctx, failed.Routing.Interface)
+	}
+	h.log.Warn("going back to the state before")
+	changes, err := h.Diff(ctx, *h.last)
+	if err != nil {
+		return fmt.Errorf("cannot go back: %w", err)
+	}
+	if err := h.carryOut(ctx, changes, *h.last); err != nil {
+		return fmt.Errorf("cannot go back: %w", err)
+	}
+	return nil
+}
+
+// Rebind lets the WireGuard device send from another port, past a router that
+// has lost or confused its mapping of the old one.
+func (h *Host) Rebind(ctx context.Context) error { return h.device.Rebind(ctx) }
+
+// Peers returns the peers as the WireGuard device sees them.
+func (h *Host) Peers(ctx context.Context) ([]plan.ObservedPeer, error) {
+	observed, err := h.device.Observe(ctx)
+	return observed.Peers, err
+}
+
+// Counters is what the firewall has counted.
+type Counters = firewall.Counters
+
+// Event is a change of this machine's network.
+type Event = routing.Event
+
+// Counters returns what the firewall has counted.
+func (h *Host) Counters(ctx context.Context, table string) (Counters, error) {
+	return h.firewall.Counters(ctx, table)
+}
+
+// CutForward ends the connections of a forward that is no more.
+func (h *Host) CutForward(m plan.Marks, id uint32) error { return firewall.DeleteForward(m, id) }
+
+// FreeFlows ends flows to ports that are about to be forwarded: a sender that
+// never pauses would otherwise stay on the way it had before.
+func (h *Host) FreeFlows(m plan.Marks, ports []forward.Ports, public []netip.Addr) error {
+	return firewall.DeleteUnforwarded(m, ports, public)
+}

@@ -1,0 +1,97 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gatelodge/gatelodge/internal/host/firewall"
+	"github.com/gatelodge/gatelodge/internal/host/routing"
+	"github.com/gatelodge/gatelodge/internal/host/wireguard"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/store"
+)
+
+// remove takes everything of ours from the machine, except kernel settings.
+func (h *Host) remove(ctx context.Context, name string) error {
+	_, err := h.routing.Remove(ctx, name)
+	return errors.Join(
+		err,
+		h.device.Close(),
+		wireguard.Remove(name),
+		h.firewall.Remove(ctx, name),
+	)
+}
+
+// Remove takes the named interfaces and tables, and all rules and routes of
+// ours, from the machine, whoever set them up and however that ended, and puts
+// the noted settings back, in the order given. It returns, in words, what it did. What filters
+// goes last: nothing is open in between.
+func Remove(ctx context.Context, names []string, notes []store.Entry) (done []string, err error) {
+	rt, err := routing.Open()
+	if err != nil {
+		return nil, err
+	}
+	fw, err := firewall.Open()
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	took := func(what string, err error) {
+		if what != "" && err == nil {
+			done = append(done, what)
+		}
+		errs = append(errs, err)
+	}
+	for _, n := range notes {
+		took(restore(ctx, rt, n))
+	}
+	for _, name := range names {
+		took(removeRouting(ctx, rt, name))
+		took(removeInterface(rt, name))
+		took(removeTable(ctx, fw, name))
+	}
+	return done, errors.Join(errs...)
+}
+
+// restore puts a setting back. One that has disappeared with its interface
+// needs nothing.
+func restore(ctx context.Context, rt *routing.Routing, n store.Entry) (string, error) {
+	if n.Kind != sysctlKind {
+		return "", fmt.Errorf("the undo journal holds an entry of the unknown kind %q", n.Kind)
+	}
+	now, err := rt.ReadSysctl(n.Name)
+	if errors.Is(err, routing.ErrNoSysctl) || err == nil && now == n.Previous {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if err := rt.SetSysctl(ctx, plan.Sysctl{Name: n.Name, Value: n.Previous}); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("put %s back to %s", n.Name, n.Previous), nil
+}
+
+func removeRouting(ctx context.Context, rt *routing.Routing, name string) (string, error) {
+	n, err := rt.Remove(ctx, name)
+	if n == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("removed %d rules and routes", n), err
+}
+
+func removeInterface(rt *routing.Routing, name string) (string, error) {
+	if !rt.HasLink(name) {
+		return "", nil
+	}
+	return "removed interface " + name, wireguard.Remove(name)
+}
+
+func removeTable(ctx context.Context, fw *firewall.Firewall, name string) (string, error) {
+	present, err := fw.Present(ctx, name)
+	if err != nil || !present {
+		return "", err
+	}
+	return "removed nftables table inet " + name, fw.Remove(ctx, name)
+}
