@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -21,7 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// EnvInside marks a process that already runs inside.
+// EnvInside marks a process that runs inside; its value is the process number
+// that the first process there has outside.
 const EnvInside = "GATELODGE_NETNS"
 
 // dir is where ip-netns(8) keeps named network namespaces.
@@ -31,26 +33,41 @@ const dir = "/run/netns"
 // Enter.
 func Inside() bool { return os.Getenv(EnvInside) != "" }
 
+// OutsidePID returns the number that the first process inside has outside: the
+// one to give to nsenter(1). It is 0 outside.
+func OutsidePID() int {
+	pid, err := strconv.Atoi(os.Getenv(EnvInside))
+	if err != nil {
+		return 0
+	}
+	return pid
+}
+
 // Enter moves the program into user, network, mount and process namespaces of
 // its own. Outside, it runs the program again inside, waits for it and returns
-// its exit status and true; the caller exits with it. Inside, it prepares the
-// namespaces and returns false.
+// its exit status and true; the caller exits with it. Inside, it returns
+// false.
+//
+// Between the two stands one process more, also a run of this program: the
+// first of the process namespace, which prepares the namespaces, passes
+// signals on and reaps what nobody else waits for. When it ends, the kernel
+// ends all others there.
 func Enter() (status int, outside bool, err error) {
-	if Inside() {
-		return 0, false, prepare()
+	switch {
+	case !Inside():
+		status, err = again()
+	case os.Getpid() == 1:
+		status, err = first()
+	default:
+		return 0, false, nil
 	}
-	status, err = again()
 	return status, true, err
 }
 
-// again runs this program inside new namespaces until it ends. Being the first
-// process of its process namespace, it takes all others there with it, and the
-// kernel kills it should we die first.
+// again runs this program as the first process of new namespaces until it
+// ends. The kernel kills it should we die before it.
 func again() (int, error) {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), EnvInside+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd := self("outside")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID,
 		Pdeathsig:  syscall.SIGKILL,
@@ -64,41 +81,97 @@ func again() (int, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
-		return 0, fmt.Errorf("cannot make namespaces: %w (run as root, or allow user namespaces: kernel.unprivileged_userns_clone and user.max_user_namespaces)", err)
+		return 0, fmt.Errorf("cannot make namespaces: %w (%s)", err, allow)
 	}
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	go func() {
-		for s := range signals {
-			_ = cmd.Process.Signal(s)
-		}
-	}()
+	defer passSignals(cmd.Process)()
 	err := cmd.Wait()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return 0, err
 	}
-	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return 128 + int(ws.Signal()), nil
+	ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !ok {
+		return cmd.ProcessState.ExitCode(), nil
 	}
-	return cmd.ProcessState.ExitCode(), nil
+	return exitStatus(ws), nil
+}
+
+// allow says what to change where the kernel forbids namespaces.
+const allow = "run as root, or allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns=0"
+
+// first is what the first process inside does.
+func first() (int, error) {
+	outsidePID, err := os.Readlink("/proc/self") // still the /proc of outside
+	if err != nil {
+		return 0, err
+	}
+	if err := prepare(); err != nil {
+		return 0, err
+	}
+	cmd := self(outsidePID)
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	defer passSignals(cmd.Process)()
+	return reap(cmd.Process.Pid)
+}
+
+// reap waits for every child, adopted ones too, until the given one ends.
+func reap(until int) (int, error) {
+	for {
+		var ws syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &ws, 0, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil:
+			return 0, fmt.Errorf("cannot wait for processes: %w", err)
+		case pid == until:
+			return exitStatus(ws), nil
+		}
+	}
+}
+
+// self is this program with the same arguments, one step further inside.
+func self(outsidePID string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), EnvInside+"="+outsidePID)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd
+}
+
+// passSignals hands the signals that ask a program to end on to p, until the
+// function it returns is called.
+func passSignals(p *os.Process) (stop func()) {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		for s := range signals {
+			_ = p.Signal(s)
+		}
+	}()
+	return func() { signal.Stop(signals) }
+}
+
+// exitStatus is the status that a shell would show.
+func exitStatus(ws syscall.WaitStatus) int {
+	if ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
 }
 
 // prepare gives the new namespaces what programs expect: mounts that do not
-// spread outside, /proc and /sys of their own, an empty /run, and a loopback
-// interface.
+// spread outside, /proc of their own, an empty /run, and a loopback interface.
 func prepare() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("cannot make mounts private: %w", err)
+		return fmt.Errorf("cannot make mounts private: %w (%s)", err, allow)
 	}
-	if os.Getpid() == 1 {
-		if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-			return fmt.Errorf("cannot mount /proc: %w", err)
-		}
-		if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
-			return fmt.Errorf("cannot mount an empty /run: %w", err)
-		}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("cannot mount /proc: %w", err)
+	}
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
+		return fmt.Errorf("cannot mount an empty /run: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

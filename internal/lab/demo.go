@@ -1,0 +1,280 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+)
+
+// probe is one kind of visit, made over IPv4 and, unless onlyIPv4, IPv6.
+type probe struct {
+	title    string
+	port     uint16
+	protocol forward.Protocol
+	host     string // who must answer
+	onlyIPv4 bool
+	// sees is whom the service must see; nil means the visitor.
+	sees func(l *Lab, gate netip.Addr) (netip.Addr, error)
+	note string // said beside an address that is not the visitor's
+	ask  func(ctx context.Context, from *Host, to netip.AddrPort) (Answer, error)
+}
+
+// Demo makes gate and homes, and probes from the visitor's side all that a
+// gate and its homes should and should not do. An error means that it could
+// not be tried; what was tried and did not hold is in the report.
+func (l *Lab) Demo(ctx context.Context) (Report, error) {
+	first, err := l.Setup(ctx)
+	if err != nil {
+		return Report{Logs: l.logs()}, err
+	}
+	r := Report{FirstAnswer: first}
+	for _, h := range []*Host{l.Gate(), l.Home()} {
+		s, err := h.Status(ctx)
+		if err != nil {
+			return Report{Logs: l.logs()}, err
+		}
+		r.Devices = append(r.Devices, Device{Host: h.Name, Kind: s.Tunnel.Device})
+	}
+	l.logf("probing, as a visitor")
+	for _, p := range l.probes() {
+		r.Results = append(r.Results, l.visit(ctx, p)...)
+	}
+	r.Results = append(r.Results, l.largeTransfers(ctx)...)
+	r.Results = append(r.Results, l.closedPort(ctx)...)
+	r.Results = append(r.Results, l.refusedPort(ctx)...)
+	r.Results = append(r.Results, l.takenPort(ctx))
+	if ctx.Err() != nil {
+		return Report{Logs: l.logs()}, context.Cause(ctx)
+	}
+	if !r.OK() {
+		r.Logs = l.logs()
+	}
+	return r, nil
+}
+
+func (l *Lab) probes() []probe {
+	tcp, udp := forward.TCP, forward.UDP
+	const last = portGames + gamePorts - 1
+	const middle = portGames + gamePorts/2
+	return []probe{
+		{title: "web, HTTP", port: portWeb, protocol: tcp, host: "home", ask: ProbeHTTP},
+		{title: "web, HTTPS with home's own certificate", port: portHTTPS, protocol: tcp, host: "home", ask: l.ProbeHTTPS},
+		{title: "Mumble", port: portVoice, protocol: tcp, host: "home", ask: ProbeTCP},
+		{title: "Mumble", port: portVoice, protocol: udp, host: "home", ask: ProbeUDP},
+		{title: "the gate's ssh stays the gate's own", port: portGateSSH, protocol: tcp, host: "gate", ask: ProbeSSH},
+		{title: "TCP service", port: portEcho, protocol: tcp, host: "home", ask: ProbeTCP},
+		{title: "UDP service on the wildcard address", port: portEcho, protocol: udp, host: "home", ask: ProbeUDP},
+		{title: "port range: first, middle, last", port: portGames, protocol: udp, host: "home", ask: ProbeUDP},
+		{title: "port range: first, middle, last", port: middle, protocol: udp, host: "home", ask: ProbeUDP},
+		{title: "port range: first, middle, last", port: last, protocol: udp, host: "home", ask: ProbeUDP},
+		{title: "port range: first, middle, last", port: last, protocol: tcp, host: "home", ask: ProbeTCP},
+		{title: "remapped port: 8022 is home's 22", port: portRemapped, protocol: tcp, host: "home", ask: ProbeTCP},
+		{title: "service behind a second NAT at home", port: portContainer, protocol: tcp, host: "container", onlyIPv4: true, ask: ProbeHTTP},
+		{title: "device of the LAN", port: portDevice, protocol: tcp, host: "device", onlyIPv4: true, sees: seesHome, note: "home's own, masquerade", ask: ProbeTCP},
+		{title: "device of the LAN", port: portDevice, protocol: udp, host: "device", onlyIPv4: true, sees: seesHome, note: "home's own, masquerade", ask: ProbeUDP},
+		{title: "masquerade mode", port: portMasked, protocol: tcp, host: "home", sees: seesTunnel, note: "the gate's in the tunnel, masquerade", ask: ProbeTCP},
+		{title: "masquerade mode", port: portMasked, protocol: udp, host: "home", sees: seesTunnel, note: "the gate's in the tunnel, masquerade", ask: ProbeUDP},
+		{title: "second home", port: portHome2, protocol: tcp, host: "home2", ask: ProbeTCP},
+		{title: "second home", port: portHome2, protocol: udp, host: "home2", ask: ProbeUDP},
+	}
+}
+
+func seesHome(l *Lab, _ netip.Addr) (netip.Addr, error) { return l.Home().IPv4, nil }
+
+// seesTunnel returns the gate's address in the tunnel, of the family of the
+// address the visitor used.
+func seesTunnel(l *Lab, used netip.Addr) (netip.Addr, error) {
+	s, err := l.Gate().Status(context.Background())
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	addrs, err := l.Gate().Addresses(s.Tunnel.Interface)
+	for _, a := range addrs {
+		if a.Is4() == used.Is4() && !a.IsLinkLocalUnicast() {
+			return a, nil
+		}
+	}
+	return netip.Addr{}, errors.Join(fmt.Errorf("the gate's %s has no such address", s.Tunnel.Interface), err)
+}
+
+// paths are the addresses of visitor and gate, one pair for each family.
+func (l *Lab) paths(onlyIPv4 bool) [][2]netip.Addr {
+	visitor, gate := l.Visitor(), l.Gate()
+	all := [][2]netip.Addr{{visitor.IPv4, gate.IPv4}, {visitor.IPv6, gate.IPv6}}
+	if onlyIPv4 {
+		return all[:1]
+	}
+	return all
+}
+
+// visit makes a probe and judges the answers.
+func (l *Lab) visit(ctx context.Context, p probe) []Result {
+	var results []Result
+	for _, path := range l.paths(p.onlyIPv4) {
+		r := Result{Title: p.title, Visitor: path[0], Gate: path[1], Port: p.port, Protocol: p.protocol.String(), Host: p.host, Want: path[0]}
+		var err error
+		if p.sees != nil {
+			r.Want, err = p.sees(l, path[1])
+			r.Detail = p.note
+		}
+		if err == nil {
+			var a Answer
+			a, err = p.ask(ctx, l.Visitor(), netip.AddrPortFrom(path[1], p.port))
+			r.judge(a, err)
+		}
+		if err != nil {
+			r.Detail = err.Error()
+		}
+		results = append(results, r)
+	}
+	return results
+}
+
+// judge compares an answer with what was expected.
+func (r *Result) judge(a Answer, err error) {
+	r.Saw, r.Duration = a.Saw.Addr(), a.Took
+	r.OK = err == nil && a.Host == r.Host && r.Saw == r.Want
+	if err == nil && a.Host != r.Host {
+		r.Detail = a.Host + " answered"
+	}
+}
+
+// What the large transfer moves, and how narrow its path is. Both routers
+// beside that wire learn of it; gate and home must find out.
+const (
+	transferSize = 20_000_000
+	narrowMTU    = 1400
+	narrowWire   = "cgnat-internet"
+)
+
+func (l *Lab) largeTransfers(ctx context.Context) []Result {
+	if err := l.SetMTU(narrowWire, narrowMTU); err != nil {
+		return []Result{{Title: "large transfer", Detail: err.Error()}}
+	}
+	results := append(l.largeTransfer(ctx, Download, "down"), l.largeTransfer(ctx, Upload, "up")...)
+	if err := l.SetMTU(narrowWire, 1500); err != nil {
+		results = append(results, Result{Title: "large transfer", Detail: err.Error()})
+	}
+	return results
+}
+
+func (l *Lab) largeTransfer(ctx context.Context, d Direction, name string) []Result {
+	p := probe{
+		title: fmt.Sprintf("large transfer, path MTU %d", narrowMTU), port: portBulk, protocol: forward.TCP, host: "home",
+		ask: func(ctx context.Context, from *Host, to netip.AddrPort) (Answer, error) {
+			return Transfer(ctx, from, to, d, transferSize)
+		},
+	}
+	results := l.visit(ctx, p)
+	for i, r := range results {
+		if r.OK {
+			rate := transferSize * 8 / r.Duration.Seconds() / 1e6
+			results[i].Detail = fmt.Sprintf("%d MB %s, checksum right, %.0f Mbit/s", transferSize/1_000_000, name, rate)
+		}
+	}
+	return results
+}
+
+// silenceTime is how long a probe listens before it says that nobody answers.
+const silenceTime = time.Second
+
+// closedPort probes a port that nobody has published: no answer, and counted.
+func (l *Lab) closedPort(ctx context.Context) []Result {
+	const port = 7999
+	var results []Result
+	for _, path := range l.paths(false) {
+		r := Result{Title: "closed port", Visitor: path[0], Gate: path[1], Port: port, Protocol: "tcp"}
+		before, err := l.Gate().Status(ctx)
+		if err == nil {
+			r.silence(ctx, l.Visitor())
+			err = l.counted(ctx, before.Counters.Closed)
+		}
+		if err != nil {
+			r.OK, r.Detail = false, strings.TrimSpace(r.Detail+" "+err.Error())
+		} else if r.OK {
+			r.Detail = "no answer, and counted"
+		}
+		results = append(results, r)
+	}
+	return results
+}
+
+func (r *Result) silence(ctx context.Context, from *Host) {
+	p := forward.TCP
+	if r.Protocol == "udp" {
+		p = forward.UDP
+	}
+	start := time.Now()
+	err := ProbeSilence(ctx, from, p, netip.AddrPortFrom(r.Gate, r.Port), silenceTime)
+	r.Duration = time.Since(start)
+	r.OK, r.Detail = err == nil, "no answer"
+	if err != nil {
+		r.Detail = "expected no answer: " + err.Error()
+	}
+}
+
+// counted waits until the gate has counted another packet to a closed port.
+func (l *Lab) counted(ctx context.Context, before uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	return until(ctx, 50*time.Millisecond, func() error {
+		s, err := l.Gate().Status(ctx)
+		if err == nil && s.Counters.Closed <= before {
+			err = fmt.Errorf("the gate's counter of packets to closed ports stays at %d", before)
+		}
+		return err
+	})
+}
+
+// refusedPort asks for a port that the gate's policy does not give to this
+// home, and then probes it.
+func (l *Lab) refusedPort(ctx context.Context) []Result {
+	const port = 6000
+	asked := l.refusal(ctx, "port outside the policy", l.Home(), port, "policy")
+	results := []Result{asked}
+	for _, path := range l.paths(false) {
+		r := Result{Title: asked.Title, Visitor: path[0], Gate: path[1], Port: port, Protocol: "tcp"}
+		r.silence(ctx, l.Visitor())
+		results = append(results, r)
+	}
+	return results
+}
+
+// takenPort asks for a port that the other home has.
+func (l *Lab) takenPort(ctx context.Context) Result {
+	return l.refusal(ctx, "port that another home has", l.Home2(), portHTTPS, l.Home().Name)
+}
+
+// refusal has a home ask for a port that it cannot have. What it is told must
+// contain the given word.
+func (l *Lab) refusal(ctx context.Context, title string, home *Host, port uint16, word string) Result {
+	r := Result{Title: title, Asker: home.Name, Gate: l.Gate().IPv4, Port: port, Protocol: "tcp"}
+	start := time.Now()
+	reason, err := home.Refused(ctx, fmt.Sprintf("%d/tcp", port), "--name", "refused")
+	r.Duration = time.Since(start)
+	switch {
+	case err != nil:
+		r.Detail = "expected a refusal: " + err.Error()
+	case !strings.Contains(reason, word):
+		r.Detail = fmt.Sprintf("expected a reason that names %q, got: %s", word, reason)
+	default:
+		r.OK, r.Detail = true, reason
+	}
+	return r
+}
+
+// logTail is how much of each daemon's log a failed report shows.
+const logTail = 15
+
+func (l *Lab) logs() []Log {
+	var logs []Log
+	for _, h := range []*Host{l.Gate(), l.Home(), l.Home2()} {
+		logs = append(logs, Log{Host: h.Name, File: h.LogFile(), Tail: h.LogTail(logTail)})
+	}
+	return logs
+}

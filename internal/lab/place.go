@@ -1,0 +1,104 @@
+package lab
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Place is the folder in which a user's standing lab is written down.
+type Place struct{ dir string }
+
+// ErrNone is what Load returns when no lab stands.
+var ErrNone = errors.New("no lab stands")
+
+// ErrBusy is what Lock returns when another process makes a lab.
+var ErrBusy = errors.New("another process is starting a lab or taking one down")
+
+// FindPlace returns the user's Place: under XDG_RUNTIME_DIR, for root under
+// /run, otherwise under the folder for temporary files. It must belong to the
+// user alone, since what is in it is believed.
+func FindPlace() (Place, error) {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("gatelodge-lab-%d", os.Getuid()))
+	if runtime := os.Getenv("XDG_RUNTIME_DIR"); runtime != "" {
+		dir = filepath.Join(runtime, "gatelodge-lab")
+	} else if os.Getuid() == 0 {
+		dir = "/run/gatelodge-lab"
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return Place{}, err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return Place{}, err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.IsDir() || int(stat.Uid) != os.Getuid() || info.Mode().Perm()&0o077 != 0 {
+		return Place{}, fmt.Errorf("%s is not a folder of user %d alone: remove it", dir, os.Getuid())
+	}
+	return Place{dir: dir}, nil
+}
+
+// LogFile is where the supervisor of the standing lab writes.
+func (p Place) LogFile() string { return filepath.Join(p.dir, "log") }
+
+func (p Place) file() string { return filepath.Join(p.dir, "standing.json") }
+
+// Lock keeps other processes from starting a lab, until it is released.
+func (p Place) Lock() (release func() error, err error) {
+	f, err := os.OpenFile(filepath.Join(p.dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, ErrBusy
+		}
+		return nil, err
+	}
+	return f.Close, nil
+}
+
+// Save writes down a standing lab.
+func (p Place) Save(s Standing) error {
+	text, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	partial := p.file() + ".new"
+	if err := os.WriteFile(partial, text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(partial, p.file())
+}
+
+// Load returns the standing lab, or ErrNone.
+func (p Place) Load() (Standing, error) {
+	var s Standing
+	text, err := os.ReadFile(p.file())
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, ErrNone
+	}
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(text, &s); err != nil {
+		return s, fmt.Errorf("%s: %w", p.file(), err)
+	}
+	if !s.Alive() {
+		return s, ErrNone
+	}
+	return s, nil
+}
+
+// Remove forgets the standing lab.
+func (p Place) Remove() error {
+	return os.RemoveAll(p.dir)
+}

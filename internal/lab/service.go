@@ -1,0 +1,181 @@
+package lab
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+// The ports of the services, as they are known on their hosts.
+const (
+	portSSH       = 22    // home, published as portRemapped
+	portWeb       = 80    // home and container
+	portHTTPS     = 443   // home
+	portEcho      = 7000  // home
+	portMasked    = 7001  // home, in masquerade mode
+	portDevice    = 7002  // device
+	portHome2     = 7100  // home2
+	portBulk      = 9000  // home
+	portGames     = 25565 // home, first of gamePorts
+	gamePorts     = 6
+	portVoice     = 64738 // home
+	portContainer = 8081  // home's Docker leads it to port 80 of container
+	portRemapped  = 8022  // the gate's, for home's portSSH
+	portGateSSH   = 2222  // the gate's own
+)
+
+// startServices starts everything that visitors can reach.
+func (l *Lab) startServices(ctx context.Context) (err error) {
+	if l.cert, err = newCertificate(certificateName); err != nil {
+		return err
+	}
+	home := l.Home()
+	errs := []error{
+		home.serveWeb(portWeb, nil),
+		home.serveWeb(portHTTPS, l.cert.serverConfig()),
+		home.ServeTCP(portBulk, home.bulk),
+		l.Host("container").serveWeb(portWeb, nil),
+	}
+	for _, port := range []uint16{portEcho, portMasked, portVoice, portSSH} {
+		errs = append(errs, home.Echo(port))
+	}
+	for port := range uint16(gamePorts) {
+		errs = append(errs, home.Echo(portGames+port))
+	}
+	errs = append(errs, l.Host("device").Echo(portDevice), l.Home2().Echo(portHome2), l.Gate().startSSH(ctx))
+	return errors.Join(errs...)
+}
+
+// greeting is how every service says who it is and which address it sees.
+func (h *Host) greeting(peer net.Addr) string {
+	return fmt.Sprintf("%s %s\n", h.Name, addrPort(peer))
+}
+
+// addrPort undoes the mapping of IPv4 into IPv6 that wildcard sockets show.
+func addrPort(a net.Addr) netip.AddrPort {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// Echo serves a port over TCP and UDP, on the wildcard address, until the lab
+// closes: a greeting, then what the visitor sent. Over UDP the greeting is in
+// front of each packet.
+func (h *Host) Echo(port uint16) error {
+	tcp := h.ServeTCP(port, func(c net.Conn) {
+		if _, err := io.WriteString(c, h.greeting(c.RemoteAddr())); err == nil {
+			_, _ = io.Copy(c, c)
+		}
+	})
+	return errors.Join(tcp, h.echoUDP(port))
+}
+
+// ServeTCP serves a TCP port of the host until the lab closes.
+func (h *Host) ServeTCP(port uint16, serve func(net.Conn)) error {
+	l, err := h.Listen("tcp", fmt.Sprintf(":%d", port))
+	if err != nil {
+		return fmt.Errorf("on %s: %w", h.Name, err)
+	}
+	h.lab.onClose(l.Close)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				serve(c)
+			}()
+		}
+	}()
+	return nil
+}
+
+// echoUDP answers with a plain sendto(2), as most programs do: the kernel
+// chooses the source address, not the address the packet was sent to.
+func (h *Host) echoUDP(port uint16) error {
+	c, err := h.ListenPacket("udp", fmt.Sprintf(":%d", port))
+	if err != nil {
+		return fmt.Errorf("on %s: %w", h.Name, err)
+	}
+	h.lab.onClose(c.Close)
+	go func() {
+		buf := make([]byte, 1<<16)
+		for {
+			n, peer, err := c.ReadFrom(buf)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err == nil { // an error is that of an earlier answer
+				_, _ = c.WriteTo(append([]byte(h.greeting(peer)), buf[:n]...), peer)
+			}
+		}
+	}()
+	return nil
+}
+
+// serveWeb serves HTTP, over TLS if there is a configuration for it.
+func (h *Host) serveWeb(port uint16, secure *tls.Config) error {
+	l, err := h.Listen("tcp", fmt.Sprintf(":%d", port))
+	if err != nil {
+		return fmt.Errorf("on %s: %w", h.Name, err)
+	}
+	if secure != nil {
+		l = tls.NewListener(l, secure)
+	}
+	s := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, "%s %s\n", h.Name, r.RemoteAddr)
+		}),
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0), // visitors that hang up
+	}
+	h.lab.onClose(s.Close)
+	go func() { _ = s.Serve(l) }()
+	return nil
+}
+
+// bulk is the service for large transfers. After the greeting the visitor
+// sends a direction, 'd' or 'u', and a number of bytes; the bytes follow, down
+// or up; then the service sends their checksum.
+func (h *Host) bulk(c net.Conn) {
+	if _, err := io.WriteString(c, h.greeting(c.RemoteAddr())); err != nil {
+		return
+	}
+	r := bufio.NewReader(c)
+	var order struct {
+		Direction byte
+		Size      uint64
+	}
+	if err := binary.Read(r, binary.BigEndian, &order); err != nil {
+		return
+	}
+	sum := sha256.New()
+	var err error
+	if order.Direction == 'd' {
+		_, err = io.CopyN(io.MultiWriter(c, sum), noise(), int64(order.Size))
+	} else {
+		_, err = io.CopyN(sum, r, int64(order.Size))
+	}
+	if err == nil {
+		_, _ = c.Write(sum.Sum(nil))
+	}
+}
+
+// noise is data that does not repeat, so that what arrives twice, late or at
+// the wrong place changes the checksum.
+func noise() io.Reader { return rand.NewChaCha8([32]byte{}) }
