@@ -1,0 +1,259 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
+
+// gateInit is what `gate init` can be told.
+type gateInit struct {
+	yes        bool
+	noStart    bool
+	endpoints  []string
+	prefix4    string
+	listenPort uint16
+	input      string
+}
+
+func (a *app) gateInitCommand() *cobra.Command {
+	var o gateInit
+	c := &cobra.Command{
+		Use:   "init",
+		Short: "Make this machine a gate",
+		Long: `Init looks at this machine, shows what it found and what it will do, asks,
+writes /etc/gatelodge/gate.toml and starts the gate. The ports that sshd
+listens on stay open, and can never be forwarded.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.gateInit(c.Context(), o) },
+	}
+	f := c.Flags()
+	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
+	f.BoolVar(&o.noStart, "no-start", false, "write gate.toml, and do not start")
+	f.StringSliceVar(&o.endpoints, "endpoint", nil, "name or address at which homes reach this machine (default: its public addresses)")
+	f.StringVar(&o.prefix4, "prefix", "", "IPv4 prefix of the tunnel (default: one that is free here)")
+	f.Uint16Var(&o.listenPort, "listen-port", 55107, "UDP port of WireGuard")
+	f.StringVar(&o.input, "input", "protect", `"protect" filters what arrives for this machine itself, "leave" does not`)
+	return c
+}
+
+// gateInit touches nothing before the owner has agreed.
+func (a *app) gateInit(ctx context.Context, o gateInit) error {
+	if err := a.fresh(); err != nil {
+		return err
+	}
+	found, err := host.Look(ctx, os.Getenv("SSH_CONNECTION"))
+	if err != nil {
+		return err
+	}
+	file, err := o.file(found)
+	if err != nil {
+		return err
+	}
+	a.showFound(found, file)
+	if err := a.agree(o.yes, fmt.Sprintf("Write %s and start the gate?", a.paths().ConfigFile(plan.Gate))); err != nil {
+		return err
+	}
+	if err := a.writeConfig(plan.Gate, config.NewGateFile(file)); err != nil {
+		return err
+	}
+	a.printf("wrote %s\n", a.paths().ConfigFile(plan.Gate))
+	if o.noStart {
+		a.printf("start it with: gatelodge up\n")
+		return nil
+	}
+	if err := a.up(ctx); err != nil {
+		return err
+	}
+	a.printf("next: gatelodge gate invite NAME\n")
+	return nil
+}
+
+// fresh refuses to touch a machine that has a role already.
+func (a *app) fresh() error {
+	role, err := a.paths().Role()
+	switch {
+	case errors.Is(err, daemon.ErrNoRole):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fail(exitFailed, "gatelodge status", "this machine is a %s already: %s stays as it is", role, a.paths().ConfigFile(role))
+}
+
+// file decides what gate.toml will say.
+func (o gateInit) file(found host.Found) (config.GateDefaults, error) {
+	endpoints, err := o.reachableAt(found)
+	if err != nil {
+		return config.GateDefaults{}, err
+	}
+	prefix4, err := o.tunnelPrefix(found)
+	if err != nil {
+		return config.GateDefaults{}, err
+	}
+	d := config.GateDefaults{
+		Endpoints:  endpoints,
+		Prefix4:    prefix4,
+		ListenPort: o.listenPort,
+		SSHPorts:   found.Facts.SSHPorts,
+		Input:      o.input,
+	}
+	if found.Facts.IPv6 {
+		d.Prefix6 = randomULA()
+	}
+	// What is about to be written is read as it will be read later, so that a
+	// wrong flag shows now.
+	if _, err := config.ParseGate("gate.toml", config.NewGateFile(d)); err != nil {
+		return config.GateDefaults{}, fmt.Errorf("these settings make no valid gate.toml: %w", err)
+	}
+	return d, nil
+}
+
+func (o gateInit) reachableAt(found host.Found) ([]string, error) {
+	if len(o.endpoints) > 0 {
+		return o.endpoints, nil
+	}
+	var endpoints []string
+	for _, addr := range found.Facts.Public {
+		if host.Routable(addr) && len(endpoints) < 4 {
+			endpoints = append(endpoints, net.JoinHostPort(addr.String(), strconv.Itoa(int(o.listenPort))))
+		}
+	}
+	if len(endpoints) == 0 {
+		return nil, fail(exitFailed, "gatelodge gate init --endpoint ADDRESS-OR-NAME",
+			"no public address found on this machine (%s): name the address or host name at which homes reach it", listAddrs(found.Facts.Public))
+	}
+	return endpoints, nil
+}
+
+// tunnelPrefix prefers a prefix that overlaps nothing on this machine.
+func (o gateInit) tunnelPrefix(found host.Found) (netip.Prefix, error) {
+	candidates := []string{"10.99.0.0/24", "10.119.0.0/24", "172.29.99.0/24", "192.168.209.0/24"}
+	if o.prefix4 != "" {
+		candidates = []string{o.prefix4}
+	}
+	for _, c := range candidates {
+		p, err := netip.ParsePrefix(c)
+		if err != nil || !p.Addr().Is4() {
+			return netip.Prefix{}, fail(exitUsage, "--prefix 10.99.0.0/24", "%q is not an IPv4 prefix", c)
+		}
+		n, overlaps := plan.Overlap(p, found.Facts)
+		if !overlaps {
+			return p, nil
+		}
+		if o.prefix4 != "" {
+			return netip.Prefix{}, fail(exitFailed, "choose another --prefix", "the tunnel prefix %s overlaps %s of this machine's %s", p, n.Prefix, n.Interface)
+		}
+	}
+	return netip.Prefix{}, fail(exitFailed, "gatelodge gate init --prefix PREFIX", "all of %s overlap networks of this machine", strings.Join(candidates, ", "))
+}
+
+// randomULA makes a unique local IPv6 prefix (RFC 4193, section 3.2).
+func randomULA() netip.Prefix {
+	b := [16]byte{0xfd}
+	if _, err := rand.Read(b[1:8]); err != nil {
+		panic("no randomness: " + err.Error()) // crypto/rand never fails on Linux
+	}
+	return netip.PrefixFrom(netip.AddrFrom16(b), 64)
+}
+
+func (a *app) showFound(found host.Found, file config.GateDefaults) {
+	a.printf("This machine:\n")
+	a.printf("  public       %s\n", found.PublicText())
+	a.printf("  ssh          %s\n", portsText(found.Facts.SSHPorts))
+	a.printf("  WireGuard    %s\n", found.DeviceText())
+	a.printf("  nftables     %s\n", found.NFT)
+	a.printf("As a gate:\n")
+	a.printf("  homes dial   %s (UDP)\n", strings.Join(file.Endpoints, ", "))
+	a.printf("  tunnel       %s", file.Prefix4)
+	if file.Prefix6.IsValid() {
+		a.printf(", %s", file.Prefix6)
+	}
+	a.printf("\n  firewall     %s\n", inputText(file.Input))
+	if file.Input != "protect" {
+		return
+	}
+	for _, l := range found.Closing {
+		a.printf("  note         %s is listening and will be closed; keep it open with accept = [%q] under [firewall]\n", l.Text, l.Port)
+	}
+}
+
+func inputText(input string) string {
+	if input == "protect" {
+		return "only ssh, WireGuard, established connections and needed ICMP reach this machine itself"
+	}
+	return "what arrives for this machine itself is not filtered"
+}
+
+func portsText(ports []uint16) string {
+	if len(ports) == 0 {
+		return "no sshd found listening: port 22 is kept open and is never forwarded"
+	}
+	text := make([]string, len(ports))
+	for i, p := range ports {
+		text[i] = fmt.Sprint(p)
+	}
+	return "port " + strings.Join(text, ", ") + ": kept open, never forwarded"
+}
+
+func listAddrs(addrs []netip.Addr) string {
+	if len(addrs) == 0 {
+		return "none with a default route"
+	}
+	text := make([]string, len(addrs))
+	for i, a := range addrs {
+		text[i] = a.String()
+	}
+	return "only " + strings.Join(text, ", ")
+}
+
+// agree asks, unless told not to.
+func (a *app) agree(yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	if !onTerminal(a.in) {
+		return fail(exitUsage, "add --yes", "there is nobody to ask: the input is not a terminal")
+	}
+	a.printf("%s [y/N] ", question)
+	line, err := bufio.NewReader(a.in).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
+		return fail(exitFailed, "", "nothing was changed")
+	}
+	return nil
+}
+
+// writeConfig makes a configuration file where there is none.
+func (a *app) writeConfig(role plan.Role, data []byte) error {
+	if err := os.MkdirAll(a.paths().Config(), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(a.paths().ConfigFile(role), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return fail(exitFailed, "gatelodge status", "%s exists already and stays as it is", a.paths().ConfigFile(role))
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
+}

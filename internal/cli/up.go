@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"github.com/spf13/cobra"
+
+	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/status"
+)
+
+func (a *app) upCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "up",
+		Short: "Start the daemon in the background",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return a.up(c.Context()) },
+	}
+}
+
+// startTime is how long a daemon may take until its tunnel stands. A home
+// keeps trying for ever after that; the command only stops watching.
+const startTime = 30 * time.Second
+
+func (a *app) up(ctx context.Context) error {
+	if _, err := a.paths().Role(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	if _, err := a.client().Status(ctx); err == nil {
+		a.printf("already running\n")
+		return nil
+	} else if !errors.Is(err, daemon.ErrNotRunning) {
+		return err
+	}
+	exited, err := a.spawn()
+	if err != nil {
+		return err
+	}
+	r, err := a.awaitUp(ctx, exited)
+	if err != nil {
+		return err
+	}
+	if !r.Tunnel.Up {
+		a.notef("running; the gate has not answered yet, and is tried until it does: gatelodge status")
+		return nil
+	}
+	return r.WriteText(a.out, time.Now())
+}
+
+// spawn starts the daemon detached from this terminal, its output in a file.
+func (a *app) spawn() (<-chan error, error) {
+	if err := os.MkdirAll(a.paths().State(), 0o700); err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(a.paths().Log(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := exec.Command(self, "--root", a.root, "run")
+	c.Stdout, c.Stderr = log, log
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := c.Start(); err != nil {
+		return nil, fmt.Errorf("cannot start the daemon: %w", err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- c.Wait() }()
+	return exited, nil
+}
+
+// awaitUp waits until the daemon's tunnel stands, the daemon has ended, or
+// time is up; the latter only is no error once the daemon answers.
+func (a *app) awaitUp(ctx context.Context, exited <-chan error) (status.Report, error) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	var last status.Report
+	for {
+		if r, err := a.client().Status(ctx); err == nil {
+			last = r
+		}
+		if last.Tunnel.Up {
+			return last, nil
+		}
+		select {
+		case err := <-exited:
+			return last, fail(exitFailed, "see "+a.paths().Log(), "the daemon ended at once (%v): %s", err, lastLine(a.paths().Log()))
+		case <-ctx.Done():
+			if !last.Running {
+				return last, fail(exitFailed, "see "+a.paths().Log(), "the daemon did not start within %s", startTime)
+			}
+			return last, nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (a *app) downCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "down",
+		Short: "Stop, and leave the machine as it was found",
+		Long: `Down stops the daemon and removes all it set up: the interface, the nftables
+table, rules and routes, and puts kernel settings back to their previous
+values. Configuration, keys and enrolment stay. It also cleans up behind a
+daemon that died.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			err := a.client().Stop(c.Context())
+			if err != nil && !errors.Is(err, daemon.ErrNotRunning) {
+				return err
+			}
+			done, err := daemon.Down(c.Context(), daemon.Options{Paths: a.paths(), Version: Version, Log: a.logger()})
+			for _, d := range done {
+				a.printf("  %s\n", d)
+			}
+			if err != nil {
+				return err
+			}
+			if len(done) == 0 {
+				a.printf("nothing was set up\n")
+			}
+			return nil
+		},
+	}
+}
+
+// memoryLimit is what the Go runtime is told to stay within, in bytes. The
+// embedded WireGuard would otherwise keep hundreds of megabytes of buffers
+// after a large transfer, for no gain in speed.
+const memoryLimit = 64 << 20
+
+func (a *app) runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon in the foreground",
+		Long: `Run is the daemon. It ends on SIGINT and SIGTERM and leaves standing what it
+set up, so that connections survive a restart; gatelodge down removes it.
+SIGHUP makes it read its configuration again.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if os.Getenv("GOMEMLIMIT") == "" {
+				debug.SetMemoryLimit(memoryLimit)
+			}
+			return daemon.Run(c.Context(), daemon.Options{Paths: a.paths(), Version: Version, Log: a.logger()})
+		},
+	}
+}
+
+// logger writes for people on a terminal, and plain fields elsewhere.
+func (a *app) logger() *slog.Logger {
+	if onTerminal(a.errOut) {
+		return slog.New(tint.NewHandler(a.errOut, &tint.Options{TimeFormat: time.TimeOnly}))
+	}
+	return slog.New(slog.NewTextHandler(a.errOut, nil))
+}
+
+func roleOfFile(file string) plan.Role {
+	if len(file) >= len("home.toml") && file[len(file)-len("home.toml"):] == "home.toml" {
+		return plan.Home
+	}
+	return plan.Gate
+}
+
+// lastLine returns the last line of a log, for an error.
+func lastLine(file string) string {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return lines[len(lines)-1]
+}

@@ -1,0 +1,101 @@
+// Package daemon holds what lives long on a gate and on a home: the one place
+// where configuration, plan, machine, protocol and memory meet.
+//
+// The way of everything is the same on both sides. Something changes (the
+// file, the network, what the other side says, time), the loop reconciles:
+// load the configuration, gather facts, plan, observe, apply the difference,
+// publish the outcome. Whatever fails is tried again, without end.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/store"
+)
+
+// Options say which instance to run.
+type Options struct {
+	Paths   Paths
+	Version string
+	Log     *slog.Logger
+}
+
+// task is something long-lived of a daemon.
+type task interface {
+	fmt.Stringer
+	// Run works until ctx ends. An error it returns ends the daemon.
+	Run(ctx context.Context) error
+}
+
+// Run is the daemon: it works until ctx ends and leaves standing what it set
+// up. Only one runs on a root at a time.
+func Run(ctx context.Context, o Options) error {
+	role, err := o.Paths.Role()
+	if err != nil {
+		return err
+	}
+	st, err := store.Open(o.Paths.State())
+	if err != nil {
+		return err
+	}
+	lock, err := st.Lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	o.Log.Info("starting", "role", role, "version", o.Version)
+	if role == plan.Gate {
+		err = runGate(ctx, stop, o, st)
+	} else {
+		err = runHome(ctx, stop, o, st)
+	}
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	o.Log.Info("stopped; what was set up stays until: gatelodge down")
+	return err
+}
+
+// runTasks runs all tasks until one fails or ctx ends.
+func runTasks(ctx context.Context, log *slog.Logger, tasks ...task) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, t := range tasks {
+		group.Go(func() error {
+			err := t.Run(ctx)
+			if err != nil && ctx.Err() == nil {
+				log.Error("a task ended", "task", t, "error", err)
+				return fmt.Errorf("%s: %w", t, err)
+			}
+			return ctx.Err()
+		})
+	}
+	return group.Wait()
+}
+
+// hangups calls f on every SIGHUP, until ctx ends.
+func hangups(ctx context.Context, f func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(c)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-c:
+				f()
+			}
+		}
+	}()
+}

@@ -1,0 +1,288 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/key"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/registry"
+	"github.com/gatelodge/gatelodge/internal/store"
+)
+
+// gate is the daemon of a VPS.
+type gate struct {
+	opts     Options
+	log      *slog.Logger
+	store    *store.Store
+	host     *host.Host
+	loop     *loop
+	instance string // of this run: homes push again when it changes
+	since    time.Time
+
+	// apply holds whoever brings the machine to the wanted state: one at a
+	// time. It is taken before mu.
+	apply sync.Mutex
+
+	mu       sync.Mutex // guards what follows
+	config   config.Gate
+	key      key.Private
+	registry *registry.State
+	facts    plan.Facts
+	applied  []plan.GateForward // as the machine carries them out now
+	// endpoints are where the homes were when this run began. Later ones are
+	// the device's business: it hears of them first.
+	endpoints map[key.Public]netip.AddrPort
+	problems  []string
+}
+
+// gateMemory is what a gate remembers, as it is stored. Losing the key would
+// lock all homes out, so it is stored with everything else, in one write.
+type gateMemory struct {
+	PrivateKey store.PrivateKey `json:"private_key"`
+	Registry   *registry.State  `json:"registry"`
+}
+
+// gateName is the name of that memory in the store.
+const gateName = "gate"
+
+// gateRound is how often a gate looks at itself without being asked.
+const gateRound = 20 * time.Second
+
+func runGate(ctx context.Context, stop context.CancelFunc, o Options, st *store.Store) error {
+	g, err := newGate(ctx, o, st)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := g.host.Close(); err != nil {
+			g.log.Error("closing", "error", err)
+		}
+	}()
+	watch, err := newWatcher(ctx, g.host, g.loop.kick)
+	if err != nil {
+		return err
+	}
+	hangups(ctx, g.loop.kick)
+	return runTasks(ctx, o.Log, g.loop, watch,
+		newLocalServer(o.Paths.Socket(), g, stop, o.Log),
+		newControlServer(g),
+		newLoop("remember endpoints", endpointRound, o.Log, g.rememberEndpoints))
+}
+
+// newGate loads what the gate needs to know and changes nothing but a first
+// key.
+func newGate(ctx context.Context, o Options, st *store.Store) (*gate, error) {
+	g := &gate{opts: o, log: o.Log, store: st, instance: rand.Text(), since: time.Now()}
+	var err error
+	if g.config, err = g.readConfig(); err != nil {
+		return nil, err
+	}
+	if err := g.recall(); err != nil {
+		return nil, err
+	}
+	g.host, err = openHost(ctx, o, st, g.config.Tunnel.Interface, g.config.Tunnel.Device)
+	if err != nil {
+		return nil, err
+	}
+	g.loop = newLoop("gate", gateRound, o.Log, func(ctx context.Context) error {
+		_, err := g.reconcile(ctx)
+		return err
+	})
+	return g, nil
+}
+
+func (g *gate) readConfig() (config.Gate, error) {
+	file := g.opts.Paths.ConfigFile(plan.Gate)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return config.Gate{}, err
+	}
+	return config.ParseGate(file, data)
+}
+
+// recall reads the gate's memory, and makes a first one where there is none.
+func (g *gate) recall() error {
+	var m gateMemory
+	loaded, err := g.store.Load(gateName, &m)
+	if err != nil {
+		return err
+	}
+	if loaded.Warning != "" {
+		g.log.Error("state", "warning", loaded.Warning)
+		g.problems = append(g.problems, loaded.Warning)
+	}
+	if !loaded.Found {
+		return g.firstMemory()
+	}
+	g.key, g.registry = m.PrivateKey.Private, m.Registry
+	if g.key.IsZero() || g.registry == nil {
+		return fmt.Errorf("the gate's memory in %s holds no key or no registry of homes", g.store.Dir())
+	}
+	g.applied = gateForwards(g.registry)
+	g.endpoints = map[key.Public]netip.AddrPort{}
+	for _, h := range g.registry.Homes {
+		g.endpoints[h.PublicKey] = h.LastEndpoint
+	}
+	return g.registry.Check(g.identity())
+}
+
+func (g *gate) firstMemory() (err error) {
+	if g.key, err = key.NewPrivate(); err != nil {
+		return err
+	}
+	g.registry = registry.New()
+	return g.save(g.registry)
+}
+
+// save stores a state of the registry. Only once it is on disk may the caller
+// let it count.
+func (g *gate) save(r *registry.State) error {
+	return g.store.Save(gateName, gateMemory{PrivateKey: store.PrivateKey{Private: g.key}, Registry: r})
+}
+
+// identity is what the registry has to know of this gate.
+func (g *gate) identity() registry.Gate {
+	return registry.Gate{PublicKey: g.key.Public(), Prefix4: g.config.Tunnel.Prefix4, Prefix6: g.config.Tunnel.Prefix6}
+}
+
+// change makes one change to the registry: on a copy, then on disk, then for
+// all. An error has changed nothing.
+func (g *gate) change(f func(r *registry.State) error) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	next := g.registry.Clone()
+	if err := f(next); err != nil {
+		return err
+	}
+	if err := g.save(next); err != nil {
+		return err
+	}
+	g.registry = next
+	return nil
+}
+
+// reconcile brings the machine to what the configuration and the registry
+// say: load, gather facts, plan, observe, apply the difference, publish.
+func (g *gate) reconcile(ctx context.Context) ([]plan.Change, error) {
+	g.apply.Lock()
+	defer g.apply.Unlock()
+	configErr := g.reload()
+	facts, err := g.host.Facts(ctx, g.config.Tunnel.Interface)
+	if err != nil {
+		return nil, errors.Join(configErr, err)
+	}
+	if err := g.review(facts); err != nil {
+		return nil, errors.Join(configErr, err)
+	}
+	want := g.want(facts)
+	changes, err := g.host.Apply(ctx, want)
+	logChanges(g.log, changes)
+	if err == nil {
+		err = g.settle(want.Firewall.Gate)
+	}
+	g.publish(facts, errors.Join(configErr, err))
+	return changes, errors.Join(configErr, err)
+}
+
+// reload reads the configuration again. A file that is wrong now leaves the
+// last good one in force.
+func (g *gate) reload() error {
+	c, err := g.readConfig()
+	if err != nil {
+		return fmt.Errorf("the configuration in force stays: %w", err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := sameInstance(g.config.Tunnel.Interface, c.Tunnel.Interface); err != nil {
+		return err
+	}
+	g.config = c
+	return nil
+}
+
+// review drops invites whose time is up, and judges all forwards again: the
+// policy or the ports of sshd may have changed.
+func (g *gate) review(facts plan.Facts) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.facts = facts
+	next := g.registry.Clone()
+	dropped := next.Expire(time.Now())
+	judged := next.Reconsider(g.policies())
+	if len(dropped) == 0 && !judged {
+		return nil
+	}
+	if err := g.save(next); err != nil {
+		return err
+	}
+	g.registry = next
+	return nil
+}
+
+// want plans this gate as it should be now.
+func (g *gate) want(facts plan.Facts) plan.State {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	in := plan.GateInput{PrivateKey: g.key, Forwards: gateForwards(g.registry)}
+	for _, h := range g.registry.Homes {
+		in.Tenants = append(in.Tenants, plan.Tenant{PublicKey: h.PublicKey, Addresses: addresses(h.Address4, h.Address6), Endpoint: g.endpoints[h.PublicKey]})
+	}
+	for _, v := range g.registry.Invites {
+		in.Tenants = append(in.Tenants, plan.Tenant{PublicKey: v.PublicKey, Addresses: addresses(v.Address4), Invited: true})
+	}
+	return plan.ForGate(g.config, in, facts)
+}
+
+// gateForwards lists the granted forwards as the gate's table needs them.
+func gateForwards(r *registry.State) []plan.GateForward {
+	var forwards []plan.GateForward
+	for _, f := range r.Granted() {
+		forwards = append(forwards, plan.GateForward{
+			ID: f.ID, Ports: f.Published.Ports, Target4: f.Target4, Target6: f.Target6,
+			Masquerade: f.Published.Masquerade, Allow: f.Published.Allow, Limit: f.Published.Limit,
+		})
+	}
+	return forwards
+}
+
+// settle ends the flows that the new rules no longer carry, and those that
+// would otherwise keep to the way they had before a forward was there.
+func (g *gate) settle(want *plan.GateFirewall) error {
+	g.mu.Lock()
+	before := g.applied
+	g.applied = want.Forwards
+	g.mu.Unlock()
+	removed, added := compareForwards(before, want.Forwards)
+	var errs []error
+	for _, f := range removed {
+		errs = append(errs, g.host.CutForward(want.Marks, f.ID))
+	}
+	for _, f := range added {
+		errs = append(errs, g.host.FreeFlows(want.Marks, f.Ports, want.Public))
+	}
+	return errors.Join(errs...)
+}
+
+// publish notes the outcome for status.
+func (g *gate) publish(facts plan.Facts, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.facts = facts
+	g.problems = nil
+	if err != nil {
+		g.problems = []string{err.Error()}
+	}
+	if len(facts.Public) == 0 && len(g.config.Public.Addresses) == 0 {
+		g.problems = append(g.problems, "no interface of this machine has a default route and a global address: no visitor can arrive")
+	}
+}

@@ -1,0 +1,200 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/key"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/registry"
+	"github.com/gatelodge/gatelodge/internal/store"
+)
+
+// Plan implements role.
+func (g *gate) Plan(ctx context.Context) (PlanResponse, error) {
+	g.apply.Lock()
+	defer g.apply.Unlock()
+	c, err := g.readConfig()
+	if err != nil {
+		return PlanResponse{}, err
+	}
+	if err := sameInstance(g.config.Tunnel.Interface, c.Tunnel.Interface); err != nil {
+		return PlanResponse{}, err
+	}
+	facts, err := g.host.Facts(ctx, c.Tunnel.Interface)
+	if err != nil {
+		return PlanResponse{}, err
+	}
+	changes, err := g.host.Diff(ctx, g.wantWith(c, facts))
+	return PlanResponse{Changes: texts(changes)}, err
+}
+
+// wantWith plans this gate as it would be with another configuration, and
+// remembers nothing of it.
+func (g *gate) wantWith(c config.Gate, facts plan.Facts) plan.State {
+	g.mu.Lock()
+	would := &gate{config: c, facts: facts, key: g.key, registry: g.registry.Clone(), endpoints: g.endpoints}
+	g.mu.Unlock()
+	would.registry.Expire(time.Now())
+	would.registry.Reconsider(would.policies())
+	return would.want(facts)
+}
+
+// Apply implements role.
+func (g *gate) Apply(ctx context.Context) (ApplyResponse, error) {
+	changes, err := g.reconcile(ctx)
+	return ApplyResponse{Changes: texts(changes), Report: g.Report(ctx)}, err
+}
+
+// Invite implements inviter.
+func (g *gate) Invite(ctx context.Context, req InviteRequest) (InviteResponse, error) {
+	secret, err := key.NewSecret()
+	if err != nil {
+		return InviteResponse{}, err
+	}
+	endpoints, err := g.dialable()
+	if err != nil {
+		return InviteResponse{}, err
+	}
+	var made registry.Invite
+	err = g.change(func(r *registry.State) (err error) {
+		made, err = r.Invite(g.identity(), req.Name, secret, time.Now(), req.For)
+		return err
+	})
+	if err != nil {
+		return InviteResponse{}, err
+	}
+	text, err := g.inviteText(secret, made, endpoints)
+	if err == nil {
+		err = g.admit(ctx, req)
+	}
+	if err != nil {
+		return InviteResponse{}, errors.Join(err, g.forget(ctx, req.Name))
+	}
+	g.log.Info("invited", "home", req.Name, "until", made.Expires)
+	return InviteResponse{Name: req.Name, Invite: text, Expires: made.Expires}, nil
+}
+
+// admit lets the one-time key in, with the ports that go with it.
+func (g *gate) admit(ctx context.Context, req InviteRequest) error {
+	if len(req.AllowPorts) > 0 {
+		if err := g.writePolicy(req.Name, req.AllowPorts); err != nil {
+			return err
+		}
+	}
+	_, err := g.reconcile(ctx)
+	return err
+}
+
+// forget takes an invite back that could not be given out.
+func (g *gate) forget(ctx context.Context, name string) error {
+	return g.Revoke(context.WithoutCancel(ctx), name)
+}
+
+func (g *gate) inviteText(secret key.Secret, made registry.Invite, endpoints []string) (string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := g.config.Tunnel
+	return key.Invite{
+		Secret:      secret,
+		Gate:        g.key.Public(),
+		GateAddress: plan.GateAddresses(g.config)[0],
+		Address:     made.Address4,
+		PrefixBits:  t.Prefix4.Bits(),
+		ControlPort: t.ControlPort,
+		Endpoints:   endpoints,
+	}.Encode()
+}
+
+// dialable returns where homes reach this gate: as the owner says, or else at
+// the addresses found here.
+func (g *gate) dialable() ([]string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if list := g.config.Public.Endpoints; len(list) > 0 {
+		return list, nil
+	}
+	var endpoints []string
+	for _, a := range g.facts.Public {
+		if host.Routable(a) && len(endpoints) < 4 {
+			endpoints = append(endpoints, net.JoinHostPort(a.String(), strconv.Itoa(int(g.config.Tunnel.ListenPort))))
+		}
+	}
+	if len(endpoints) == 0 {
+		return nil, &RefusedError{
+			Message: "this gate does not know at which address homes can reach it",
+			Hint:    `set endpoints = ["NAME-OR-ADDRESS"] under [public] in ` + g.opts.Paths.ConfigFile(plan.Gate),
+		}
+	}
+	return endpoints, nil
+}
+
+// writePolicy puts the ports of one home into gate.toml.
+func (g *gate) writePolicy(home string, ports []string) error {
+	file := g.opts.Paths.ConfigFile(plan.Gate)
+	before, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	after, err := config.SetHomePolicy(before, home, ports)
+	if err != nil {
+		return err
+	}
+	if _, err := config.ParseGate(file, after); err != nil {
+		return fmt.Errorf("these ports make no valid %s: %w", filepath.Base(file), err)
+	}
+	return store.ReplaceFile(file, after)
+}
+
+// Revoke implements inviter. Once it returns, the key opens nothing any more.
+func (g *gate) Revoke(ctx context.Context, name string) error {
+	err := g.change(func(r *registry.State) error {
+		_, err := r.Revoke(name)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	g.log.Info("revoked", "home", name)
+	_, err = g.reconcile(ctx)
+	return err
+}
+
+// endpointRound is how often the whereabouts of the homes are written down.
+// After a reboot the gate can then answer visitors at once, instead of
+// waiting for each home to call.
+const endpointRound = time.Minute
+
+func (g *gate) rememberEndpoints(ctx context.Context) error {
+	observed, err := g.host.Peers(ctx)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	next, news := g.registry.Clone(), false
+	for _, h := range g.registry.Homes {
+		i := slices.IndexFunc(observed, func(p plan.ObservedPeer) bool { return p.PublicKey == h.PublicKey })
+		if i >= 0 && observed[i].Endpoint != (netip.AddrPort{}) && next.SetEndpoint(h.Name, observed[i].Endpoint) {
+			news = true
+		}
+	}
+	if !news {
+		return nil
+	}
+	if err := g.save(next); err != nil {
+		return err
+	}
+	g.registry = next
+	return nil
+}

@@ -1,0 +1,333 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/key"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/store"
+)
+
+// home is the daemon of a server at home.
+type home struct {
+	opts  Options
+	log   *slog.Logger
+	store *store.Store
+	host  *host.Host
+	loop  *loop
+	keep  *keeper
+	push  *pusher
+	since time.Time
+
+	apply sync.Mutex // one at a time brings the machine to the wanted state; before mu
+
+	mu       sync.Mutex // guards what follows
+	config   config.Home
+	memory   homeMemory
+	facts    plan.Facts
+	endpoint netip.AddrPort // where the gate is tried at
+	problems []string
+}
+
+// homeMemory is what a home remembers, as it is stored.
+type homeMemory struct {
+	PrivateKey store.PrivateKey `json:"private_key"`
+	Joined     *membership      `json:"joined,omitempty"`
+	// Generation numbers the lists of forwards that this home pushes.
+	Generation uint64 `json:"generation"`
+	// LastEndpoint is where the gate last answered: the first try of the next
+	// start, which may be one without DNS.
+	LastEndpoint netip.AddrPort `json:"last_endpoint,omitzero"`
+}
+
+// membership is what a home was told when it joined.
+type membership struct {
+	Name          string       `json:"name"`
+	Addresses     []netip.Addr `json:"addresses"` // ours in the tunnel
+	GatePublicKey key.Public   `json:"gate_public_key"`
+	GateAddresses []netip.Addr `json:"gate_addresses"`
+	ControlPort   uint16       `json:"control_port"`
+	Endpoints     []string     `json:"endpoints"`
+}
+
+// homeName is the name of that memory in the store.
+const homeName = "home"
+
+// homeRound is how often a home looks at itself without being asked.
+const homeRound = 20 * time.Second
+
+func runHome(ctx context.Context, stop context.CancelFunc, o Options, st *store.Store) error {
+	h, err := newHome(ctx, o, st)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := h.host.Close(); err != nil {
+			h.log.Error("closing", "error", err)
+		}
+	}()
+	watch, err := newWatcher(ctx, h.host, h.loop.kick)
+	if err != nil {
+		return err
+	}
+	hangups(ctx, h.loop.kick)
+	return runTasks(ctx, o.Log, h.loop, watch, h.keep, h.push.loop,
+		newLocalServer(o.Paths.Socket(), h, stop, o.Log))
+}
+
+// newHome loads what the home needs to know and changes nothing.
+func newHome(ctx context.Context, o Options, st *store.Store) (*home, error) {
+	h := &home{opts: o, log: o.Log, store: st, since: time.Now()}
+	var err error
+	if h.config, err = h.readConfig(); err != nil {
+		return nil, err
+	}
+	if err := h.recall(); err != nil {
+		return nil, err
+	}
+	h.endpoint = h.memory.LastEndpoint
+	h.host, err = openHost(ctx, o, st, h.config.Tunnel.Interface, h.config.Tunnel.Device)
+	if err != nil {
+		return nil, err
+	}
+	h.loop = newLoop("home", homeRound, o.Log, func(ctx context.Context) error {
+		_, err := h.reconcile(ctx)
+		return err
+	})
+	h.push = newPusher(h)
+	h.keep = newKeeper(h)
+	return h, nil
+}
+
+func (h *home) readConfig() (config.Home, error) {
+	file := h.opts.Paths.ConfigFile(plan.Home)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return config.Home{}, err
+	}
+	return config.ParseHome(file, data)
+}
+
+func (h *home) recall() error {
+	loaded, err := h.store.Load(homeName, &h.memory)
+	if err != nil {
+		return err
+	}
+	if loaded.Warning != "" {
+		h.log.Error("state", "warning", loaded.Warning)
+		h.problems = append(h.problems, loaded.Warning)
+	}
+	if !loaded.Found || h.memory.Joined == nil {
+		return &RefusedError{Message: "this home has not joined a gate yet", Hint: "on the gate: gatelodge gate invite NAME; here: gatelodge join INVITE"}
+	}
+	if h.memory.PrivateKey.IsZero() {
+		return fmt.Errorf("the home's memory in %s holds no key", h.store.Dir())
+	}
+	return nil
+}
+
+// remember changes the memory: first on disk, then for all.
+func (h *home) remember(f func(m *homeMemory)) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	next := h.memory
+	f(&next)
+	if err := h.store.Save(homeName, next); err != nil {
+		return err
+	}
+	h.memory = next
+	return nil
+}
+
+// reconcile brings the machine to what the configuration says: load, gather
+// facts, plan, observe, apply the difference, publish.
+func (h *home) reconcile(ctx context.Context) ([]plan.Change, error) {
+	h.apply.Lock()
+	defer h.apply.Unlock()
+	configErr := h.reload()
+	facts, err := h.gather(ctx)
+	if err == nil {
+		err = h.refuseOverlap(facts)
+	}
+	if err != nil {
+		h.publish(facts, errors.Join(configErr, err))
+		return nil, errors.Join(configErr, err)
+	}
+	changes, err := h.host.Apply(ctx, h.want(facts))
+	logChanges(h.log, changes)
+	h.publish(facts, errors.Join(configErr, err))
+	if err == nil {
+		h.push.kick()
+	}
+	return changes, errors.Join(configErr, err)
+}
+
+// reload reads the configuration again. A file that is wrong now leaves the
+// last good one in force.
+func (h *home) reload() error {
+	c, err := h.readConfig()
+	if err != nil {
+		return fmt.Errorf("the configuration in force stays: %w", err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := sameInstance(h.config.Tunnel.Interface, c.Tunnel.Interface); err != nil {
+		return err
+	}
+	h.config = c
+	return nil
+}
+
+// gather finds out about the machine, and about the way to the gate if it is
+// known already where that is.
+func (h *home) gather(ctx context.Context) (plan.Facts, error) {
+	h.mu.Lock()
+	endpoint, c := h.endpoint, h.config
+	h.mu.Unlock()
+	facts, err := h.host.Facts(ctx, c.Tunnel.Interface)
+	if err != nil || !endpoint.IsValid() {
+		return facts, err
+	}
+	// Without a route there is nothing to derive from, and that is for the
+	// keeper to say.
+	if mtu, err := h.host.MTUTo(ctx, endpoint.Addr(), c.Marks.Outer); err == nil {
+		facts.UnderlayMTU = mtu
+	}
+	return facts, nil
+}
+
+// refuseOverlap stops before the tunnel takes an address that means something
+// else here: a network that was joined later, for instance.
+func (h *home) refuseOverlap(facts plan.Facts) error {
+	h.mu.Lock()
+	joined := h.memory.Joined
+	h.mu.Unlock()
+	for _, a := range slices.Concat(joined.Addresses, joined.GateAddresses) {
+		if n, overlaps := plan.Overlap(netip.PrefixFrom(a, a.BitLen()), facts); overlaps {
+			return fmt.Errorf("the tunnel's address %s lies in %s, a network of this machine's interface %s: one of the two must move; the tunnel's is prefix4 in the gate's gate.toml, after which homes join again", a, n.Prefix, n.Interface)
+		}
+	}
+	return nil
+}
+
+// want plans this home as it should be now.
+func (h *home) want(facts plan.Facts) plan.State {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.wantWith(h.config, facts)
+}
+
+// wantWith plans this home with a configuration. The caller holds mu.
+func (h *home) wantWith(c config.Home, facts plan.Facts) plan.State {
+	j := h.memory.Joined
+	return plan.ForHome(c, plan.HomeInput{
+		PrivateKey:    h.memory.PrivateKey.Private,
+		Addresses:     j.Addresses,
+		GatePublicKey: j.GatePublicKey,
+		GateAddresses: j.GateAddresses,
+		Endpoint:      h.endpoint,
+	}, facts)
+}
+
+// publish notes the outcome for status.
+func (h *home) publish(facts plan.Facts, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.facts = facts
+	h.problems = nil
+	if err != nil {
+		h.problems = []string{err.Error()}
+	}
+}
+
+// endpoints returns where the gate may be, as HOST:PORT: as the owner says,
+// or else as the invite said.
+func (h *home) endpoints() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if list := h.config.Gate.Endpoints; len(list) > 0 {
+		return list
+	}
+	return h.memory.Joined.Endpoints
+}
+
+// moveTo makes the tunnel try the gate at another address.
+func (h *home) moveTo(ctx context.Context, endpoint netip.AddrPort) error {
+	h.mu.Lock()
+	h.endpoint = endpoint
+	h.mu.Unlock()
+	_, err := h.reconcile(ctx)
+	return err
+}
+
+// where returns where the gate is tried at now.
+func (h *home) where() netip.AddrPort {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.endpoint
+}
+
+// lastEndpoint returns where the gate last answered.
+func (h *home) lastEndpoint() netip.AddrPort {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.memory.LastEndpoint
+}
+
+// rememberEndpoint notes where the gate has just answered.
+func (h *home) rememberEndpoint(ctx context.Context) error {
+	peers, err := h.host.Peers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range peers {
+		if p.PublicKey == h.memory.Joined.GatePublicKey && p.Endpoint.IsValid() && p.Endpoint != h.lastEndpoint() {
+			return h.remember(func(m *homeMemory) { m.LastEndpoint = p.Endpoint })
+		}
+	}
+	return nil
+}
+
+// hasRoute reports whether this machine can send to addr outside the tunnel.
+func (h *home) hasRoute(ctx context.Context, addr netip.Addr) bool {
+	_, err := h.host.MTUTo(ctx, addr, h.config.Marks.Outer)
+	return err == nil
+}
+
+// ends returns our own address in the tunnel and the gate's control channel.
+func (h *home) ends() (own netip.Addr, gate netip.AddrPort) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	j := h.memory.Joined
+	return j.Addresses[0], netip.AddrPortFrom(j.GateAddresses[0], j.ControlPort)
+}
+
+// published returns what the gate has to know of our forwards.
+func (h *home) published() []forward.Published {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := make([]forward.Published, len(h.config.Forwards))
+	for i, f := range h.config.Forwards {
+		list[i] = f.Published()
+	}
+	return list
+}
+
+// nextGeneration numbers the next list of forwards, above what the gate has.
+func (h *home) nextGeneration(theirs uint64) (uint64, error) {
+	err := h.remember(func(m *homeMemory) { m.Generation = max(m.Generation, theirs) + 1 })
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.memory.Generation, err
+}

@@ -1,0 +1,106 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/status"
+)
+
+// Plan implements role.
+func (h *home) Plan(ctx context.Context) (PlanResponse, error) {
+	h.apply.Lock()
+	defer h.apply.Unlock()
+	c, err := h.readConfig()
+	if err != nil {
+		return PlanResponse{}, err
+	}
+	if err := sameInstance(h.config.Tunnel.Interface, c.Tunnel.Interface); err != nil {
+		return PlanResponse{}, err
+	}
+	facts, err := h.gather(ctx)
+	if err != nil {
+		return PlanResponse{}, err
+	}
+	h.mu.Lock()
+	want := h.wantWith(c, facts)
+	h.mu.Unlock()
+	changes, err := h.host.Diff(ctx, want)
+	return PlanResponse{Changes: texts(changes)}, err
+}
+
+// verdictTime is how long Apply waits for the gate's answer.
+const verdictTime = 8 * time.Second
+
+// Apply implements role.
+func (h *home) Apply(ctx context.Context) (ApplyResponse, error) {
+	changes, err := h.reconcile(ctx)
+	if err != nil {
+		return ApplyResponse{}, err
+	}
+	h.push.await(ctx, verdictTime)
+	return ApplyResponse{Changes: texts(changes), Report: h.Report(ctx)}, nil
+}
+
+// Report implements role.
+func (h *home) Report(ctx context.Context) status.Report {
+	h.mu.Lock()
+	facts, c, m := h.facts, h.config, h.memory
+	problems := append([]string{}, h.problems...)
+	h.mu.Unlock()
+	want := h.want(facts)
+	seen := look(ctx, h.host, want)
+	report := status.Report{
+		Role:     string(plan.Home),
+		Name:     m.Joined.Name,
+		Version:  h.opts.Version,
+		Running:  true,
+		Since:    h.since,
+		Tunnel:   h.tunnel(want, seen),
+		Forwards: []status.Forward{},
+		Counters: seen.counters(),
+		Drift:    seen.drift,
+		Problems: append(append(problems, h.keepProblem()...), seen.problems...),
+	}
+	for _, f := range c.Forwards {
+		s := publishedStatus(f.Published())
+		s.Source = plan.ResolveSource(f, facts).String()
+		s.Ports = nil
+		for _, m := range f.Mappings {
+			s.Ports = append(s.Ports, m.String())
+		}
+		if f.To.IsValid() {
+			s.To = f.To.String()
+		}
+		s.State, s.Reason = h.push.verdict(f.Name)
+		report.Forwards = append(report.Forwards, s)
+	}
+	return report
+}
+
+func (h *home) keepProblem() []string {
+	up, _, problem := h.keep.state()
+	if up || problem == "" {
+		return nil
+	}
+	return []string{problem}
+}
+
+func (h *home) tunnel(want plan.State, seen seen) status.Tunnel {
+	up, roundTrip, _ := h.keep.state()
+	gate := peerStatus(seen.peer(want.WireGuard.Peers[0].PublicKey))
+	gate.RoundTrip = roundTrip
+	return status.Tunnel{
+		Interface:  want.Routing.Interface,
+		Up:         up,
+		Device:     string(h.host.Device()),
+		DeviceWhy:  h.host.DeviceWhy(),
+		PublicKey:  want.WireGuard.PrivateKey.Public(),
+		ListenPort: seen.observed.WireGuard.ListenPort,
+		MTU:        seen.observed.Routing.MTU,
+		Addresses:  bare(seen.observed.Routing.Addresses),
+		Public:     h.push.public(),
+		Peer:       &gate,
+	}
+}

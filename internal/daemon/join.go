@@ -1,0 +1,202 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/key"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/store"
+)
+
+// Joined is what a home is after joining.
+type Joined struct {
+	Name      string
+	Addresses []netip.Addr // in the tunnel
+}
+
+// UnreachableError means that no gate answered.
+type UnreachableError struct {
+	Tried []string // addresses, and names that could not be looked up with the reason
+	Hint  string
+}
+
+func (e *UnreachableError) Error() string {
+	return "no answer from the gate at " + strings.Join(e.Tried, ", ")
+}
+
+// Join redeems an invite: it makes this home's key, hands the public half to
+// the gate through a tunnel of the invite's own, and remembers what the gate
+// says. The machine's network is not touched. If the answer is lost, the same
+// invite can be used again from here, because the key is on disk before the
+// gate hears of it.
+func Join(ctx context.Context, o Options, invite key.Invite) (Joined, error) {
+	st, err := store.Open(o.Paths.State())
+	if err != nil {
+		return Joined{}, err
+	}
+	lock, err := st.Lock()
+	if err != nil {
+		return Joined{}, err
+	}
+	defer lock.Unlock()
+	if err := refuseTunnel(ctx, invite); err != nil {
+		return Joined{}, err
+	}
+	memory, err := prepare(st)
+	if err != nil {
+		return Joined{}, err
+	}
+	answer, err := redeem(ctx, o, invite, memory.PrivateKey.Public())
+	if err != nil {
+		return Joined{}, err
+	}
+	memory.Joined = &membership{
+		Name:          answer.Name,
+		Addresses:     addresses(answer.Address4, answer.Address6),
+		GatePublicKey: invite.Gate,
+		GateAddresses: addresses(answer.Gate4, answer.Gate6),
+		ControlPort:   invite.ControlPort,
+		Endpoints:     invite.Endpoints,
+	}
+	if err := st.Save(homeName, memory); err != nil {
+		return Joined{}, fmt.Errorf("%w; the gate has this home already: mend that and join again with the same invite", err)
+	}
+	return Joined{Name: answer.Name, Addresses: memory.Joined.Addresses}, nil
+}
+
+// refuseTunnel stops before anything is changed, here or on the gate, where
+// the tunnel's addresses mean something else on this machine.
+func refuseTunnel(ctx context.Context, invite key.Invite) error {
+	found, err := host.Look(ctx, "")
+	if err != nil {
+		return err
+	}
+	tunnel := netip.PrefixFrom(invite.GateAddress, invite.PrefixBits).Masked()
+	n, overlaps := plan.Overlap(tunnel, found.Facts)
+	if !overlaps {
+		return nil
+	}
+	return &RefusedError{
+		Message: fmt.Sprintf("the tunnel's prefix %s overlaps %s, a network of this machine's interface %s: one of the two would be cut off", tunnel, n.Prefix, n.Interface),
+		Hint:    "on the gate, set another prefix4 under [tunnel] in gate.toml before its first home joins, and make a new invite",
+	}
+}
+
+// prepare puts this home's key on disk, before the gate hears of it.
+func prepare(st *store.Store) (homeMemory, error) {
+	var m homeMemory
+	loaded, err := st.Load(homeName, &m)
+	if err != nil {
+		return homeMemory{}, err
+	}
+	if m.Joined != nil {
+		return homeMemory{}, &RefusedError{
+			Message: fmt.Sprintf("this machine is the home %s of a gate already", m.Joined.Name),
+			Hint:    "to leave that gate: gatelodge down, remove home.json and home.json.last from " + st.Dir() + ", and join again",
+		}
+	}
+	if loaded.Found && !m.PrivateKey.IsZero() {
+		return m, nil
+	}
+	k, err := key.NewPrivate()
+	if err != nil {
+		return homeMemory{}, err
+	}
+	m = homeMemory{PrivateKey: store.PrivateKey{Private: k}}
+	return m, st.Save(homeName, m)
+}
+
+// patience is how long join waits at each of the gate's addresses: enough for
+// three handshakes.
+const patience = handshakes + 2*time.Second
+
+// redeem tries the gate's addresses in turn until one answers.
+func redeem(ctx context.Context, o Options, invite key.Invite, public key.Public) (control.EnrolResponse, error) {
+	var tried []string
+	for _, endpoint := range invite.Endpoints {
+		addrs, err := resolve(ctx, endpoint)
+		if err != nil {
+			tried = append(tried, fmt.Sprintf("%s (%v)", endpoint, err))
+		}
+		for _, addr := range addrs {
+			answer, err := redeemAt(ctx, addr, invite, public)
+			if err == nil || errors.As(err, new(*control.Error)) || ctx.Err() != nil {
+				return answer, refusedByGate(err)
+			}
+			o.Log.Debug("no answer", "endpoint", addr, "error", err)
+			tried = append(tried, addr.String())
+		}
+	}
+	return control.EnrolResponse{}, &UnreachableError{
+		Tried: slices.Compact(tried),
+		Hint:  "check that the gate runs (there: gatelodge status), that its provider's firewall lets this UDP port in, and that the invite is from that gate and was not revoked",
+	}
+}
+
+// refusedByGate turns the gate's refusal into one of ours.
+func refusedByGate(err error) error {
+	e, refused := errors.AsType[*control.Error](err)
+	if !refused {
+		return err
+	}
+	return &RefusedError{Message: "the gate refuses: " + e.Message}
+}
+
+// redeemAt redeems the invite at one address of the gate.
+func redeemAt(ctx context.Context, endpoint netip.AddrPort, invite key.Invite, public key.Public) (control.EnrolResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tunnel, err := host.OpenTunnel(ctx, host.TunnelConfig{
+		PrivateKey: invite.Secret.Key(),
+		Peer:       invite.Gate,
+		Endpoint:   endpoint,
+		Address:    invite.Address,
+	})
+	if err != nil {
+		return control.EnrolResponse{}, err
+	}
+	defer tunnel.Close()
+	gate := netip.AddrPortFrom(invite.GateAddress, invite.ControlPort)
+	client := control.NewClient(gate, tunnel.DialContext)
+	defer client.Close()
+	return enrol(ctx, client, invite.Secret, public)
+}
+
+// enrol asks until there is an answer: the gate may be starting just now.
+func enrol(ctx context.Context, client *control.Client, secret key.Secret, public key.Public) (control.EnrolResponse, error) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		answer, err := client.Enrol(ctx, secret, public)
+		if err == nil || !errors.Is(err, control.ErrUnreachable) {
+			return answer, err
+		}
+		select {
+		case <-ctx.Done():
+			return answer, err
+		case <-tick.C:
+		}
+	}
+}
+
+// dialFrom returns a dialler that binds to our own address in the tunnel: it
+// is by its source that such a connection is routed.
+func dialFrom(own netip.Addr) control.Dial {
+	from := netip.AddrPortFrom(own, 0)
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(from)}
+		if network == "udp" {
+			d.LocalAddr = net.UDPAddrFromAddrPort(from)
+		}
+		return d.DialContext(ctx, network, address)
+	}
+}

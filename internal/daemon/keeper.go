@@ -1,0 +1,212 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/control"
+)
+
+// keeper keeps the tunnel alive. It pings the gate through it, which also
+// tells the gate at once when this home's address has changed, and when no
+// answer comes it tries everything that has been seen to help, for ever: look
+// the gate's name up again, try its other addresses, send from another port.
+//
+// Only authenticated bytes received count as life; times are monotonic, so a
+// wrong clock does not matter.
+type keeper struct {
+	home *home
+	log  *slog.Logger
+
+	mu        sync.Mutex
+	up        bool
+	roundTrip time.Duration
+	problem   string
+}
+
+const (
+	// pingInterval is short enough that visitors hardly notice a change of
+	// address, and costs about 5 MB a day.
+	pingInterval = 2 * time.Second
+	// pingPatience is how long an answer may take.
+	pingPatience = 1500 * time.Millisecond
+	// silent is after how long without an answer the tunnel counts as down.
+	silent = 6 * time.Second
+	// handshakes is the time of three attempts of WireGuard at a handshake,
+	// 5 seconds apart (REKEY_TIMEOUT in the WireGuard paper). After that
+	// waiting is known not to help.
+	handshakes = 15 * time.Second
+)
+
+func newKeeper(h *home) *keeper { return &keeper{home: h, log: h.log} }
+
+// String implements fmt.Stringer.
+func (k *keeper) String() string { return "tunnel" }
+
+// Run keeps the tunnel alive until ctx ends.
+func (k *keeper) Run(ctx context.Context) error {
+	tick := time.NewTicker(pingInterval)
+	defer tick.Stop()
+	answered, moved := time.Now().Add(-handshakes), time.Time{}
+	for {
+		rtt, err := k.ping(ctx)
+		switch now := time.Now(); {
+		case err == nil:
+			answered = now
+			k.answered(ctx, rtt)
+		case now.Sub(answered) >= silent && now.Sub(moved) >= handshakes:
+			k.silent()
+			if err := k.tryElsewhere(ctx); err != nil {
+				k.note(err.Error())
+			}
+			moved = time.Now()
+		case now.Sub(answered) >= silent:
+			k.silent()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// ping asks the gate for a sign of life.
+func (k *keeper) ping(ctx context.Context) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, pingPatience)
+	defer cancel()
+	own, gate := k.home.ends()
+	return control.NewPinger(gate, dialFrom(own)).Ping(ctx)
+}
+
+func (k *keeper) answered(ctx context.Context, rtt time.Duration) {
+	k.mu.Lock()
+	wasUp := k.up
+	k.up, k.roundTrip, k.problem = true, rtt, ""
+	k.mu.Unlock()
+	if wasUp {
+		return
+	}
+	k.log.Info("the gate answers", "round_trip", rtt)
+	if err := k.home.rememberEndpoint(ctx); err != nil {
+		k.log.Error("cannot remember where the gate answered", "error", err)
+	}
+	k.home.push.kick()
+}
+
+func (k *keeper) silent() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.up {
+		k.log.Warn("the gate does not answer any more")
+	}
+	k.up, k.roundTrip = false, 0
+}
+
+// note keeps the reason why nothing can be tried, and says it once.
+func (k *keeper) note(problem string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if problem != k.problem {
+		k.log.Warn("cannot reach the gate, trying on", "why", problem)
+	}
+	k.problem = problem
+}
+
+// state returns whether the gate answers, how fast, and if not what is known
+// of why.
+func (k *keeper) state() (up bool, roundTrip time.Duration, problem string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.up, k.roundTrip, k.problem
+}
+
+// tryElsewhere moves on to the gate's next address, and to another port of
+// our own: a router on the way may have lost or confused its mapping of the
+// old one.
+func (k *keeper) tryElsewhere(ctx context.Context) error {
+	candidates, err := k.candidates(ctx)
+	if len(candidates) == 0 {
+		return err
+	}
+	next := candidates[0]
+	if i := slices.Index(candidates, k.home.where()); i >= 0 {
+		next = candidates[(i+1)%len(candidates)]
+	}
+	k.log.Debug("trying the gate", "endpoint", next)
+	if err := k.home.moveTo(ctx, next); err != nil {
+		return err
+	}
+	return k.home.host.Rebind(ctx)
+}
+
+// candidates looks up all names again and returns the addresses to which this
+// machine has a route. An address that is not to be found out now is simply
+// not among them; the last one that worked always is.
+func (k *keeper) candidates(ctx context.Context) ([]netip.AddrPort, error) {
+	var found []netip.AddrPort
+	var errs []error
+	for _, e := range k.home.endpoints() {
+		addrs, err := resolve(ctx, e)
+		found = append(found, addrs...)
+		errs = append(errs, err)
+	}
+	if last := k.home.lastEndpoint(); last.IsValid() && len(found) == 0 {
+		found = append(found, last)
+	}
+	usable := slices.DeleteFunc(slices.Clone(found), func(a netip.AddrPort) bool { return !k.home.hasRoute(ctx, a.Addr()) })
+	if len(usable) == 0 && len(found) > 0 {
+		errs = append(errs, noRoute(found))
+	}
+	return usable, errors.Join(errs...)
+}
+
+// noRoute says which family is missing, where that is all.
+func noRoute(found []netip.AddrPort) error {
+	is4 := func(a netip.AddrPort) bool { return a.Addr().Is4() }
+	switch {
+	case !slices.ContainsFunc(found, is4):
+		return errors.New("no common address family: the gate has only IPv6 addresses, and this machine has no route to them")
+	case !slices.ContainsFunc(found, func(a netip.AddrPort) bool { return !is4(a) }):
+		return errors.New("this machine has no IPv4 route to the gate")
+	default:
+		return errors.New("this machine has no route to the gate")
+	}
+}
+
+// lookupTime bounds one look-up of a name.
+const lookupTime = 5 * time.Second
+
+// resolve returns the addresses of HOST:PORT.
+func resolve(ctx context.Context, endpoint string) ([]netip.AddrPort, error) {
+	name, portText, err := net.SplitHostPort(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not a port", portText)
+	}
+	if addr, err := netip.ParseAddr(name); err == nil {
+		return []netip.AddrPort{netip.AddrPortFrom(addr.Unmap(), uint16(port))}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	if err != nil {
+		return nil, fmt.Errorf("cannot look up the gate's name: %w", err)
+	}
+	var list []netip.AddrPort
+	for _, a := range addrs {
+		list = append(list, netip.AddrPortFrom(a.Unmap(), uint16(port)))
+	}
+	return list, nil
+}

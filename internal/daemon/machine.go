@@ -1,0 +1,186 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/store"
+)
+
+// openHost opens this machine for the instance with the given interface.
+func openHost(ctx context.Context, o Options, st *store.Store, name string, device config.Device) (*host.Host, error) {
+	journal, err := openJournal(st, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	// Noted before it stands, so that Down finds it whatever happens.
+	if err := journal.Record(store.Entry{Kind: interfaceKind, Name: name}); err != nil {
+		return nil, err
+	}
+	return host.Open(ctx, host.Options{Interface: name, Device: string(device), Journal: journal, Log: o.Log})
+}
+
+// interfaceKind is the journal's word for an interface, and a table, of ours.
+const interfaceKind = "interface"
+
+// openJournal opens the undo journal of this boot: what was noted before a
+// reboot has been undone by it.
+func openJournal(st *store.Store, log *slog.Logger) (*store.Journal, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, fmt.Errorf("cannot tell this boot from the last: %w", err)
+	}
+	journal, warning, err := st.Journal(strings.TrimSpace(string(boot)))
+	if warning != "" {
+		log.Error("undo journal", "warning", warning)
+	}
+	return journal, err
+}
+
+// sameInstance refuses to rename the interface under a running daemon: what
+// stands under the old name would be forgotten.
+func sameInstance(running, wanted string) error {
+	if running == wanted {
+		return nil
+	}
+	return fmt.Errorf("the interface is %s and cannot become %s while the daemon runs; run gatelodge down before the change, and gatelodge up after it", running, wanted)
+}
+
+// watcher kicks when the machine's network changes, by whomever: addresses
+// come and go, links are renamed, somebody deletes a rule of ours.
+type watcher struct {
+	events <-chan host.Event
+	kick   func()
+}
+
+func newWatcher(ctx context.Context, h *host.Host, kick func()) (*watcher, error) {
+	events, err := h.Watch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &watcher{events, kick}, nil
+}
+
+// Run kicks on events until ctx ends.
+func (w *watcher) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case _, open := <-w.events:
+			if !open {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				return fmt.Errorf("the kernel's notifications have ended")
+			}
+			w.kick()
+		}
+	}
+}
+
+// String implements fmt.Stringer.
+func (w *watcher) String() string { return "network events" }
+
+// Plan returns what a daemon would change if it started now. It is for when
+// none runs.
+func Plan(ctx context.Context, o Options) (PlanResponse, error) {
+	role, err := o.Paths.Role()
+	if err != nil {
+		return PlanResponse{}, err
+	}
+	st, err := store.Open(o.Paths.State())
+	if err != nil {
+		return PlanResponse{}, err
+	}
+	lock, err := st.Lock()
+	if err != nil {
+		return PlanResponse{}, err
+	}
+	defer lock.Unlock()
+	if role == plan.Gate {
+		return planGate(ctx, o, st)
+	}
+	return planHome(ctx, o, st)
+}
+
+func planGate(ctx context.Context, o Options, st *store.Store) (PlanResponse, error) {
+	g, err := newGate(ctx, o, st)
+	if err != nil {
+		return PlanResponse{}, err
+	}
+	defer g.host.Close()
+	return g.Plan(ctx)
+}
+
+func planHome(ctx context.Context, o Options, st *store.Store) (PlanResponse, error) {
+	h, err := newHome(ctx, o, st)
+	if err != nil {
+		return PlanResponse{}, err
+	}
+	defer h.host.Close()
+	return h.Plan(ctx)
+}
+
+// Down removes what an instance has set up on this machine and puts back
+// what it had changed, also behind a daemon that died. It returns, in words,
+// what it did.
+func Down(ctx context.Context, o Options) ([]string, error) {
+	if _, err := o.Paths.Role(); err != nil {
+		return nil, err
+	}
+	st, err := store.Open(o.Paths.State())
+	if err != nil {
+		return nil, err
+	}
+	lock, err := lockSoon(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Unlock()
+	journal, err := openJournal(st, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	var interfaces []string
+	var notes []store.Entry
+	for _, e := range journal.Entries() {
+		if e.Kind == interfaceKind {
+			interfaces = append(interfaces, e.Name)
+			continue
+		}
+		notes = append(notes, e)
+	}
+	done, err := host.Remove(ctx, interfaces, notes)
+	if err != nil {
+		return done, err
+	}
+	return done, journal.Clear()
+}
+
+// lockSoon waits a while for a daemon that has been told to stop.
+func lockSoon(ctx context.Context, st *store.Store) (*store.Lock, error) {
+	const patience = 10 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		lock, err := st.Lock()
+		if err == nil {
+			return lock, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-tick.C:
+		}
+	}
+}

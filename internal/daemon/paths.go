@@ -1,0 +1,58 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
+
+// Paths are the places of one instance, all under its root.
+type Paths struct{ Root string }
+
+// Config returns the folder of what the owner wrote.
+func (p Paths) Config() string { return filepath.Join(p.Root, "/etc/gatelodge") }
+
+// ConfigFile returns the configuration file of a role.
+func (p Paths) ConfigFile(role plan.Role) string {
+	return filepath.Join(p.Config(), string(role)+".toml")
+}
+
+// State returns the folder of what the program must remember.
+func (p Paths) State() string { return filepath.Join(p.Root, "/var/lib/gatelodge") }
+
+// Run returns the folder of what lives as long as the machine runs.
+func (p Paths) Run() string { return filepath.Join(p.Root, "/run/gatelodge") }
+
+// Socket returns the daemon's own socket, by which the commands reach it.
+func (p Paths) Socket() string { return filepath.Join(p.Run(), "gatelodge.sock") }
+
+// Log returns the file that a daemon started by `gatelodge up` writes to.
+func (p Paths) Log() string { return filepath.Join(p.State(), "gatelodge.log") }
+
+// ErrNoRole is returned where this machine is neither gate nor home yet.
+var ErrNoRole = errors.New("this machine is neither a gate nor a home yet")
+
+// Role finds out what this machine is by the configuration file it has.
+func (p Paths) Role() (plan.Role, error) {
+	var found []plan.Role
+	for _, role := range []plan.Role{plan.Gate, plan.Home} {
+		_, err := os.Stat(p.ConfigFile(role))
+		if err == nil {
+			found = append(found, role)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("cannot look for %s: %w", p.ConfigFile(role), err)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("%w: %s holds neither gate.toml nor home.toml", ErrNoRole, p.Config())
+	case 1:
+		return found[0], nil
+	default:
+		return "", fmt.Errorf("%s holds both gate.toml and home.toml; remove the one that this machine is not", p.Config())
+	}
+}
