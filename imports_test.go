@@ -1,0 +1,117 @@
+// Package gatelodge_test holds the house together: it fails when a package
+// imports one that it must not know.
+package gatelodge_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/gatelodge/gatelodge/"
+
+// rooms says which packages of this module each package may import, as drawn
+// in ARCHITECTURE.md. Tests are free to import more.
+var rooms = map[string][]string{
+	"cmd/gatelodge":           {"internal/cli"},
+	"internal/cli":            {"internal/config", "internal/daemon", "internal/forward", "internal/host", "internal/key", "internal/lab", "internal/plan", "internal/status", "internal/store"},
+	"internal/daemon":         {"internal/config", "internal/control", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/registry", "internal/status", "internal/store"},
+	"internal/registry":       {"internal/forward", "internal/key"},
+	"internal/control":        {"internal/forward", "internal/key", "internal/status"},
+	"internal/status":         {"internal/forward", "internal/key"},
+	"internal/store":          {"internal/forward", "internal/key"},
+	"internal/host":           {"internal/forward", "internal/host/firewall", "internal/host/routing", "internal/host/wireguard", "internal/key", "internal/plan", "internal/status", "internal/store"},
+	"internal/host/wireguard": {"internal/key", "internal/plan"},
+	"internal/host/firewall":  {"internal/forward", "internal/plan"},
+	"internal/host/routing":   {"internal/forward", "internal/plan"},
+	"internal/plan":           {"internal/config", "internal/forward", "internal/key"},
+	"internal/config":         {"internal/forward", "internal/key"},
+	"internal/forward":        {},
+	"internal/key":            {},
+	"internal/lab":            {"internal/forward", "internal/lab/netns"},
+	"internal/lab/netns":      {},
+	// For tests only.
+	"internal/lab/netns/netnstest": {"internal/lab/netns"},
+}
+
+// runners are the packages that may start programs.
+var runners = []string{"internal/cli", "internal/host/firewall", "internal/host/routing", "internal/host/wireguard", "internal/lab", "internal/lab/netns"}
+
+// pure are the packages that touch neither files, nor the network, nor time.
+var pure = []string{"internal/plan", "internal/config", "internal/forward", "internal/key", "internal/status", "internal/registry"}
+
+func TestRoomsImportOnlyWhatTheyMayKnow(t *testing.T) {
+	found := imports(t)
+	for room, list := range found {
+		allowed, known := rooms[room]
+		if !known {
+			t.Errorf("package %s is not in the table: decide where it belongs", room)
+			continue
+		}
+		for _, i := range list {
+			if own, ok := strings.CutPrefix(i, module); ok && !slices.Contains(allowed, own) {
+				t.Errorf("%s must not import %s", room, own)
+			}
+		}
+	}
+	for room := range rooms {
+		if _, there := found[room]; !there {
+			t.Errorf("the table names %s, which does not exist", room)
+		}
+	}
+}
+
+func TestOnlySomeRoomsRunPrograms(t *testing.T) {
+	for room, list := range imports(t) {
+		if slices.Contains(list, "os/exec") && !slices.Contains(runners, room) {
+			t.Errorf("%s must not run programs", room)
+		}
+	}
+}
+
+func TestPureRoomsDoNoIO(t *testing.T) {
+	for room, list := range imports(t) {
+		for _, i := range []string{"os", "net", "net/http", "syscall", "golang.org/x/sys/unix"} {
+			if slices.Contains(pure, room) && slices.Contains(list, i) {
+				t.Errorf("%s must not import %s", room, i)
+			}
+		}
+	}
+}
+
+// imports returns what each package of the module imports outside its tests.
+func imports(t *testing.T) map[string][]string {
+	t.Helper()
+	found := map[string][]string{}
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		room := path.Dir(filepath.ToSlash(file))
+		for _, i := range parsed.Imports {
+			name, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				return err
+			}
+			found[room] = append(found[room], name)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) < len(rooms) {
+		t.Fatalf("found only %d packages", len(found))
+	}
+	return found
+}
