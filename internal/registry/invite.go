@@ -13,9 +13,13 @@ import (
 const (
 	MinTTL = time.Minute
 	MaxTTL = 30 * 24 * time.Hour
-	// Grace is how long a used invite stays, so that a home whose answer was
-	// lost can ask again.
+	// Grace is how long a home whose answer was lost can ask again with a used
+	// invite.
 	Grace = 10 * time.Minute
+	// Memory is how long a used or expired invite is remembered, so that
+	// whoever comes with it is told what became of it. Without the invite's
+	// key among the gate's peers there would be no answer at all.
+	Memory = 7 * 24 * time.Hour
 )
 
 // Invite lets one home in under the given name until now+ttl. The caller
@@ -35,11 +39,14 @@ func (s *State) Invite(g Gate, name string, secret key.Secret, now time.Time, tt
 	if s.keyTaken(g, v.PublicKey) {
 		return Invite{}, refuse(BadKey, "this invite's secret has been used before; make a new one")
 	}
-	kept := slices.DeleteFunc(slices.Clone(s.Invites), func(v Invite) bool { return !v.live(now) })
-	next := State{Homes: s.Homes, Invites: kept}
+	kept := slices.DeleteFunc(slices.Clone(s.Invites), func(v Invite) bool { return v.Name == name || !v.remembered(now) })
 	var err error
-	if v.Address4, err = next.freeInvite(g); err != nil {
-		return Invite{}, err
+	if v.Address4, err = (&State{Homes: s.Homes, Invites: kept}).freeInvite(g); err != nil {
+		// The past must not stand in the way of the living.
+		kept = slices.DeleteFunc(kept, func(v Invite) bool { return !v.live(now) })
+		if v.Address4, err = (&State{Homes: s.Homes, Invites: kept}).freeInvite(g); err != nil {
+			return Invite{}, err
+		}
 	}
 	s.Invites = append(kept, v)
 	return v, nil
@@ -161,34 +168,18 @@ func (s *State) Revoke(name string) (Revoked, error) {
 	return what, nil
 }
 
-// Expire drops the invites that no longer open a door and returns their
-// names.
+// Expire drops the invites that are old enough to be forgotten and returns
+// their names.
 func (s *State) Expire(now time.Time) []string {
 	var dropped []string
 	s.Invites = slices.DeleteFunc(s.Invites, func(v Invite) bool {
-		if v.live(now) {
+		if v.remembered(now) {
 			return false
 		}
 		dropped = append(dropped, v.Name)
 		return true
 	})
 	return dropped
-}
-
-// NextExpiry returns when Expire will have something to do, and false if
-// there is no invite.
-func (s *State) NextExpiry() (time.Time, bool) {
-	var next time.Time
-	for _, v := range s.Invites {
-		end := v.Expires
-		if v.Redeemed() {
-			end = v.RedeemedAt.Add(Grace + time.Nanosecond)
-		}
-		if next.IsZero() || end.Before(next) {
-			next = end
-		}
-	}
-	return next, !next.IsZero()
 }
 
 // stamp is a time as it comes back from a file: in UTC and without the

@@ -122,6 +122,15 @@ func (v Invite) live(now time.Time) bool {
 	return now.Before(v.Expires)
 }
 
+// remembered reports whether the invite is to be kept at the time now.
+func (v Invite) remembered(now time.Time) bool {
+	end := v.Expires
+	if v.Redeemed() {
+		end = v.RedeemedAt
+	}
+	return now.Sub(end).Abs() <= Memory || v.live(now)
+}
+
 // Clone returns a copy that shares nothing with s that either may change.
 func (s *State) Clone() *State {
 	c := *s

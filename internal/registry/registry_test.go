@@ -244,24 +244,34 @@ func TestRedeemAgain(t *testing.T) {
 
 func TestExpire(t *testing.T) {
 	s := New()
-	if _, any := s.NextExpiry(); any {
-		t.Error("an empty registry has something to expire")
-	}
 	enrol(t, s, "attic", 1)
 	if _, err := s.Invite(gate, "shed", newSecret(t), noon, 5*time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.Expire(noon.Add(5*time.Minute - 1)); got != nil {
-		t.Errorf("expired too early: %v", got)
+	if got := s.Expire(noon.Add(Memory)); got != nil {
+		t.Errorf("forgotten too early: %v", got)
 	}
-	for _, want := range []string{"shed", "attic"} {
-		at, _ := s.NextExpiry()
-		if got := s.Expire(at); len(got) != 1 || got[0] != want {
-			t.Errorf("Expire(%v) = %v, want %s", at, got, want)
-		}
+	if got := s.Expire(noon.Add(Memory + time.Second)); len(got) != 1 || got[0] != "attic" {
+		t.Errorf("forgotten: %v, want the used invite of attic", got)
+	}
+	if got := s.Expire(noon.Add(Memory + 5*time.Minute + time.Second)); len(got) != 1 || got[0] != "shed" {
+		t.Errorf("forgotten: %v, want the expired invite of shed", got)
 	}
 	if len(s.Homes) != 1 || len(s.Invites) != 0 {
 		t.Errorf("left %d homes and %d invites, want the home alone", len(s.Homes), len(s.Invites))
+	}
+}
+
+func TestThePastGivesWayToNewInvites(t *testing.T) {
+	small := gate
+	small.Prefix4 = netip.MustParsePrefix("10.99.0.0/29") // five addresses besides the gate's
+	small.Prefix6 = netip.Prefix{}
+	s := New()
+	for i, name := range []string{"a", "b", "c", "d", "e", "f"} {
+		at := noon.Add(time.Duration(i) * time.Hour)
+		if _, err := s.Invite(small, name, newSecret(t), at, time.Minute); err != nil {
+			t.Fatalf("invite %s, after those before it have expired: %v", name, err)
+		}
 	}
 }
 
@@ -291,17 +301,16 @@ func TestExhaustion(t *testing.T) {
 	s := New()
 	names := []string{"a", "b", "c", "d"}
 	for i, name := range names {
-		secret := newSecret(t)
-		v, err := s.Invite(g, name, secret, noon, time.Minute)
+		secret, at := newSecret(t), noon.Add(time.Duration(i)*time.Hour)
+		v, err := s.Invite(g, name, secret, at, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Redeem(g, secret, v.Address4, key.Public{byte(i + 1)}, noon); err != nil {
+		if _, err := s.Redeem(g, secret, v.Address4, key.Public{byte(i + 1)}, at); err != nil {
 			t.Fatal(err)
 		}
-		s.Expire(noon.Add(time.Hour))
 	}
-	_, err := s.Invite(g, "e", newSecret(t), noon, time.Hour)
+	_, err := s.Invite(g, "e", newSecret(t), noon.Add(24*time.Hour), time.Hour)
 	wantCode(t, err, Full)
 	for _, bad := range []Gate{
 		{Prefix4: netip.MustParsePrefix("10.99.0.0/30")},
