@@ -36,6 +36,9 @@ func seal(v any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(body) > maxFile/2 { // what is written is indented, and so larger
+		return nil, errTooLarge
+	}
 	content, err := json.MarshalIndent(envelope{formatVersion, checksum(formatVersion, body), body}, "", "  ")
 	if err != nil {
 		return nil, err

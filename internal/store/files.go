@@ -35,11 +35,14 @@ func (f folder) Read(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }() // nothing was written
-	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if len(content) > maxFile {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxFile {
 		return nil, errTooLarge
 	}
-	return content, err
+	return io.ReadAll(io.LimitReader(file, maxFile))
 }
 
 func (f folder) Create(name string, content []byte) error {

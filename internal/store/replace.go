@@ -1,35 +1,70 @@
 package store
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // ReplaceFile writes a file of the owner's anew, whole or not at all, with the
-// permissions it had. A symbolic link stays one: what it points to is
+// mode and the owner it had. A symbolic link stays one: what it points to is
 // replaced.
 func ReplaceFile(path string, content []byte) error {
-	path, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return err
+	target, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		err = replaceFile(target, content)
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, explain(err))
 	}
-	_, err = tmp.Write(content)
-	err = errors.Join(err, tmp.Chmod(info.Mode().Perm()), tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
+	return nil
+}
+
+func replaceFile(path string, content []byte) error {
+	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
-		return fmt.Errorf("cannot write %s: %w", path, explain(errors.Join(err, os.Remove(tmp.Name()))))
+		return err
+	}
+	defer func() { _ = root.Close() }() // the folder was synced already
+	name := filepath.Base(path)
+	temporary := "." + name + temporaryMark + rand.Text()
+	f := folder{root}
+	if err := f.Create(temporary, content); err != nil {
+		return errors.Join(err, discard(root, temporary))
+	}
+	if err := matchFile(root, name, temporary); err != nil {
+		return errors.Join(err, discard(root, temporary))
+	}
+	if err := f.Rename(temporary, name); err != nil {
+		return errors.Join(err, discard(root, temporary))
+	}
+	return f.Sync()
+}
+
+// matchFile gives one file the mode and the owner of another.
+func matchFile(root *os.Root, from, to string) error {
+	info, err := root.Stat(from)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("it is not a regular file")
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		if err := root.Lchown(to, int(s.Uid), int(s.Gid)); err != nil {
+			return err
+		}
+	}
+	return root.Chmod(to, info.Mode().Perm())
+}
+
+func discard(root *os.Root, name string) error {
+	if err := root.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }

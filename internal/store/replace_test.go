@@ -23,8 +23,11 @@ func TestReplaceFile(t *testing.T) {
 			t.Errorf("mode %v, %v, want %v", info.Mode(), err, mode)
 		}
 	}
-	replace(file, "first", newFileMode)
-	if err := os.Chmod(file, 0o640); err != nil {
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	replace(file, "first", 0o600)
+	if err := os.Chmod(file, 0o640); err != nil { // whatever the umask is
 		t.Fatal(err)
 	}
 	replace(file, "second", 0o640)
@@ -44,7 +47,7 @@ func TestReplaceFileRefused(t *testing.T) {
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{folder, filepath.Join(dir, "none", "gate.toml")} {
+	for _, path := range []string{folder, filepath.Join(dir, "none.toml"), filepath.Join(dir, "none", "gate.toml")} {
 		if err := ReplaceFile(path, nil); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("ReplaceFile(%s) = %v", path, err)
 		}

@@ -104,8 +104,19 @@ func TestBadValues(t *testing.T) {
 	if err := s.Save("gate", func() {}); err == nil {
 		t.Error("saved a function")
 	}
-	if err := s.Save("gate", strings.Repeat("x", maxFile)); !errors.Is(err, errTooLarge) {
-		t.Errorf("too large a value: %v", err)
+}
+
+// A file far too large is damage, and is not read into memory to say so.
+func TestHugeFile(t *testing.T) {
+	s := openTemp(t)
+	mustSave(t, s, value{"old", 1})
+	if err := os.Truncate(filepath.Join(s.Dir(), "gate.json"), 100<<30); err != nil {
+		t.Fatal(err)
+	}
+	var got value
+	loaded, err := s.Load("gate", &got)
+	if err != nil || got.Count != 1 || !strings.Contains(loaded.Warning, "far larger") {
+		t.Errorf("%+v, %+v, %v", loaded, got, err)
 	}
 }
 
