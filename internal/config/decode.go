@@ -81,6 +81,10 @@ func (d *decoder) tableField(name string, read func(*table)) field {
 // a table of its own.
 func (d *decoder) namedTables(what string, read func(entry)) field {
 	return d.tableField(what, func(t *table) {
+		if len(t.entries) > maxForwards {
+			d.addf(t.at, "there are %d tables [%s.NAME]; at most %d are allowed", len(t.entries), what, maxForwards)
+			return
+		}
 		for _, e := range t.entries {
 			if err := checkName(e.name); err != nil {
 				d.add(e.at, err)
@@ -177,6 +181,20 @@ func nonEmpty(d *decoder, f field, hint string) field {
 	return field{f.name, func(v value) {
 		if v.kind == unstable.Array && len(v.list) == 0 {
 			d.add(v.at, problem{f.name + " is empty", hint})
+			return
+		}
+		f.read(v)
+	}}
+}
+
+// maxPortEntries bounds the lists whose entries are compared with each other.
+const maxPortEntries = 1024
+
+// portList adds to the field of a list of ports that it has a bound.
+func portList(d *decoder, f field) field {
+	return field{f.name, func(v value) {
+		if len(v.list) > maxPortEntries {
+			d.add(v.at, problem{fmt.Sprintf("%s has %d entries; at most %d are allowed", f.name, len(v.list), maxPortEntries), "write ranges, such as 8000-8999/tcp"})
 			return
 		}
 		f.read(v)

@@ -65,7 +65,7 @@ func readDocument(r *report) *table {
 		d.syntax(err)
 		return nil
 	}
-	if r.full() || len(r.errs) == 0 && !d.confirm() {
+	if r.full() {
 		return nil
 	}
 	return d.root
@@ -206,21 +206,24 @@ func (d *document) syntax(err error) {
 	d.add(at, problem{"this is not TOML: " + err.Error(), syntaxHint})
 }
 
-// confirm asks the whole of the TOML decoder, which knows rules that the tree
-// does not, such as what may be added to an inline table.
-func (d *document) confirm() bool {
+// confirm asks the whole of the TOML decoder about a file that has no other
+// errors. It knows rules that the tree does not, such as what may be added to
+// an inline table, but takes its time over a table with very many keys.
+func confirm(r *report) {
+	if len(r.errs) > 0 {
+		return
+	}
 	var all map[string]any
-	err := toml.Unmarshal(d.src.data, &all)
+	err := toml.Unmarshal(r.src.data, &all)
 	if err == nil {
-		return true
+		return
 	}
 	at := 0
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, column := e.Position()
-		at = d.src.offset(line, column)
+		at = r.src.offset(line, column)
 	}
-	d.add(at, problem{"this is not TOML: " + strings.TrimPrefix(err.Error(), "toml: "), syntaxHint})
-	return false
+	r.add(at, problem{"this is not TOML: " + strings.TrimPrefix(err.Error(), "toml: "), syntaxHint})
 }
 
 func joinKeys(keys []entry) string {

@@ -148,7 +148,7 @@ func setPorts(gate []byte, home, assign string) ([]byte, error) {
 	at := l.lines[l.sections[i].header]
 	newline := ending(gate[:at.end])
 	if newline == nil { // the header ends the file
-		return slices.Concat(gate, []byte("\n"+assign)), nil
+		return slices.Concat(gate, newlineOf(gate), []byte(assign)), nil
 	}
 	return slices.Concat(gate[:at.end], []byte(assign), newline, gate[at.end:]), nil
 }

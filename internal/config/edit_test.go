@@ -160,11 +160,12 @@ func TestRemoveForwardRefuses(t *testing.T) {
 
 func TestSetHomePolicy(t *testing.T) {
 	tests := map[string]struct{ before, after string }{
-		"new":      {"version = 1\n", "version = 1\n\n[home.attic]\nports = [\"80/tcp\", \"443\"]\n"},
-		"replaced": {"version = 1\n[home.attic] # up there\nports = [ # old\n  \"1\",\n] # why\ndeny = []\n", "version = 1\n[home.attic] # up there\nports = [\"80/tcp\", \"443\"] # why\ndeny = []\n"},
-		"added":    {"version = 1\r\n[home.attic]\r\nmax_forwards = 3\r\n", "version = 1\r\n[home.attic]\r\nports = [\"80/tcp\", \"443\"]\r\nmax_forwards = 3\r\n"},
-		"bare":     {"version = 1\n[home.attic]", "version = 1\n[home.attic]\nports = [\"80/tcp\", \"443\"]"},
-		"quoted":   {"version = 1\n[ home . \"attic\" ]\n'ports' = \"1\"\n", "version = 1\n[ home . \"attic\" ]\n'ports' = [\"80/tcp\", \"443\"]\n"},
+		"new":       {"version = 1\n", "version = 1\n\n[home.attic]\nports = [\"80/tcp\", \"443\"]\n"},
+		"replaced":  {"version = 1\n[home.attic] # up there\nports = [ # old\n  \"1\",\n] # why\ndeny = []\n", "version = 1\n[home.attic] # up there\nports = [\"80/tcp\", \"443\"] # why\ndeny = []\n"},
+		"added":     {"version = 1\r\n[home.attic]\r\nmax_forwards = 3\r\n", "version = 1\r\n[home.attic]\r\nports = [\"80/tcp\", \"443\"]\r\nmax_forwards = 3\r\n"},
+		"bare":      {"version = 1\n[home.attic]", "version = 1\n[home.attic]\nports = [\"80/tcp\", \"443\"]"},
+		"bare CRLF": {"version = 1\r\n[home.attic]", "version = 1\r\n[home.attic]\r\nports = [\"80/tcp\", \"443\"]"},
+		"quoted":    {"version = 1\n[ home . \"attic\" ]\n'ports' = \"1\"\n", "version = 1\n[ home . \"attic\" ]\n'ports' = [\"80/tcp\", \"443\"]\n"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -97,8 +97,10 @@ func TestManyErrors(t *testing.T) {
 		"unknown keys":  "version = 1\n" + numbered(20_000, "key%d = 1\n"),
 		"same key":      "version = 1\n" + strings.Repeat("same = 1\n", 50_000),
 		"same table":    "version = 1\n" + strings.Repeat("[same]\n", 50_000),
-		"same port":     "version = 1\n[forward.web]\nports = [" + strings.Repeat(`"1-65535",`, 50_000) + "]\n",
+		"same port":     "version = 1\n[forward.web]\nports = [" + strings.Repeat(`"1-65535",`, 1000) + "]\n",
 		"many forwards": "version = 1\n" + numbered(15_000, "[forward.f%d]\nports=\"1-65535\"\n"),
+		"all forwards":  "version = 1\n" + numbered(maxForwards, "[forward.f%d]\nports=\"1-65535\"\n"),
+		"many ports":    "version = 1\n[forward.web]\nports = [" + numbered(50_000, `"%d",`) + "]\n",
 		"nested":        "version = 1\nx = " + strings.Repeat("[", 100_000),
 		"long key":      "version = 1\n[" + strings.Repeat("a.", 100_000) + "a]\n",
 	}

@@ -12,7 +12,7 @@ import (
 // maxEndpoints is as many as an invite holds.
 const maxEndpoints = 4
 
-// maxForwards bounds what a policy may allow a home.
+// maxForwards bounds what a policy may allow a home, and how many a file has.
 const maxForwards = 4096
 
 const noEndpoints = "name at least one, or leave the key out"
@@ -27,6 +27,7 @@ func ParseGate(name string, data []byte) (Gate, error) {
 	}
 	d := gateDecoder{decoder: newDecoder(r), gate: defaultGate()}
 	d.decode(root)
+	confirm(r)
 	if err := r.err(); err != nil {
 		return Gate{}, err
 	}
@@ -115,14 +116,14 @@ func (d *gateDecoder) firewall(t *table) {
 	d.fields(t, "[firewall]",
 		parsed(d.decoder, "input", &g.Protect, oneOfTwo("protect", "leave")),
 		d.portNumbers("ssh_ports", &d.sshPorts),
-		listed(d.decoder, "accept", &d.accept, parsePorts),
+		portList(d.decoder, listed(d.decoder, "accept", &d.accept, parsePorts)),
 	)
 }
 
 func (d *gateDecoder) policy(t *table, p *gatePolicy) {
 	d.fields(t, p.where,
-		listed(d.decoder, "ports", &p.ports, parsePorts),
-		listed(d.decoder, "deny", &p.deny, parsePorts),
+		portList(d.decoder, listed(d.decoder, "ports", &p.ports, parsePorts)),
+		portList(d.decoder, listed(d.decoder, "deny", &p.deny, parsePorts)),
 		number(d.decoder, "max_forwards", &p.most, 1, maxForwards),
 	)
 }

@@ -17,6 +17,7 @@ func ParseHome(name string, data []byte) (Home, error) {
 	}
 	d := homeDecoder{decoder: newDecoder(r), home: defaultHome()}
 	d.decode(root)
+	confirm(r)
 	if err := r.err(); err != nil {
 		return Home{}, err
 	}
@@ -119,7 +120,7 @@ func (d *homeDecoder) forward(e entry) {
 	d.forwards = append(d.forwards, f)
 	where := "[forward." + e.name + "]"
 	d.fields(e.value.table, where,
-		nonEmpty(d.decoder, listed(d.decoder, "ports", &f.mappings, parseMapping), `name at least one, such as ["443"]`),
+		portList(d.decoder, nonEmpty(d.decoder, listed(d.decoder, "ports", &f.mappings, parseMapping), `name at least one, such as ["443"]`)),
 		parsed(d.decoder, "to", &f.to, parseTarget),
 		parsed(d.decoder, "source", &f.source, parseSource),
 		nonEmpty(d.decoder, listed(d.decoder, "allow", &f.allow, parseAllow), "leave it out to let everyone in"),

@@ -167,13 +167,18 @@ func ending(data []byte) []byte {
 	}
 }
 
+// newlineOf returns the line ending that the file uses, going by its last one.
+func newlineOf(data []byte) []byte {
+	if last := bytes.LastIndexByte(data, '\n'); last >= 0 {
+		return ending(data[:last+1])
+	}
+	return []byte("\n")
+}
+
 // appendTable adds lines of a table at the end, behind a blank line and with
 // the file's own line endings. Removing it again gives the same bytes.
 func appendTable(data []byte, lines []string) []byte {
-	newline := []byte("\n")
-	if last := bytes.LastIndexByte(data, '\n'); last >= 0 {
-		newline = ending(data[:last+1])
-	}
+	newline := newlineOf(data)
 	out := bytes.Clone(data)
 	whole := len(data) == 0 || ending(data) != nil
 	if !whole {
