@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -304,11 +305,11 @@ func TestSecretStaysOutOfLogs(t *testing.T) {
 }
 
 // zeroes is a body without end that counts what was taken of it.
-type zeroes struct{ n int64 }
+type zeroes struct{ n atomic.Int64 }
 
 func (z *zeroes) Read(p []byte) (int, error) {
 	clear(p)
-	z.n += int64(len(p))
+	z.n.Add(int64(len(p)))
 	return len(p), nil
 }
 
@@ -333,8 +334,8 @@ func TestHugeBody(t *testing.T) {
 			_ = w.Body.Close()
 		}
 		transport.CloseIdleConnections()
-		if body.n > 64<<20 {
-			t.Errorf("%d bytes were taken", body.n)
+		if n := body.n.Load(); n > 64<<20 {
+			t.Errorf("%d bytes were taken", n)
 		}
 	}
 	if gate.pushes != 0 {
