@@ -173,7 +173,7 @@ func (g *gate) Revoke(ctx context.Context, name string) error {
 // endpointRound is how often the whereabouts of the homes are written down.
 // After a reboot the gate can then answer visitors at once, instead of
 // waiting for each home to call.
-const endpointRound = time.Minute
+const endpointRound = 10 * time.Second
 
 func (g *gate) rememberEndpoints(ctx context.Context) error {
 	observed, err := g.host.Peers(ctx)

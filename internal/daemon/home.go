@@ -262,13 +262,21 @@ func (h *home) endpoints() []string {
 	return h.memory.Joined.Endpoints
 }
 
-// moveTo makes the tunnel try the gate at another address.
+// moveTo makes the tunnel try the gate at an address, from another port and
+// with a new handshake.
 func (h *home) moveTo(ctx context.Context, endpoint netip.AddrPort) error {
 	h.mu.Lock()
 	h.endpoint = endpoint
 	h.mu.Unlock()
-	_, err := h.reconcile(ctx)
-	return err
+	if _, err := h.reconcile(ctx); err != nil {
+		return err
+	}
+	h.apply.Lock()
+	defer h.apply.Unlock()
+	h.mu.Lock()
+	facts := h.facts
+	h.mu.Unlock()
+	return h.host.Redial(ctx, h.want(facts))
 }
 
 // where returns where the gate is tried at now.

@@ -39,6 +39,9 @@ func (e *UnreachableError) Error() string {
 // invite can be used again from here, because the key is on disk before the
 // gate hears of it.
 func Join(ctx context.Context, o Options, invite key.Invite) (Joined, error) {
+	if err := refuseTunnel(ctx, invite); err != nil {
+		return Joined{}, err
+	}
 	st, err := store.Open(o.Paths.State())
 	if err != nil {
 		return Joined{}, err
@@ -48,9 +51,6 @@ func Join(ctx context.Context, o Options, invite key.Invite) (Joined, error) {
 		return Joined{}, err
 	}
 	defer lock.Unlock()
-	if err := refuseTunnel(ctx, invite); err != nil {
-		return Joined{}, err
-	}
 	memory, err := prepare(st)
 	if err != nil {
 		return Joined{}, err
@@ -117,7 +117,7 @@ func prepare(st *store.Store) (homeMemory, error) {
 
 // patience is how long join waits at each of the gate's addresses: enough for
 // three handshakes.
-const patience = handshakes + 2*time.Second
+const patience = 17 * time.Second
 
 // redeem tries the gate's addresses in turn until one answers.
 func redeem(ctx context.Context, o Options, invite key.Invite, public key.Public) (control.EnrolResponse, error) {

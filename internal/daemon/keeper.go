@@ -34,16 +34,18 @@ type keeper struct {
 
 const (
 	// pingInterval is short enough that visitors hardly notice a change of
-	// address, and costs about 5 MB a day.
+	// address, and costs about 10 MB a day. While there is no answer, the next
+	// ping follows sooner.
 	pingInterval = 2 * time.Second
+	pingSooner   = 300 * time.Millisecond
 	// pingPatience is how long an answer may take.
 	pingPatience = 1500 * time.Millisecond
 	// silent is after how long without an answer the tunnel counts as down.
-	silent = 6 * time.Second
-	// handshakes is the time of three attempts of WireGuard at a handshake,
-	// 5 seconds apart (REKEY_TIMEOUT in the WireGuard paper). After that
-	// waiting is known not to help.
-	handshakes = 15 * time.Second
+	silent = 5 * time.Second
+	// another is after how long without success something else is tried: just
+	// more than WireGuard waits for the answer to a handshake (REKEY_TIMEOUT,
+	// 5 seconds, in the WireGuard paper).
+	another = 6 * time.Second
 )
 
 func newKeeper(h *home) *keeper { return &keeper{home: h, log: h.log} }
@@ -53,28 +55,33 @@ func (k *keeper) String() string { return "tunnel" }
 
 // Run keeps the tunnel alive until ctx ends.
 func (k *keeper) Run(ctx context.Context) error {
-	tick := time.NewTicker(pingInterval)
-	defer tick.Stop()
-	answered, moved := time.Now().Add(-handshakes), time.Time{}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	answered, tried := time.Now(), time.Time{}
+	if !k.home.where().IsValid() {
+		answered = answered.Add(-silent) // there is nothing to wait for
+	}
 	for {
-		rtt, err := k.ping(ctx)
-		switch now := time.Now(); {
-		case err == nil:
-			answered = now
-			k.answered(ctx, rtt)
-		case now.Sub(answered) >= silent && now.Sub(moved) >= handshakes:
-			k.silent()
-			if err := k.tryElsewhere(ctx); err != nil {
-				k.note(err.Error())
-			}
-			moved = time.Now()
-		case now.Sub(answered) >= silent:
-			k.silent()
-		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-tick.C:
+		case <-timer.C:
+		}
+		rtt, err := k.ping(ctx)
+		if err == nil {
+			answered = time.Now()
+			k.answered(ctx, rtt)
+			timer.Reset(pingInterval)
+			continue
+		}
+		timer.Reset(pingSooner)
+		if time.Since(answered) < silent {
+			continue
+		}
+		k.silent()
+		if time.Since(tried) >= another {
+			k.tryElsewhere(ctx)
+			tried = time.Now()
 		}
 	}
 }
@@ -132,20 +139,19 @@ func (k *keeper) state() (up bool, roundTrip time.Duration, problem string) {
 // tryElsewhere moves on to the gate's next address, and to another port of
 // our own: a router on the way may have lost or confused its mapping of the
 // old one.
-func (k *keeper) tryElsewhere(ctx context.Context) error {
+func (k *keeper) tryElsewhere(ctx context.Context) {
 	candidates, err := k.candidates(ctx)
-	if len(candidates) == 0 {
-		return err
+	if len(candidates) > 0 {
+		next := candidates[0]
+		if i := slices.Index(candidates, k.home.where()); i >= 0 {
+			next = candidates[(i+1)%len(candidates)]
+		}
+		k.log.Debug("trying the gate", "endpoint", next)
+		err = k.home.moveTo(ctx, next)
 	}
-	next := candidates[0]
-	if i := slices.Index(candidates, k.home.where()); i >= 0 {
-		next = candidates[(i+1)%len(candidates)]
+	if err != nil && ctx.Err() == nil {
+		k.note(err.Error())
 	}
-	k.log.Debug("trying the gate", "endpoint", next)
-	if err := k.home.moveTo(ctx, next); err != nil {
-		return err
-	}
-	return k.home.host.Rebind(ctx)
 }
 
 // candidates looks up all names again and returns the addresses to which this

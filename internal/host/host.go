@@ -183,9 +183,15 @@ func (h *Host) goBack(ctx context.Context, failed plan.State) error {
 	return nil
 }
 
-// Rebind lets the WireGuard device send from another port, past a router that
-// has lost or confused its mapping of the old one.
-func (h *Host) Rebind(ctx context.Context) error { return h.device.Rebind(ctx) }
+// Redial takes the wanted endpoints over those that the device has learned,
+// and begins anew from another port: past a router that has lost or confused
+// its mapping of the old one.
+func (h *Host) Redial(ctx context.Context, want plan.State) error {
+	if err := h.device.Apply(ctx, want.WireGuard); err != nil {
+		return err
+	}
+	return h.device.Rebind(ctx)
+}
 
 // Peers returns the peers as the WireGuard device sees them.
 func (h *Host) Peers(ctx context.Context) ([]plan.ObservedPeer, error) {

@@ -25,7 +25,7 @@ type Device interface {
 	Apply(ctx context.Context, want plan.WireGuard) error
 	Observe(ctx context.Context) (plan.ObservedWireGuard, error)
 	// Rebind sends from another port from now on, unless the wanted listen
-	// port is a fixed one.
+	// port is a fixed one, and begins a handshake with every peer at once.
 	Rebind(ctx context.Context) error
 	// Close ends our part. The interface stays, with its addresses and
 	// routes, and the next start adopts it.

@@ -131,11 +131,13 @@ func (e *embedded) observe() (plan.ObservedWireGuard, error) {
 func (e *embedded) Rebind(context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.device == nil || e.applied.ListenPort != 0 {
+	if e.device == nil {
 		return nil
 	}
-	if err := e.device.IpcSet("listen_port=0\n"); err != nil {
-		return fmt.Errorf("cannot send from another port: %w", err)
+	if e.applied.ListenPort == 0 {
+		if err := e.device.IpcSet("listen_port=0\n"); err != nil {
+			return fmt.Errorf("cannot send from another port: %w", err)
+		}
 	}
 	e.greet(e.applied.Peers)
 	return nil

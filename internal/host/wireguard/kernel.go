@@ -167,16 +167,23 @@ func kernelPeer(p peerChange) wgtypes.PeerConfig {
 	return cfg
 }
 
-// Rebind implements Device. The kernel takes port 0 as: any other.
+// Rebind implements Device. The kernel takes port 0 as: any other. It begins
+// a handshake by itself only after 15 seconds of silence; a peer that is
+// removed and added again has no session, so that its next packet begins one.
 func (k *kernel) Rebind(context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.applied.ListenPort != 0 {
-		return nil
+	var cfg wgtypes.Config
+	if port := 0; k.applied.ListenPort == 0 {
+		cfg.ListenPort = &port
 	}
-	port := 0
-	if err := k.client.ConfigureDevice(k.name, wgtypes.Config{ListenPort: &port}); err != nil {
-		return fmt.Errorf("cannot send from another port: %w", err)
+	for _, p := range k.applied.Peers {
+		if p.Endpoint.IsValid() {
+			cfg.Peers = append(cfg.Peers, kernelPeer(peerChange{Peer: p, Remove: true}), kernelPeer(peerChange{Peer: p, SetEndpoint: true}))
+		}
+	}
+	if err := k.client.ConfigureDevice(k.name, cfg); err != nil {
+		return fmt.Errorf("cannot begin anew from another port: %w", err)
 	}
 	return nil
 }
