@@ -70,7 +70,7 @@ To try it:    gatelodge lab`,
 		Version:       Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.PersistentFlags().StringVar(&a.root, "root", "/", "prefix for /etc, /var/lib and /run, so that several instances can live on one machine")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -83,6 +82,9 @@ func insideLab(c *cobra.Command, quiet bool, then func(context.Context, *lab.Lab
 	if l != nil {
 		defer l.Close()
 	}
+	if ctx.Err() != nil {
+		return fail(exitFailed, "", "interrupted; the lab is gone")
+	}
 	if err != nil {
 		return errors.Join(err, r.WriteText(c.ErrOrStderr()))
 	}
@@ -135,7 +137,7 @@ func printLabReport(c *cobra.Command, f labFlags, r lab.Report) error {
 }
 
 func labShellCommand() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:     "shell HOST [COMMAND...]",
 		Short:   "Run a command, or a shell, on a host of the standing lab",
 		Example: "  gatelodge lab shell visitor\n  gatelodge lab shell home -- gatelodge status",
@@ -144,13 +146,15 @@ func labShellCommand() *cobra.Command {
 			if err := lab.CheckPrerequisites(); err != nil {
 				return err
 			}
-			_, s, err := standingLab()
+			s, err := standingLab()
 			if err != nil {
 				return err
 			}
 			return s.Exec(args[0], args[1:])
 		},
 	}
+	c.Flags().SetInterspersed(false) // what follows HOST are the command's own
+	return c
 }
 
 func labStatusCommand() *cobra.Command {
@@ -160,7 +164,7 @@ func labStatusCommand() *cobra.Command {
 		Short: "Show the standing lab and its hosts",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, s, err := standingLab()
+			s, err := standingLab()
 			if err != nil {
 				return err
 			}
@@ -212,22 +216,22 @@ func labDownCommand() *cobra.Command {
 }
 
 // standingLab is the lab that --keep has left.
-func standingLab() (lab.Place, lab.Standing, error) {
+func standingLab() (lab.Standing, error) {
 	place, err := lab.FindPlace()
 	if err != nil {
-		return place, lab.Standing{}, err
+		return lab.Standing{}, err
 	}
 	s, err := place.Load()
 	if errors.Is(err, lab.ErrNone) {
 		err = fail(exitFailed, "gatelodge lab --keep", "%w", err)
 	}
-	return place, s, err
+	return s, err
 }
 
 // labSSHCommand is what the lab runs on its gate under the name sshd.
 func labSSHCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    strings.TrimPrefix(strings.Join(lab.SSHCommand, " "), "lab "),
+		Use:    lab.SSHCommand,
 		Short:  "The ssh server of the lab's gate",
 		Hidden: true,
 		Args:   cobra.NoArgs,

@@ -70,7 +70,27 @@ func startLab(ctx context.Context, place lab.Place, steps io.Writer, quiet bool)
 	if err == nil {
 		return s, hold.cmd.Process.Release()
 	}
-	return s, errors.Join(hold.end(place.LogFile()), context.Cause(ctx))
+	_ = hold.in.Close()
+	ended := hold.cmd.Wait()
+	if ctx.Err() != nil {
+		return s, fail(exitFailed, "", "interrupted; the lab is gone")
+	}
+	return s, fail(exitFailed, "see "+place.LogFile(), "the lab did not come up: %s", errors.Join(err, ended, saidError(place.LogFile())))
+}
+
+// saidError returns the errors among what a program has written to its log.
+func saidError(logFile string) error {
+	text, err := os.ReadFile(logFile)
+	if err != nil {
+		return err
+	}
+	var said []error
+	for line := range strings.Lines(string(text)) {
+		if line, ok := strings.CutPrefix(line, "gatelodge: error: "); ok {
+			said = append(said, errors.New(strings.TrimSpace(line)))
+		}
+	}
+	return errors.Join(said...)
 }
 
 // labHold is a running `lab hold`.
@@ -114,17 +134,6 @@ func (h *labHold) standing(logFile string) (s lab.Standing, err error) {
 	s.Log = logFile
 	s.Inside, err = lab.NewProcess(s.Inside.PID)
 	return s, err
-}
-
-// end waits for a `lab hold` that has not come up, and says why.
-func (h *labHold) end(logFile string) error {
-	_ = h.in.Close()
-	ended := h.cmd.Wait()
-	log, err := os.ReadFile(logFile)
-	if err != nil {
-		return errors.Join(ended, err)
-	}
-	return fmt.Errorf("the lab did not come up (%v):\n%s", ended, strings.TrimSpace(string(log)))
 }
 
 // labHoldCommand is the process that holds a standing lab.
