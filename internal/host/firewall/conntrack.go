@@ -42,7 +42,7 @@ func DeleteForward(marks plan.Marks, id uint32) error {
 	if id == 0 || marks.Forward == 0 {
 		return fmt.Errorf("forward %d with mark %s: both must be other than 0", id, hex32(marks.Forward))
 	}
-	conn, err := connectConntrack()
+	conn, err := connectNetfilter()
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,8 @@ func DeleteForward(marks plan.Marks, id uint32) error {
 	if err != nil {
 		return err
 	}
-	if err := request(conn, ctDelete, data); err != nil {
+	// In a message of version 0 the kernel reads AF_UNSPEC: both families.
+	if _, err := conn.Execute(message(ctDelete, netlink.Acknowledge, unix.AF_UNSPEC, data)); err != nil {
 		return fmt.Errorf("cannot delete connections of forward %d: %w", id, err)
 	}
 	return nil
@@ -62,7 +63,7 @@ func DeleteForward(marks plan.Marks, id uint32) error {
 // forward was there then reaches it with the next: translation is decided with
 // the first packet of what conntrack takes for one connection.
 func DeleteUnforwarded(marks plan.Marks, ports []forward.Ports, public []netip.Addr) error {
-	conn, err := connectConntrack()
+	conn, err := connectNetfilter()
 	if err != nil {
 		return err
 	}
@@ -92,29 +93,6 @@ type flow struct {
 	tuple, zone, number []byte
 }
 
-func connectConntrack() (*netlink.Conn, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open netlink to conntrack: %w", err)
-	}
-	_ = conn.SetReadBuffer(readBuffer) // wanted, not needed
-	return conn, nil
-}
-
-// message has nfnetlink's header for all families: AF_UNSPEC, version 0,
-// resource 0.
-func message(kind netlink.HeaderType, flags netlink.HeaderFlags, data []byte) netlink.Message {
-	return netlink.Message{
-		Header: netlink.Header{Type: kind, Flags: netlink.Request | flags},
-		Data:   append([]byte{unix.AF_UNSPEC, 0, 0, 0}, data...),
-	}
-}
-
-func request(conn *netlink.Conn, kind netlink.HeaderType, data []byte) error {
-	_, err := conn.Execute(message(kind, netlink.Acknowledge, data))
-	return err
-}
-
 func markAttributes(mark, mask uint32) ([]byte, error) {
 	e := netlink.NewAttributeEncoder()
 	e.ByteOrder = binary.BigEndian
@@ -124,7 +102,7 @@ func markAttributes(mark, mask uint32) ([]byte, error) {
 }
 
 func listFlows(conn *netlink.Conn) ([]flow, error) {
-	answers, err := conn.Execute(message(ctGet, netlink.Dump, nil))
+	answers, err := conn.Execute(message(ctGet, netlink.Dump, unix.AF_UNSPEC, nil))
 	if err != nil {
 		return nil, err
 	}
@@ -160,20 +138,6 @@ func parseFlow(data []byte) (flow, error) {
 		}
 	}
 	return f, d.Err()
-}
-
-// messageDecoder reads the attributes behind nfnetlink's header.
-func messageDecoder(data []byte) (*netlink.AttributeDecoder, error) {
-	const header = 4
-	if len(data) < header {
-		return nil, errors.New("netlink message without header")
-	}
-	d, err := netlink.NewAttributeDecoder(data[header:])
-	if err != nil {
-		return nil, err
-	}
-	d.ByteOrder = binary.BigEndian
-	return d, nil
 }
 
 func (f *flow) parseTuple(d *netlink.AttributeDecoder) error {
@@ -222,23 +186,13 @@ func (f flow) delete(conn *netlink.Conn) error {
 	if err != nil {
 		return err
 	}
+	family := byte(unix.AF_INET) // which the kernel needs to read a tuple
 	if f.dst.Is6() {
-		return f.deleted(requestFamily(conn, unix.AF_INET6, data))
+		family = unix.AF_INET6
 	}
-	return f.deleted(requestFamily(conn, unix.AF_INET, data))
-}
-
-// requestFamily deletes in one family, which the kernel needs to read a tuple.
-func requestFamily(conn *netlink.Conn, family byte, data []byte) error {
-	m := message(ctDelete, netlink.Acknowledge, data)
-	m.Data[0] = family
-	_, err := conn.Execute(m)
-	return err
-}
-
-func (f flow) deleted(err error) error {
-	if err == nil || errors.Is(err, unix.ENOENT) {
-		return nil
+	_, err = conn.Execute(message(ctDelete, netlink.Acknowledge, family, data))
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("cannot delete a connection to port %s of %s: %w", f.port, f.dst, err)
 	}
-	return fmt.Errorf("cannot delete a connection to port %s of %s: %w", f.port, f.dst, err)
+	return nil
 }

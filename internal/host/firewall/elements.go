@@ -38,15 +38,19 @@ func addressSets(name string, addrs []netip.Addr) []set {
 	return sets
 }
 
-// addresses returns those of one family, sorted, each once.
+// addresses returns those of one family, sorted, each once, and without zone,
+// which nft(8) does not know.
 func addresses(f family, addrs []netip.Addr) []string {
-	sorted := slices.Clone(addrs)
-	slices.SortFunc(sorted, netip.Addr.Compare)
-	var elements []string
-	for _, a := range slices.Compact(sorted) {
-		if f.has(a) {
-			elements = append(elements, a.String())
+	var plain []netip.Addr
+	for _, a := range addrs {
+		if a = a.Unmap().WithZone(""); f.has(a) {
+			plain = append(plain, a)
 		}
+	}
+	slices.SortFunc(plain, netip.Addr.Compare)
+	var elements []string
+	for _, a := range slices.Compact(plain) {
+		elements = append(elements, a.String())
 	}
 	return elements
 }
@@ -93,9 +97,30 @@ type entry struct {
 	data  string // "": of a set, not of a map
 }
 
-// portElements sorts entries and writes them out. Two for one port are an
-// error: one of them would silently lose.
-func portElements(entries []entry) ([]string, error) {
+// portSets returns the entries as two sets, or with data as two maps: name with
+// single ports, and name_ranges with ranges. They are apart because filling a
+// set of concatenated intervals takes the kernel a time that grows with the
+// square of their number, and there may be tens of thousands of single ports.
+func portSets(name, data string, entries []entry) ([]set, error) {
+	sorted, err := sortEntries(entries)
+	if err != nil {
+		return nil, err
+	}
+	ports := set{name: name, key: portKey, data: data}
+	ranges := set{name: name + "_ranges", key: portKey, data: data, options: []string{interval}}
+	for _, e := range sorted {
+		s := &ports
+		if e.ports.Range.Len() > 1 {
+			s = &ranges
+		}
+		s.elements = append(s.elements, e.text())
+	}
+	return []set{ports, ranges}, nil
+}
+
+// sortEntries sorts by protocol and port. Two for one port are an error: one of
+// them would silently lose.
+func sortEntries(entries []entry) ([]entry, error) {
 	sorted := slices.Clone(entries)
 	slices.SortFunc(sorted, func(a, b entry) int {
 		return cmp.Or(
@@ -103,18 +128,19 @@ func portElements(entries []entry) ([]string, error) {
 			cmp.Compare(a.ports.Range.First, b.ports.Range.First),
 		)
 	})
-	var elements []string
-	for i, e := range sorted {
-		if i > 0 && sorted[i-1].ports.Overlaps(e.ports) {
-			return nil, fmt.Errorf("%s and %s are two forwards for one port", sorted[i-1].ports, e.ports)
+	for i := 1; i < len(sorted); i++ {
+		if a, b := sorted[i-1].ports, sorted[i].ports; a.Overlaps(b) {
+			return nil, fmt.Errorf("%s and %s are two forwards for one port", a, b)
 		}
-		text := portText(e.ports)
-		if e.data != "" {
-			text += " : " + e.data
-		}
-		elements = append(elements, text)
 	}
-	return elements, nil
+	return sorted, nil
+}
+
+func (e entry) text() string {
+	if e.data == "" {
+		return portText(e.ports)
+	}
+	return portText(e.ports) + " : " + e.data
 }
 
 func portText(p forward.Ports) string {

@@ -1,9 +1,12 @@
 package firewall_test
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host/firewall"
@@ -163,8 +166,20 @@ func TestHomeBelievesNoGate(t *testing.T) {
 		{"from another home", w.gate, tunnelName, tcp, "10.99.0.3", "10.99.0.2:5000", ""},
 		{"from loopback", w.gate, tunnelName, tcp, "127.0.0.1", "10.99.0.2:5000", ""},
 		{"tunnel address by the LAN", w.lan, "eth0", tcp, "192.168.1.20", "10.99.0.2:5000", ""},
+		{"tunnel address by the LAN, IPv6", w.lan, "eth0", tcp, "2001:db8:1::20", "[fd99::2]:5000", ""},
 	})
+	for _, p := range []probe{
+		w.probe(w.home, "eth0", udp, homeTunnel4, "192.168.1.20:9"),
+		w.probe(w.home, "eth0", udp, homeTunnel6, "[2001:db8:1::20]:9"),
+	} {
+		if err := p.try(p.from, p.device); !errors.Is(err, unix.EPERM) {
+			t.Errorf("the tunnel address into the LAN: %v, want %v", err, unix.EPERM)
+		}
+	}
 	totals := w.counters(t, w.home).Totals
+	if totals.Leaked.Packets != 2 {
+		t.Errorf("%d packets counted as leaked, want 2", totals.Leaked.Packets)
+	}
 	if totals.Spoofed.Packets < 7 || totals.Tunnel.Packets < 6 {
 		t.Errorf("counted %+v", totals)
 	}
@@ -172,10 +187,13 @@ func TestHomeBelievesNoGate(t *testing.T) {
 
 func TestPrivateVisitorsUnlessRefused(t *testing.T) {
 	w := newWorld(t)
-	w.apply(t, homeWant(mappings(netip.Addr{}, "5000")...))
+	want := homeWant(mappings(netip.Addr{}, "5000")...)
+	want.Home.Local = []netip.Prefix{prefix("192.168.1.0/24")}
+	w.apply(t, want)
 	w.check(t, []passage{
 		{"private", w.gate, tunnelName, tcp, "10.1.2.3", "10.99.0.2:5000", "home tcp 10.99.0.2:5000"},
 		{"from a neighbour", w.gate, tunnelName, tcp, "192.168.1.20", "10.99.0.2:5000", ""},
+		{"from an address of home's own", w.gate, tunnelName, tcp, "2001:db8:1::10", "[fd99::2]:5000", ""},
 	})
 }
 

@@ -107,7 +107,9 @@ var visitorNAT = []chain{
 		rules: rules(`
 			meta l4proto . th dport @reserved return
 			meta nfproto ipv4 meta l4proto { tcp, udp } ct mark set meta l4proto . th dport map @marks4 dnat ip to meta l4proto . th dport map @homes4
+			meta nfproto ipv4 meta l4proto { tcp, udp } ct mark set meta l4proto . th dport map @marks4_ranges dnat ip to meta l4proto . th dport map @homes4_ranges
 			meta nfproto ipv6 meta l4proto { tcp, udp } ct mark set meta l4proto . th dport map @marks6 dnat ip6 to meta l4proto . th dport map @homes6
+			meta nfproto ipv6 meta l4proto { tcp, udp } ct mark set meta l4proto . th dport map @marks6_ranges dnat ip6 to meta l4proto . th dport map @homes6_ranges
 		`),
 	},
 	{
@@ -197,8 +199,9 @@ var fromHomes = chain{
 	`),
 }
 
-// fromInternet admits errors, which path MTU discovery needs, the neighbour and
-// multicast messages without which IPv6 does not work on a link, and pings.
+// fromInternet admits the neighbour and multicast messages without which IPv6
+// does not work on a link, pings, and errors about connections that somebody
+// has exempted from tracking; errors about others are related to them.
 // Neighbour messages count only from the link itself (RFC 4861, 6.1 and 7.1).
 var fromInternet = chain{
 	name: "icmp_from_internet",

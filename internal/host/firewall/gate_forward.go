@@ -20,11 +20,11 @@ func (d *document) addForwards(g plan.GateFirewall) error {
 		}
 	}
 	for _, fam := range families {
-		marks, homes, err := visitorMaps(g, fam)
+		maps, err := visitorMaps(g, fam)
 		if err != nil {
 			return err
 		}
-		d.sets = append(d.sets, marks, homes)
+		d.sets = append(d.sets, maps...)
 	}
 	d.addMarkMaps(g)
 	for _, f := range g.Forwards {
@@ -47,25 +47,24 @@ func checkForward(f plan.GateForward, m plan.Marks) error {
 
 // visitorMaps say for each public port of a family which forward it is and
 // which home it leads to. Both have the same keys.
-func visitorMaps(g plan.GateFirewall, fam family) (marks, homes set, err error) {
-	var markEntries, homeEntries []entry
+func visitorMaps(g plan.GateFirewall, fam family) ([]set, error) {
+	var marks, homes []entry
 	for _, f := range g.Forwards {
 		target, serves := targetOf(f, fam)
 		if !serves {
 			continue
 		}
 		for _, p := range forward.NewPortSet(f.Ports...) {
-			markEntries = append(markEntries, entry{p, forwardMark(g.Marks, f.ID)})
-			homeEntries = append(homeEntries, entry{p, target.String()})
+			marks = append(marks, entry{p, forwardMark(g.Marks, f.ID)})
+			homes = append(homes, entry{p, target.String()})
 		}
 	}
-	marks = set{name: "marks" + fam.digit, key: portKey, data: "mark", options: []string{interval}}
-	homes = set{name: "homes" + fam.digit, key: portKey, data: fam.addrType, options: []string{interval}}
-	if marks.elements, err = portElements(markEntries); err != nil {
-		return set{}, set{}, err
+	markMaps, err := portSets("marks"+fam.digit, "mark", marks)
+	if err != nil {
+		return nil, err
 	}
-	homes.elements, err = portElements(homeEntries)
-	return marks, homes, err
+	homeMaps, err := portSets("homes"+fam.digit, fam.addrType, homes)
+	return append(markMaps, homeMaps...), err
 }
 
 // forwardMark is the ct mark of the forward's connections.

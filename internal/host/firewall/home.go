@@ -121,9 +121,9 @@ var homeNAT = chain{
 	hook: "type nat hook prerouting priority dstnat - 1",
 	rules: rules(`
 		iifname $tunnel meta nfproto ipv4 meta l4proto { tcp, udp } dnat ip to meta l4proto . th dport map @ports4
-		iifname $tunnel meta nfproto ipv4 meta l4proto { tcp, udp } dnat ip to meta l4proto . th dport map @ranges4
+		iifname $tunnel meta nfproto ipv4 meta l4proto { tcp, udp } dnat ip to meta l4proto . th dport map @targets4_ranges
 		iifname $tunnel meta nfproto ipv6 meta l4proto { tcp, udp } dnat ip6 to meta l4proto . th dport map @ports6
-		iifname $tunnel meta nfproto ipv6 meta l4proto { tcp, udp } dnat ip6 to meta l4proto . th dport map @ranges6
+		iifname $tunnel meta nfproto ipv6 meta l4proto { tcp, udp } dnat ip6 to meta l4proto . th dport map @targets6_ranges
 	`),
 }
 
@@ -132,10 +132,21 @@ var homeNAT = chain{
 var lanMasquerade = chain{
 	name: "lan_masquerade",
 	hook: "type nat hook postrouting priority srcnat - 1",
-	rules: rules(`
-		oifname != $tunnel ct mark and $mask == $answer ct status dnat meta nfproto ipv4 meta l4proto { tcp, udp } meta l4proto . ct original proto-dst @masqueraded4 masquerade
-		oifname != $tunnel ct mark and $mask == $answer ct status dnat meta nfproto ipv6 meta l4proto { tcp, udp } meta l4proto . ct original proto-dst @masqueraded6 masquerade
-	`),
+	rules: byPublicPort(
+		"oifname != $tunnel ct mark and $mask == $answer ct status dnat", "masqueraded", "masquerade"),
+}
+
+// byPublicPort returns rules that match the port which the visitor used,
+// whatever it has been translated to, against the sets of that name.
+func byPublicPort(match, name, statement string) []string {
+	var list []string
+	for _, fam := range families {
+		for _, suffix := range []string{"", "_ranges"} {
+			list = append(list, fmt.Sprintf("%s meta nfproto ipv%s meta l4proto { tcp, udp } meta l4proto . ct original proto-dst @%s%s%s %s",
+				match, fam.digit, name, fam.digit, suffix, statement))
+		}
+	}
+	return list
 }
 
 // homeInput lets in from the tunnel what was published, by the port that the
@@ -149,16 +160,17 @@ var homeInput = []chain{
 	{
 		name: "home_input",
 		hook: inputHook,
-		rules: rules(`
-			iifname != $tunnel accept
-			ct state invalid counter name total_invalid drop
-			ct state established,related goto arrived
-			icmp type echo-request limit rate 10/second burst 10 packets accept
-			icmpv6 type echo-request limit rate 10/second burst 10 packets accept
-			ct state new meta nfproto ipv4 meta l4proto { tcp, udp } meta l4proto . ct original proto-dst @published4 goto arrived
-			ct state new meta nfproto ipv6 meta l4proto { tcp, udp } meta l4proto . ct original proto-dst @published6 goto arrived
-			counter name total_tunnel drop
-		`),
+		rules: slices.Concat(
+			rules(`
+				iifname != $tunnel accept
+				ct state invalid counter name total_invalid drop
+				ct state established,related goto arrived
+				icmp type echo-request limit rate 10/second burst 10 packets accept
+				icmpv6 type echo-request limit rate 10/second burst 10 packets accept
+			`),
+			byPublicPort("ct state new", "published", "goto arrived"),
+			rules(`counter name total_tunnel drop`),
+		),
 	},
 	{
 		name: "arrived",
@@ -175,14 +187,15 @@ var homeInput = []chain{
 var homeForward = chain{
 	name: "home_forward",
 	hook: "type filter hook forward priority filter - 5",
-	rules: rules(`
-		iifname != $tunnel oifname != $tunnel accept
-		ct state invalid counter name total_invalid drop
-		ct state established,related meta mark set meta mark or $accepted accept
-		iifname $tunnel ct state new ct status dnat meta nfproto ipv4 meta l4proto { tcp, udp } meta l4proto . ct original proto-dst @published4 meta mark set meta mark or $accepted accept
-		iifname $tunnel ct state new ct status dnat meta nfproto ipv6 meta l4proto { tcp, udp } meta l4proto . ct original proto-dst @published6 meta mark set meta mark or $accepted accept
-		counter name total_tunnel drop
-	`),
+	rules: slices.Concat(
+		rules(`
+			iifname != $tunnel oifname != $tunnel accept
+			ct state invalid counter name total_invalid drop
+			ct state established,related meta mark set meta mark or $accepted accept
+		`),
+		byPublicPort("iifname $tunnel ct state new ct status dnat", "published", "meta mark set meta mark or $accepted accept"),
+		rules(`counter name total_tunnel drop`),
+	),
 }
 
 // udpSource puts the tunnel address back on answers of UDP sockets that are

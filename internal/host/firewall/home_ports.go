@@ -37,8 +37,8 @@ type portMaps struct {
 	own         netip.Addr // this machine's in the tunnel
 	published   []entry
 	masqueraded []entry
-	ports       []entry // ports that change
-	ranges      []entry // ports that stay, of other machines
+	ports       []entry // one by one
+	ranges      []entry // of other machines, where ports stay the same
 }
 
 func (p *portMaps) add(f plan.HomeForward) error {
@@ -62,7 +62,7 @@ func (p *portMaps) add(f plan.HomeForward) error {
 		p.masqueraded = append(p.masqueraded, entry{ports: public})
 	}
 	switch {
-	case public.Range != local:
+	case public.Range != local || f.To.IsValid() && local.Len() == 1:
 		p.ports = append(p.ports, remapped(public, target, local.First)...)
 	case f.To.IsValid():
 		p.ranges = append(p.ranges, entry{public, target.String()})
@@ -83,24 +83,16 @@ func remapped(public forward.Ports, target netip.Addr, first uint16) []entry {
 }
 
 func (p *portMaps) sets() ([]set, error) {
-	published := set{name: "published", key: portKey, options: []string{interval}}
-	masqueraded := set{name: "masqueraded", key: portKey, options: []string{interval}}
-	ports := set{name: "ports", key: portKey, data: p.family.addrType + " . inet_service"}
-	ranges := set{name: "ranges", key: portKey, data: p.family.addrType, options: []string{interval}}
-	var sets []set
-	for _, part := range []struct {
-		set     set
-		entries []entry
-	}{{published, p.published}, {masqueraded, p.masqueraded}, {ports, p.ports}, {ranges, p.ranges}} {
-		elements, err := portElements(part.entries)
-		if err != nil {
-			return nil, err
-		}
-		part.set.name += p.family.digit
-		part.set.elements = elements
-		sets = append(sets, part.set)
+	digit := p.family.digit
+	published, err := portSets("published"+digit, "", p.published)
+	if err != nil {
+		return nil, err
 	}
-	return sets, nil
+	// These hold parts of what is published: no port is there twice.
+	masqueraded, _ := portSets("masqueraded"+digit, "", p.masqueraded)
+	targets, _ := portSets("ports"+digit, p.family.addrType+" . inet_service", p.ports)
+	ranges, _ := portSets("targets"+digit, p.family.addrType, p.ranges)
+	return slices.Concat(published, masqueraded, targets[:1], ranges[1:]), nil
 }
 
 // udpTimeout is longer than most services keep silent between two datagrams to

@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // table is what the kernel has of a table: names only.
@@ -63,7 +62,11 @@ func readTable(name string) (table, error) {
 		return table{}, err
 	}
 	defer conn.CloseLasting()
-	t, err := readNames(conn, name)
+	var t table
+	err = steadily(func() error {
+		t, err = readNames(conn, name)
+		return err
+	})
 	if err != nil {
 		return table{}, fmt.Errorf("cannot read the table %s: %w", name, err)
 	}
@@ -118,51 +121,4 @@ func (t *table) readCounters(conn *nftables.Conn, name string) error {
 		}
 	}
 	return err
-}
-
-// countRules returns the number of rules in each chain of a table that has any.
-// It asks the kernel itself: the netlink library would take the rules apart,
-// and fails at expressions that it does not know.
-func countRules(name string) (map[string]int, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	_ = conn.SetReadBuffer(readBuffer) // wanted, not needed
-	e := netlink.NewAttributeEncoder()
-	e.String(unix.NFTA_RULE_TABLE, name)
-	data, err := e.Encode()
-	if err != nil {
-		return nil, err
-	}
-	m := message(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETRULE, netlink.Dump, data)
-	m.Data[0] = unix.NFPROTO_INET
-	answers, err := conn.Execute(m)
-	if err != nil {
-		return nil, err
-	}
-	counts := make(map[string]int)
-	for _, a := range answers {
-		chain, err := chainOfRule(a.Data)
-		if err != nil {
-			return nil, err
-		}
-		counts[chain]++
-	}
-	return counts, nil
-}
-
-func chainOfRule(data []byte) (string, error) {
-	d, err := messageDecoder(data)
-	if err != nil {
-		return "", err
-	}
-	var chain string
-	for d.Next() {
-		if d.Type() == unix.NFTA_RULE_CHAIN {
-			chain = d.String()
-		}
-	}
-	return chain, d.Err()
 }

@@ -3,8 +3,7 @@ package firewall
 import (
 	"context"
 	"fmt"
-
-	"github.com/google/nftables"
+	"slices"
 
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
@@ -30,19 +29,26 @@ func (f *Firewall) Observe(ctx context.Context, want plan.Firewall) (plan.Observ
 	if !seen.Current {
 		return seen, ctx.Err()
 	}
-	conn, err := connect()
+	err = steadily(func() error {
+		seen.Drift, err = d.drift(loaded)
+		return err
+	})
 	if err != nil {
-		return seen, err
-	}
-	defer conn.CloseLasting()
-	for _, look := range []func(*nftables.Conn, table) ([]string, error){d.chainDrift, d.setDrift, d.counterDrift} {
-		drift, err := look(conn, loaded)
-		if err != nil {
-			return seen, fmt.Errorf("cannot read the table %s: %w", d.table, err)
-		}
-		seen.Drift = append(seen.Drift, drift...)
+		return seen, fmt.Errorf("cannot read the table %s: %w", d.table, err)
 	}
 	return seen, ctx.Err()
+}
+
+func (d *document) drift(loaded table) ([]string, error) {
+	chains, err := d.chainDrift(loaded)
+	if err != nil {
+		return nil, err
+	}
+	sets, err := d.setDrift(loaded)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(chains, sets, missing("counter", d.counters, loaded.counters)), nil
 }
 
 // missing lists names of one kind that should be there, and others that should
@@ -67,7 +73,7 @@ func missing(kind string, want, have []string) []string {
 	return drift
 }
 
-func (d *document) chainDrift(_ *nftables.Conn, loaded table) ([]string, error) {
+func (d *document) chainDrift(loaded table) ([]string, error) {
 	want := []string{d.mark()}
 	for _, c := range d.chains {
 		want = append(want, c.name)
@@ -86,7 +92,7 @@ func (d *document) chainDrift(_ *nftables.Conn, loaded table) ([]string, error) 
 	return drift, nil
 }
 
-func (d *document) setDrift(conn *nftables.Conn, loaded table) ([]string, error) {
+func (d *document) setDrift(loaded table) ([]string, error) {
 	var want, have []string
 	for _, s := range d.sets {
 		want = append(want, s.name)
@@ -101,7 +107,7 @@ func (d *document) setDrift(conn *nftables.Conn, loaded table) ([]string, error)
 		if !ours || s.dynamic {
 			continue
 		}
-		n, err := countElements(conn, d.table, l.name)
+		n, err := countElements(d.table, l.name)
 		if err != nil {
 			return nil, err
 		}
@@ -110,21 +116,4 @@ func (d *document) setDrift(conn *nftables.Conn, loaded table) ([]string, error)
 		}
 	}
 	return drift, nil
-}
-
-// countElements counts as nft(8) writes: the kernel keeps the end of an
-// interval as an element of its own.
-func countElements(conn *nftables.Conn, tableName, name string) (int, error) {
-	elements, err := conn.GetSetElements(&nftables.Set{Table: of(tableName), Name: name})
-	n := 0
-	for _, e := range elements {
-		if !e.IntervalEnd {
-			n++
-		}
-	}
-	return n, err
-}
-
-func (d *document) counterDrift(_ *nftables.Conn, loaded table) ([]string, error) {
-	return missing("counter", d.counters, loaded.counters), nil
 }

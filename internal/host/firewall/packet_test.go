@@ -16,6 +16,7 @@ import (
 type packet struct {
 	protocol forward.Protocol
 	src, dst netip.AddrPort
+	flagless bool // TCP without any flag, which no connection has
 }
 
 func (p packet) String() string {
@@ -25,12 +26,17 @@ func (p packet) String() string {
 // send puts the packet on an interface of a namespace.
 func (p packet) send(t testing.TB, ns *netns.Namespace, device string) {
 	t.Helper()
-	must(t, ns.Do(func() error {
+	must(t, p.try(ns, device))
+}
+
+// try is send where the sender's own table may refuse.
+func (p packet) try(ns *netns.Namespace, device string) error {
+	return ns.Do(func() error {
 		if p.dst.Addr().Is4() {
 			return sendRaw(unix.AF_INET, device, p.header4(), &unix.SockaddrInet4{Addr: p.dst.Addr().As4()})
 		}
 		return sendRaw(unix.AF_INET6, device, p.header6(), &unix.SockaddrInet6{Addr: p.dst.Addr().As16()})
-	}))
+	})
 }
 
 func sendRaw(family int, device string, data []byte, to unix.Sockaddr) error {
@@ -76,7 +82,10 @@ func (p packet) transport() []byte {
 	if p.protocol == forward.UDP {
 		binary.BigEndian.PutUint16(h[4:], uint16(size))
 	} else {
-		h[12], h[13] = 5<<4, 0x02 // five words of header; SYN
+		h[12] = 5 << 4 // words of header
+		if !p.flagless {
+			h[13] = 0x02 // SYN
+		}
 		binary.BigEndian.PutUint16(h[14:], 64240)
 	}
 	binary.BigEndian.PutUint16(h[checksum:], p.checksum(h))

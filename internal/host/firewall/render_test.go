@@ -186,3 +186,23 @@ func TestOpen(t *testing.T) {
 		t.Errorf("no nft at all: %v", err)
 	}
 }
+
+// Zones and mapped addresses are no part of a rule.
+func TestAddressesAreWrittenPlain(t *testing.T) {
+	want := gateWant()
+	want.Gate.Public = []netip.Addr{addr("fe80::1").WithZone("x }; flush ruleset"), addr("::ffff:198.51.100.2")}
+	text, err := firewall.Render(want)
+	must(t, err)
+	if strings.Contains(text, "flush") || strings.Contains(text, "ffff:198") || !strings.Contains(text, "198.51.100.2") {
+		t.Error(text)
+	}
+}
+
+// The example rulesets say what they are about: nothing of them may get lost.
+func TestGoldenRulesetsAreAllThere(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "*.nft"))
+	must(t, err)
+	if len(files) != len(rulesets()) {
+		t.Errorf("%d files for %d rulesets: %v", len(files), len(rulesets()), files)
+	}
+}

@@ -51,7 +51,24 @@ func newWorld(t testing.TB) *world {
 	for _, ns := range w.all() {
 		sysctl(t, ns, "net/ipv6/conf/default/accept_dad=0") // nobody else has these addresses
 	}
-	ip(t, w.internet, `
+	ip(t, w.internet, internetLinks)
+	ip(t, w.gate, gateLinks)
+	ip(t, w.home, homeLinks)
+	ip(t, w.home, homeLinks6, "-6")
+	ip(t, w.lan, lanLinks)
+	sysctl(t, w.gate, "net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1")
+	sysctl(t, w.home, "net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1", "net/ipv4/conf/gatelodge0/rp_filter=2")
+	for _, ns := range w.all() {
+		sysctl(t, ns, "net/ipv6/neigh/eth0/retrans_time_ms=20") // neighbours answer at once
+		nft(t, ns, witness)
+	}
+	w.awaitNeighbours(t)
+	return w
+}
+
+// What ip(8) makes of each host.
+const (
+	internetLinks = `
 		link add eth0 type veth peer name eth0 netns gate
 		addr add 198.51.100.1/24 dev eth0
 		addr add 203.0.113.10/32 dev lo
@@ -61,10 +78,10 @@ func newWorld(t testing.TB) *world {
 		addr add 2001:db8:c:1::10/128 dev lo nodad
 		link set eth0 up
 		route add 10.99.0.0/24 via 198.51.100.2
-		route add fd99::/64 via 2001:db8:a::2`)
+		route add fd99::/64 via 2001:db8:a::2`
 	// Both ends of the tunnel have one hardware address and ask for none, as
 	// a WireGuard device does.
-	ip(t, w.gate, `
+	gateLinks = `
 		link add gatelodge0 address 02:00:00:00:00:01 type veth peer name gatelodge0 address 02:00:00:00:00:01 netns home
 		addr add 198.51.100.2/24 dev eth0
 		addr add 2001:db8:a::2/64 dev eth0 nodad
@@ -76,8 +93,8 @@ func newWorld(t testing.TB) *world {
 		route add default via 198.51.100.1
 		route add default via 2001:db8:a::1
 		route add 192.168.1.0/24 dev gatelodge0
-		route add 2001:db8:1::/64 dev gatelodge0`)
-	ip(t, w.home, `
+		route add 2001:db8:1::/64 dev gatelodge0`
+	homeLinks = `
 		link add eth0 type veth peer name eth0 netns lan
 		addr add 192.168.1.10/24 dev eth0
 		addr add 2001:db8:1::10/64 dev eth0 nodad
@@ -91,28 +108,22 @@ func newWorld(t testing.TB) *world {
 		route add default dev gatelodge0 table 6700
 		rule add pref 101 fwmark 0x10000000/0xf0000000 lookup main suppress_prefixlength 1
 		rule add pref 102 fwmark 0x10000000/0xf0000000 lookup 6700
-		rule add pref 103 from 10.99.0.2 lookup 6700`)
-	ip(t, w.home, `
+		rule add pref 103 from 10.99.0.2 lookup 6700`
+	homeLinks6 = `
 		route add default dev gatelodge0 metric 9999
 		route add default dev gatelodge0 table 6700
 		rule add pref 101 fwmark 0x10000000/0xf0000000 lookup main suppress_prefixlength 1
 		rule add pref 102 fwmark 0x10000000/0xf0000000 lookup 6700
-		rule add pref 103 from fd99::2 lookup 6700`, "-6")
-	ip(t, w.lan, `
+		rule add pref 103 from fd99::2 lookup 6700`
+	lanLinks = `
 		addr add 192.168.1.20/24 dev eth0
 		addr add 192.168.1.1/24 dev eth0
 		addr add 2001:db8:1::20/64 dev eth0 nodad
 		addr add 2001:db8:1::1/64 dev eth0 nodad preferred_lft 0
-		link set eth0 up`)
-	sysctl(t, w.gate, "net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1")
-	sysctl(t, w.home, "net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1", "net/ipv4/conf/gatelodge0/rp_filter=2")
-	for _, ns := range w.all() {
-		sysctl(t, ns, "net/ipv6/neigh/eth0/retrans_time_ms=20") // neighbours answer at once
-		nft(t, ns, witness)
-	}
-	w.awaitNeighbours(t)
-	return w
-}
+		link set eth0 up
+		route add 10.99.0.2 via 192.168.1.10
+		route add fd99::2 via 2001:db8:1::10`
+)
 
 // awaitNeighbours waits until IPv6 works on the links that ask for neighbours.
 func (w *world) awaitNeighbours(t testing.TB) {
@@ -188,7 +199,10 @@ type probe struct {
 // probe makes a packet with a source port that no other has.
 func (w *world) probe(from *netns.Namespace, device string, p forward.Protocol, src netip.Addr, dst string) probe {
 	w.port++
-	return probe{packet{p, netip.AddrPortFrom(src, w.port), netip.MustParseAddrPort(dst)}, from, device}
+	return probe{
+		packet: packet{protocol: p, src: netip.AddrPortFrom(src, w.port), dst: netip.MustParseAddrPort(dst)},
+		from:   from, device: device,
+	}
 }
 
 // ends sends a packet and returns where it ended.
