@@ -150,7 +150,11 @@ func labShellCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.Exec(args[0], args[1:])
+			host, command := args[0], args[1:]
+			if len(command) > 0 && command[0] == "--" {
+				command = command[1:]
+			}
+			return s.Exec(host, command)
 		},
 	}
 	c.Flags().SetInterspersed(false) // what follows HOST are the command's own

@@ -125,10 +125,10 @@ func (l *Lab) visit(ctx context.Context, p probe) []Result {
 		if err == nil {
 			var a Answer
 			a, err = p.ask(ctx, l.Visitor(), netip.AddrPortFrom(path[1], p.port))
-			r.judge(a, err)
+			r.judge(a)
 		}
 		if err != nil {
-			r.Detail = err.Error()
+			r.OK, r.Saw, r.Detail = false, netip.Addr{}, err.Error()
 		}
 		results = append(results, r)
 	}
@@ -136,10 +136,10 @@ func (l *Lab) visit(ctx context.Context, p probe) []Result {
 }
 
 // judge compares an answer with what was expected.
-func (r *Result) judge(a Answer, err error) {
+func (r *Result) judge(a Answer) {
 	r.Saw, r.Duration = a.Saw.Addr(), a.Took
-	r.OK = err == nil && a.Host == r.Host && r.Saw == r.Want
-	if err == nil && a.Host != r.Host {
+	r.OK = a.Host == r.Host && r.Saw == r.Want
+	if a.Host != r.Host {
 		r.Detail = a.Host + " answered"
 	}
 }
@@ -197,7 +197,7 @@ func (l *Lab) closedPort(ctx context.Context) []Result {
 		if err != nil {
 			r.OK, r.Detail = false, strings.TrimSpace(r.Detail+" "+err.Error())
 		} else if r.OK {
-			r.Detail = "no answer, and counted"
+			r.Detail = "counted by the gate"
 		}
 		results = append(results, r)
 	}
@@ -212,9 +212,8 @@ func (r *Result) silence(ctx context.Context, from *Host) {
 	start := time.Now()
 	err := ProbeSilence(ctx, from, p, netip.AddrPortFrom(r.Gate, r.Port), silenceTime)
 	r.Duration = time.Since(start)
-	r.OK, r.Detail = err == nil, "no answer"
-	if err != nil {
-		r.Detail = "expected no answer: " + err.Error()
+	if r.OK = err == nil; err != nil {
+		r.Detail = err.Error()
 	}
 }
 
@@ -255,13 +254,13 @@ func (l *Lab) takenPort(ctx context.Context) Result {
 func (l *Lab) refusal(ctx context.Context, title string, home *Host, port uint16, word string) Result {
 	r := Result{Title: title, Asker: home.Name, Gate: l.Gate().IPv4, Port: port, Protocol: "tcp"}
 	start := time.Now()
-	reason, err := home.Refused(ctx, fmt.Sprintf("%d/tcp", port), "--name", "refused")
+	reason, err := home.Refused(ctx, fmt.Sprintf("%d/tcp", port), "--name", "extra")
 	r.Duration = time.Since(start)
 	switch {
 	case err != nil:
-		r.Detail = "expected a refusal: " + err.Error()
+		r.Detail = err.Error()
 	case !strings.Contains(reason, word):
-		r.Detail = fmt.Sprintf("expected a reason that names %q, got: %s", word, reason)
+		r.Detail = fmt.Sprintf("the reason does not name %q: %s", word, reason)
 	default:
 		r.OK, r.Detail = true, reason
 	}

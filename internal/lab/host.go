@@ -18,7 +18,8 @@ import (
 	"github.com/gatelodge/gatelodge/internal/lab/netns"
 )
 
-// Host is one machine of the lab.
+// Host is one machine of the lab. Its daemon is started and ended by one
+// goroutine at a time; all else may be used by many.
 type Host struct {
 	Name string
 	// IPv4 and IPv6 are the addresses others know it by; IPv6 is the zero

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 )
@@ -12,22 +13,28 @@ import (
 // end is one end of a wire: an interface of a host.
 type end struct{ host, link string }
 
-// wireEnds names the wires by the hosts they join.
-var wireEnds = map[string][2]end{
-	"visitor-internet": {{"visitor", "eth0"}, {"internet", "visitor"}},
-	"gate-internet":    {{"gate", "eth0"}, {"internet", "gate"}},
-	"cgnat-internet":   {{"cgnat", "wan"}, {"internet", "cgnat"}},
-	"home-cgnat":       {{"home", "eth0"}, {"cgnat", "home"}},
-	"device-cgnat":     {{"device", "eth0"}, {"cgnat", "device"}},
-	"home2-cgnat":      {{"home2", "eth0"}, {"cgnat", "home2"}},
+// wireEnds finds a wire by the hosts it joins, the one nearer to the edge first.
+func wireEnds(wire string) ([2]end, error) {
+	switch wire {
+	case "visitor-internet":
+		return [2]end{{"visitor", "eth0"}, {"internet", "visitor"}}, nil
+	case "gate-internet":
+		return [2]end{{"gate", "eth0"}, {"internet", "gate"}}, nil
+	case "cgnat-internet":
+		return [2]end{{"cgnat", "wan"}, {"internet", "cgnat"}}, nil
+	case "home-cgnat", "device-cgnat", "home2-cgnat":
+		host := strings.TrimSuffix(wire, "-cgnat")
+		return [2]end{{host, "eth0"}, {"cgnat", host}}, nil
+	}
+	return [2]end{}, fmt.Errorf("the lab has no wire %s", wire)
 }
 
 // SetMTU sets the MTU of both ends of a wire, such as "cgnat-internet", which
 // no host but the two routers can see.
 func (l *Lab) SetMTU(wire string, mtu int) error {
-	ends, ok := wireEnds[wire]
-	if !ok {
-		return fmt.Errorf("the lab has no wire %s", wire)
+	ends, err := wireEnds(wire)
+	if err != nil {
+		return err
 	}
 	var errs []error
 	for _, e := range ends {
@@ -40,9 +47,9 @@ func (l *Lab) SetMTU(wire string, mtu int) error {
 
 // SetLink switches one end of a wire on or off, as if the cable was pulled.
 func (l *Lab) SetLink(wire string, up bool) error {
-	ends, ok := wireEnds[wire]
-	if !ok {
-		return fmt.Errorf("the lab has no wire %s", wire)
+	ends, err := wireEnds(wire)
+	if err != nil {
+		return err
 	}
 	// The far end, so that routes of the near host stay.
 	return l.Host(ends[1].host).withLink(ends[1].link, func(link netlink.Link) error {
@@ -93,9 +100,13 @@ func (l *Lab) FlushNAT(ctx context.Context) error {
 	if err := cgnat.loadRules(ctx, natPorts(l.natHigh)); err != nil {
 		return err
 	}
-	return cgnat.ns.Do(func() error {
+	return cgnat.flushConntrack()
+}
+
+func (h *Host) flushConntrack() error {
+	return h.ns.Do(func() error {
 		if err := netlink.ConntrackTableFlush(netlink.ConntrackTable); err != nil {
-			return fmt.Errorf("cannot flush the mappings of cgnat: %w", err)
+			return fmt.Errorf("cannot flush conntrack on %s: %w", h.Name, err)
 		}
 		return nil
 	})
@@ -124,5 +135,10 @@ func (l *Lab) ChangeAddress(ctx context.Context, host string, to netip.Addr) err
 		return err
 	}
 	h.IPv4 = to
+	if host == "cgnat" {
+		// The kernel forgets what it has masqueraded to a lost address, but
+		// only some time later.
+		return h.flushConntrack()
+	}
 	return nil
 }

@@ -93,7 +93,7 @@ func (l *Lab) build(ctx context.Context) error {
 		return err
 	}
 	l.logf("making a small internet: visitor, internet, gate, cgnat, home, device, container, home2")
-	for _, s := range sites {
+	for _, s := range sites() {
 		if err := l.addHost(s); err != nil {
 			return err
 		}

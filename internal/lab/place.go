@@ -22,27 +22,32 @@ var ErrNone = errors.New("no lab stands")
 var ErrBusy = errors.New("another process is starting a lab or taking one down")
 
 // FindPlace returns the user's Place: under XDG_RUNTIME_DIR, for root under
-// /run, otherwise under the folder for temporary files. It must belong to the
-// user alone, since what is in it is believed.
+// /run, otherwise under the folder for temporary files.
 func FindPlace() (Place, error) {
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("gatelodge-lab-%d", os.Getuid()))
+	p := Place{dir: filepath.Join(os.TempDir(), fmt.Sprintf("gatelodge-lab-%d", os.Getuid()))}
 	if runtime := os.Getenv("XDG_RUNTIME_DIR"); runtime != "" {
-		dir = filepath.Join(runtime, "gatelodge-lab")
+		p.dir = filepath.Join(runtime, "gatelodge-lab")
 	} else if os.Getuid() == 0 {
-		dir = "/run/gatelodge-lab"
+		p.dir = "/run/gatelodge-lab"
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := p.check(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Place{}, err
 	}
-	info, err := os.Lstat(dir)
+	return p, nil
+}
+
+// check reports whether the folder belongs to the user alone, since what is
+// in it is believed.
+func (p Place) check() error {
+	info, err := os.Lstat(p.dir)
 	if err != nil {
-		return Place{}, err
+		return err
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.IsDir() || int(stat.Uid) != os.Getuid() || info.Mode().Perm()&0o077 != 0 {
-		return Place{}, fmt.Errorf("%s is not a folder of user %d alone: remove it", dir, os.Getuid())
+		return fmt.Errorf("%s is not a folder of user %d alone: remove it", p.dir, os.Getuid())
 	}
-	return Place{dir: dir}, nil
+	return nil
 }
 
 // LogFile is where the supervisor of the standing lab writes.
@@ -50,8 +55,15 @@ func (p Place) LogFile() string { return filepath.Join(p.dir, "log") }
 
 func (p Place) file() string { return filepath.Join(p.dir, "standing.json") }
 
-// Lock keeps other processes from starting a lab, until it is released.
+// Lock makes the folder, and keeps other processes from starting a lab or
+// taking one down until it is released.
 func (p Place) Lock() (release func() error, err error) {
+	if err := os.Mkdir(p.dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(filepath.Join(p.dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, err
@@ -99,6 +111,4 @@ func (p Place) Load() (Standing, error) {
 }
 
 // Remove forgets the standing lab.
-func (p Place) Remove() error {
-	return os.RemoveAll(p.dir)
-}
+func (p Place) Remove() error { return os.RemoveAll(p.dir) }

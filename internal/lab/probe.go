@@ -46,7 +46,7 @@ func (h *Host) converse(ctx context.Context, network string, to netip.AddrPort, 
 	defer cancel()
 	c, err := h.Dial(ctx, network, to.String())
 	if err != nil {
-		return Answer{}, err
+		return Answer{Took: time.Since(start)}, err
 	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })()

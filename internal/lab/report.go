@@ -66,36 +66,33 @@ func (r Report) Failed() int {
 // WriteText writes the report for people: a line a probe, under its title.
 func (r Report) WriteText(w io.Writer) error {
 	var b bytes.Buffer
-	rows := make([][3]string, len(r.Results))
-	var width [3]int
-	for i, p := range r.Results {
-		rows[i] = [3]string{p.path(), p.outcome(), milliseconds(p.Duration)}
-		for j, cell := range rows[i] {
-			if n := utf8.RuneCountInString(cell); n <= maxCell {
-				width[j] = max(width[j], n)
-			}
-		}
-	}
-	for i, p := range r.Results {
-		if i == 0 || r.Results[i-1].Title != p.Title {
-			fmt.Fprintf(&b, "%s\n", p.Title)
-		}
-		mark := "✓"
-		if !p.OK {
-			mark = "✗"
-		}
-		row := rows[i]
-		fmt.Fprintf(&b, "  %-*s  %-*s  %s %*s\n", width[0], row[0], width[1], row[1], mark, width[2], row[2])
-	}
+	r.writeTable(&b)
 	r.writeSummary(&b)
 	r.writeLogs(&b)
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
-// maxCell is the width above which a cell sticks out of its column instead of
-// making the column wider.
-const maxCell = 64
+func (r Report) writeTable(b *bytes.Buffer) {
+	var paths, outcomes int // widths
+	for _, p := range r.Results {
+		paths = max(paths, utf8.RuneCountInString(p.path()))
+		if p.OK { // a failure sticks out
+			outcomes = max(outcomes, utf8.RuneCountInString(p.outcome()))
+		}
+	}
+	for i, p := range r.Results {
+		if i == 0 || r.Results[i-1].Title != p.Title {
+			fmt.Fprintln(b, p.Title)
+		}
+		mark := "✓"
+		if !p.OK {
+			mark = "✗"
+		}
+		line := fmt.Sprintf("  %-*s  %-*s  %s %9s  %s", paths, p.path(), outcomes, p.outcome(), mark, milliseconds(p.Duration), p.Detail)
+		fmt.Fprintln(b, strings.TrimRight(line, " "))
+	}
+}
 
 func (r Report) writeSummary(b *bytes.Buffer) {
 	if len(r.Results) == 0 {
@@ -116,7 +113,7 @@ func (r Report) writeSummary(b *bytes.Buffer) {
 
 func (r Report) writeLogs(b *bytes.Buffer) {
 	for _, l := range r.Logs {
-		fmt.Fprintf(b, "\nlast lines of the daemon of %s, %s:\n", l.Host, l.File)
+		fmt.Fprintf(b, "\nlast lines of the daemon of %s (in the lab: %s):\n", l.Host, l.File)
 		for _, line := range l.Tail {
 			fmt.Fprintf(b, "  %s\n", line)
 		}
@@ -143,25 +140,29 @@ func (p Result) path() string {
 	return fmt.Sprintf("visitor %s → %s:%s → %s", p.Visitor, gate, port, host)
 }
 
-// outcome is what the service saw; where it did not hold, also what was
-// expected.
+// outcome is what came of it; where it did not hold, also what was expected.
 func (p Result) outcome() string {
-	if !p.Saw.IsValid() && (p.OK || p.Host == "") {
-		return p.Detail
-	}
-	var said string
+	expected, got := "an answer of "+p.Host, "none"
 	switch {
-	case p.OK:
-		said = "service saw " + p.Saw.String()
-	case p.Saw.IsValid():
-		said = fmt.Sprintf("expected %s to see %s, saw %s", p.Host, p.Want, p.Saw)
-	default:
-		said = fmt.Sprintf("expected an answer of %s", p.Host)
+	case p.Asker != "":
+		expected, got = "a refusal", "none"
+	case p.Host == "":
+		expected, got = "no answer", "one"
+	case p.Want.IsValid():
+		expected = fmt.Sprintf("%s to see %s", p.Host, p.Want)
 	}
-	if p.Detail != "" {
-		said += " (" + p.Detail + ")"
+	if p.Saw.IsValid() {
+		got = p.Saw.String()
 	}
-	return said
+	switch {
+	case !p.OK:
+		return fmt.Sprintf("expected %s, got %s", expected, got)
+	case p.Asker != "":
+		return "refused"
+	case p.Host == "":
+		return "no answer"
+	}
+	return "service saw " + p.Saw.String()
 }
 
 func milliseconds(d time.Duration) string {

@@ -15,22 +15,24 @@ const (
 	home2Ports = "443,7100-7199"
 )
 
-// exposes are the forwards of both homes, as arguments of `gatelodge expose`.
-// The echo comes first: it answers the first visitor.
-var exposes = []struct {
-	host string
-	args string
-}{
-	{"home", "7000 --name echo"},
-	{"home", "80/tcp 443/tcp --name web"},
-	{"home", "64738 --name voice"},
-	{"home", "25565-25570 --name games"},
-	{"home", "8022:22/tcp --name shell"},
-	{"home", "9000/tcp --name files"},
-	{"home", "8081/tcp --name container"},
-	{"home", "7001 --name masked --source masquerade"},
-	{"home", "7002 --name device --to 192.168.1.20 --source masquerade"},
-	{"home2", "7100 --name echo"},
+// expose is a forward of a home, as arguments of `gatelodge expose`.
+type expose struct{ host, args string }
+
+// exposes are the forwards of both homes. The echo comes first: it answers the
+// first visitor.
+func exposes() []expose {
+	return []expose{
+		{"home", "7000 --name echo"},
+		{"home", "80/tcp 443/tcp --name web"},
+		{"home", "64738 --name voice"},
+		{"home", "25565-25570 --name games"},
+		{"home", "8022:22/tcp --name shell"},
+		{"home", "9000/tcp --name files"},
+		{"home", "8081/tcp --name container"},
+		{"home", "7001 --name masked --source masquerade"},
+		{"home", "7002 --name device --to 192.168.1.20 --source masquerade"},
+		{"home2", "7100 --name echo"},
+	}
 }
 
 // Setup does all that the owners of gate and homes do: it makes the gate,
@@ -44,7 +46,7 @@ func (l *Lab) Setup(ctx context.Context) (first time.Duration, err error) {
 	if err := l.Join(ctx, l.Home(), "--allow-ports", homePorts); err != nil {
 		return 0, err
 	}
-	for _, e := range exposes[:1] {
+	for _, e := range exposes()[:1] {
 		if err := l.Host(e.host).Expose(ctx, strings.Fields(e.args)...); err != nil {
 			return 0, err
 		}
@@ -56,7 +58,7 @@ func (l *Lab) Setup(ctx context.Context) (first time.Duration, err error) {
 	if err := l.Join(ctx, l.Home2(), "--allow-ports", home2Ports); err != nil {
 		return 0, err
 	}
-	for _, e := range exposes[1:] {
+	for _, e := range exposes()[1:] {
 		if err := l.Host(e.host).Expose(ctx, strings.Fields(e.args)...); err != nil {
 			return 0, err
 		}

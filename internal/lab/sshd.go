@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// SSHCommand are the arguments that make the lab's program the stand-in for
-// an ssh server; it then calls ServeSSH.
-var SSHCommand = []string{"lab", "sshd"}
+// SSHCommand is the name of the command, below `lab`, that makes the lab's
+// program the stand-in for an ssh server: it calls ServeSSH.
+const SSHCommand = "sshd"
 
 // startSSH starts the host's ssh server: the lab's program under the name
 // sshd, which is how the gate finds out which ports it must never take.
@@ -24,7 +24,7 @@ func (h *Host) startSSH(ctx context.Context) error {
 	if err := os.Symlink(h.lab.options.Binary, name); err != nil {
 		return err
 	}
-	cmd := h.command(context.Background(), append([]string{name}, SSHCommand...)...)
+	cmd := h.command(context.Background(), name, "lab", SSHCommand)
 	cmd.Args[0] = h.lab.options.Binary
 	log := filepath.Join(h.dir, "sshd.log")
 	p, err := h.start(cmd, log)

@@ -112,8 +112,11 @@ func (s Standing) Exec(host string, command []string) error {
 		args = append(args, "--user", "--preserve-credentials")
 	}
 	args = append(append(args, "--", "ip", "netns", "exec", host), command...)
-	env := append(os.Environ(), "PATH="+s.Hosts[i].Bin+":"+os.Getenv("PATH"), "PS1="+host+"# ")
-	return syscall.Exec(nsenter, args, env)
+	err = errors.Join(os.Setenv("PATH", s.Hosts[i].Bin+":"+os.Getenv("PATH")), os.Setenv("PS1", host+"# "))
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(nsenter, args, os.Environ())
 }
 
 func shell() string {

@@ -34,6 +34,11 @@ func TestStandingIsWrittenDownAndTakenDown(t *testing.T) {
 	if _, err := place.Load(); !errors.Is(err, ErrNone) {
 		t.Errorf("in an empty place: %v", err)
 	}
+	release, err := place.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
 	cmd, p := standingProcess(t)
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()

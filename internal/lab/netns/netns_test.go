@@ -2,7 +2,11 @@ package netns_test
 
 import (
 	"net"
+	"os"
+	"os/exec"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -48,5 +52,36 @@ func TestProgramsRunOutsideTheMachinesNetwork(t *testing.T) {
 		if l.Attrs().Name != "lo" && l.Type() == "device" {
 			t.Errorf("the test sees the machine's own interface %s", l.Attrs().Name)
 		}
+	}
+}
+
+func TestOrphansAreReaped(t *testing.T) {
+	// The shell ends before its child, which nobody waits for then.
+	pid, err := exec.Command("sh", "-c", "sleep 0.01 >/dev/null & echo $!").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	orphan := "/proc/" + strings.TrimSpace(string(pid))
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(5 * time.Second)
+	for {
+		if _, err := os.Stat(orphan); os.IsNotExist(err) {
+			return
+		}
+		select {
+		case <-deadline:
+			status, err := os.ReadFile(orphan + "/status")
+			t.Fatalf("the orphan is still there: %s %v", status, err)
+		case <-tick.C:
+		}
+	}
+}
+
+func TestTheProcessesOfOutsideAreHidden(t *testing.T) {
+	if first, err := os.Readlink("/proc/1/exe"); err != nil {
+		t.Error(err)
+	} else if self, err := os.Executable(); err != nil || first != self {
+		t.Errorf("the first process runs %s, not this program %s: %v", first, self, err)
 	}
 }
