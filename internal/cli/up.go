@@ -165,7 +165,7 @@ SIGHUP makes it read its configuration again.`,
 // logger writes for people on a terminal, and plain fields elsewhere.
 func (a *app) logger() *slog.Logger {
 	if onTerminal(a.errOut) {
-		return slog.New(tint.NewHandler(a.errOut, &tint.Options{TimeFormat: time.TimeOnly}))
+		return slog.New(tint.NewTextHandler(a.errOut, &tint.Options{TimeFormat: time.TimeOnly}))
 	}
 	return slog.New(slog.NewTextHandler(a.errOut, nil))
 }

@@ -83,8 +83,9 @@ func runTasks(ctx context.Context, log *slog.Logger, tasks ...task) error {
 	return group.Wait()
 }
 
-// hangups calls f on every SIGHUP, until ctx ends.
-func hangups(ctx context.Context, f func()) {
+// hangups reads the configuration again on every SIGHUP, until ctx ends, and
+// kicks the loop that carries it out.
+func hangups(ctx context.Context, log *slog.Logger, reload func() error, kick func()) {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGHUP)
 	go func() {
@@ -94,7 +95,11 @@ func hangups(ctx context.Context, f func()) {
 			case <-ctx.Done():
 				return
 			case <-c:
-				f()
+				if err := reload(); err != nil {
+					log.Error("the configuration in force stays", "error", err)
+					continue
+				}
+				kick()
 			}
 		}
 	}()

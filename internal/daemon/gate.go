@@ -72,7 +72,7 @@ func runGate(ctx context.Context, stop context.CancelFunc, o Options, st *store.
 	if err != nil {
 		return err
 	}
-	hangups(ctx, g.loop.kick)
+	hangups(ctx, o.Log, g.reload, g.loop.kick)
 	return runTasks(ctx, o.Log, g.loop, watch,
 		newLocalServer(o.Paths.Socket(), g, stop, o.Log),
 		newControlServer(g),
@@ -172,17 +172,22 @@ func (g *gate) change(f func(r *registry.State) error) error {
 }
 
 // reconcile brings the machine to what the configuration and the registry
-// say: load, gather facts, plan, observe, apply the difference, publish.
+// say: gather facts, plan, observe, apply the difference, publish. The file
+// itself is read again only when its owner asks (reload): it may be half
+// edited at any other time.
 func (g *gate) reconcile(ctx context.Context) ([]plan.Change, error) {
 	g.apply.Lock()
 	defer g.apply.Unlock()
-	configErr := g.reload()
 	facts, err := g.host.Facts(ctx, g.config.Tunnel.Interface)
-	if err != nil {
-		return nil, errors.Join(configErr, err)
+	if err == nil {
+		err = g.refuseOverlap(facts)
 	}
-	if err := g.review(facts); err != nil {
-		return nil, errors.Join(configErr, err)
+	if err == nil {
+		err = g.review(facts)
+	}
+	if err != nil {
+		g.publish(facts, err)
+		return nil, err
 	}
 	want := g.want(facts)
 	changes, err := g.host.Apply(ctx, want)
@@ -190,17 +195,29 @@ func (g *gate) reconcile(ctx context.Context) ([]plan.Change, error) {
 	if err == nil {
 		err = g.settle(want.Firewall.Gate)
 	}
-	g.publish(facts, errors.Join(configErr, err))
-	return changes, errors.Join(configErr, err)
+	g.publish(facts, err)
+	return changes, err
 }
 
-// reload reads the configuration again. A file that is wrong now leaves the
-// last good one in force.
+// refuseOverlap stops before the tunnel takes addresses that mean something
+// else here.
+func (g *gate) refuseOverlap(facts plan.Facts) error {
+	prefix := g.config.Tunnel.Prefix4
+	if n, overlaps := plan.Overlap(prefix, facts); overlaps {
+		return fmt.Errorf("the tunnel's prefix %s overlaps %s, a network of this machine's interface %s: set another prefix4 in %s", prefix, n.Prefix, n.Interface, g.opts.Paths.ConfigFile(plan.Gate))
+	}
+	return nil
+}
+
+// reload reads the configuration again. A file that is wrong leaves the last
+// good one in force.
 func (g *gate) reload() error {
 	c, err := g.readConfig()
 	if err != nil {
-		return fmt.Errorf("the configuration in force stays: %w", err)
+		return err
 	}
+	g.apply.Lock()
+	defer g.apply.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err := sameInstance(g.config.Tunnel.Interface, c.Tunnel.Interface); err != nil {

@@ -52,6 +52,9 @@ func (g *gate) wantWith(c config.Gate, facts plan.Facts) plan.State {
 
 // Apply implements role.
 func (g *gate) Apply(ctx context.Context) (ApplyResponse, error) {
+	if err := g.reload(); err != nil {
+		return ApplyResponse{}, err
+	}
 	changes, err := g.reconcile(ctx)
 	return ApplyResponse{Changes: texts(changes), Report: g.Report(ctx)}, err
 }
@@ -89,6 +92,9 @@ func (g *gate) Invite(ctx context.Context, req InviteRequest) (InviteResponse, e
 func (g *gate) admit(ctx context.Context, req InviteRequest) error {
 	if len(req.AllowPorts) > 0 {
 		if err := g.writePolicy(req.Name, req.AllowPorts); err != nil {
+			return err
+		}
+		if err := g.reload(); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -81,7 +80,7 @@ func runHome(ctx context.Context, stop context.CancelFunc, o Options, st *store.
 	if err != nil {
 		return err
 	}
-	hangups(ctx, h.loop.kick)
+	hangups(ctx, o.Log, h.reload, h.loop.kick)
 	return runTasks(ctx, o.Log, h.loop, watch, h.keep, h.push.loop,
 		newLocalServer(o.Paths.Socket(), h, stop, o.Log))
 }
@@ -150,36 +149,38 @@ func (h *home) remember(f func(m *homeMemory)) error {
 	return nil
 }
 
-// reconcile brings the machine to what the configuration says: load, gather
-// facts, plan, observe, apply the difference, publish.
+// reconcile brings the machine to what the configuration says: gather facts,
+// plan, observe, apply the difference, publish. The file itself is read again
+// only when its owner asks (reload): it may be half edited at any other time.
 func (h *home) reconcile(ctx context.Context) ([]plan.Change, error) {
 	h.apply.Lock()
 	defer h.apply.Unlock()
-	configErr := h.reload()
 	facts, err := h.gather(ctx)
 	if err == nil {
 		err = h.refuseOverlap(facts)
 	}
 	if err != nil {
-		h.publish(facts, errors.Join(configErr, err))
-		return nil, errors.Join(configErr, err)
+		h.publish(facts, err)
+		return nil, err
 	}
 	changes, err := h.host.Apply(ctx, h.want(facts))
 	logChanges(h.log, changes)
-	h.publish(facts, errors.Join(configErr, err))
+	h.publish(facts, err)
 	if err == nil {
 		h.push.kick()
 	}
-	return changes, errors.Join(configErr, err)
+	return changes, err
 }
 
-// reload reads the configuration again. A file that is wrong now leaves the
-// last good one in force.
+// reload reads the configuration again. A file that is wrong leaves the last
+// good one in force.
 func (h *home) reload() error {
 	c, err := h.readConfig()
 	if err != nil {
-		return fmt.Errorf("the configuration in force stays: %w", err)
+		return err
 	}
+	h.apply.Lock()
+	defer h.apply.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err := sameInstance(h.config.Tunnel.Interface, c.Tunnel.Interface); err != nil {

@@ -35,6 +35,9 @@ const verdictTime = 8 * time.Second
 
 // Apply implements role.
 func (h *home) Apply(ctx context.Context) (ApplyResponse, error) {
+	if err := h.reload(); err != nil {
+		return ApplyResponse{}, err
+	}
 	changes, err := h.reconcile(ctx)
 	if err != nil {
 		return ApplyResponse{}, err
