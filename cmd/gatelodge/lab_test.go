@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/lab"
 )
@@ -318,4 +320,26 @@ func compare(t *testing.T, what string, before, after []string) {
 			t.Errorf("%s: lost: %s", what, line)
 		}
 	}
+}
+
+// The gate has moved, and its name says where to: home must look it up again.
+// Names of this test are in a hosts file of its own, which the mount namespace
+// of the lab keeps from everybody else.
+func TestTheGatesNameIsLookedUpAgain(t *testing.T) {
+	hosts := filepath.Join(t.TempDir(), "hosts")
+	point := func(at netip.Addr) {
+		must(t, os.WriteFile(hosts, fmt.Appendf(nil, "%s gate.example\n", at), 0o644))
+	}
+	l := newJoinedLab(t)
+	point(l.Gate().IPv4)
+	must(t, unix.Mount(hosts, "/etc/hosts", "", unix.MS_BIND, ""))
+	t.Cleanup(func() { must(t, unix.Unmount("/etc/hosts", unix.MNT_DETACH)) })
+	appendTo(t, filepath.Join(l.Home().Root(), "etc/gatelodge/home.toml"), "\n[gate]\nendpoints = [\"gate.example\"]\n")
+	_, err := l.Home().Gatelodge(t.Context(), "apply")
+	must(t, err)
+	must(t, l.ChangeAddress(t.Context(), "gate", netip.MustParseAddr("198.51.100.9")))
+	point(l.Gate().IPv4)
+	start := time.Now()
+	reachable(t, l)
+	t.Logf("reachable again after %s", time.Since(start).Round(100*time.Millisecond))
 }

@@ -13,7 +13,7 @@ import (
 // end is one end of a wire: an interface of a host.
 type end struct{ host, link string }
 
-// wireEnds finds a wire by the hosts it joins, the one nearer to the edge first.
+// wireEnds finds a wire by the hosts it joins.
 func wireEnds(wire string) ([2]end, error) {
 	switch wire {
 	case "visitor-internet":
@@ -43,21 +43,6 @@ func (l *Lab) SetMTU(wire string, mtu int) error {
 		}))
 	}
 	return errors.Join(errs...)
-}
-
-// SetLink switches one end of a wire on or off, as if the cable was pulled.
-func (l *Lab) SetLink(wire string, up bool) error {
-	ends, err := wireEnds(wire)
-	if err != nil {
-		return err
-	}
-	// The far end, so that routes of the near host stay.
-	return l.Host(ends[1].host).withLink(ends[1].link, func(link netlink.Link) error {
-		if up {
-			return netlink.LinkSetUp(link)
-		}
-		return netlink.LinkSetDown(link)
-	})
 }
 
 func (h *Host) withLink(name string, f func(netlink.Link) error) error {

@@ -33,7 +33,7 @@ type VersionError struct {
 
 // Error names both versions.
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("nft is version %s; at least %s is needed", e.Found, e.Needed)
+	return fmt.Sprintf("nft is version %s; at least %s is needed: upgrade the package nftables", e.Found, e.Needed)
 }
 
 // ScriptError reports a document that nft(8) or the kernel refuses.

@@ -1,0 +1,64 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestALoopTriesForEverWithGrowingPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		var at []time.Duration
+		start := time.Now()
+		l := newLoop("work", time.Hour, slog.New(slog.NewTextHandler(&log, nil)), func(context.Context) error {
+			at = append(at, time.Since(start))
+			return errors.New("not yet")
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		if err := l.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the loop ended with %v", err)
+		}
+		for i := 1; i < len(at); i++ {
+			if pause := at[i] - at[i-1]; pause > longPause {
+				t.Errorf("pause %d is %s", i, pause)
+			}
+		}
+		if len(at) < 20 {
+			t.Errorf("only %d tries in ten minutes", len(at))
+		}
+		if n := strings.Count(log.String(), "not yet"); n != 1 {
+			t.Errorf("the same error was logged %d times", n)
+		}
+	})
+}
+
+func TestALoopComesRoundWhenKicked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rounds atomic.Int64
+		l := newLoop("work", time.Hour, slog.New(slog.DiscardHandler), func(context.Context) error { rounds.Add(1); return nil })
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- l.Run(ctx) }()
+		synctest.Wait()
+		l.kick()
+		synctest.Wait()
+		if n := rounds.Load(); n != 2 {
+			t.Errorf("%d rounds after the first and a kick", n)
+		}
+		time.Sleep(time.Hour + time.Second) // of the bubble's clock
+		synctest.Wait()
+		if n := rounds.Load(); n != 3 {
+			t.Errorf("%d rounds after another hour", n)
+		}
+		cancel()
+		<-done
+	})
+}
