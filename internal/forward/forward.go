@@ -50,6 +50,10 @@ func (f Forward) Published() Published {
 	}
 }
 
+// MaxID is the highest number that a gate gives to a forward: the number is
+// part of connection marks, and has 24 bits of them.
+const MaxID = 0x00ffffff
+
 // Published is what a gate knows of a forward: which public ports, for whom,
 // and within which limits. It never holds a home's local ports or targets.
 type Published struct {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/config"
-	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/key"
 )
 
@@ -87,11 +86,6 @@ func GateAddresses(c config.Gate) []netip.Addr {
 		addrs = append(addrs, c.Tunnel.Prefix6.Addr().Next())
 	}
 	return addrs
-}
-
-// ReservedPorts returns the ports of a gate that no home may ever have.
-func ReservedPorts(c config.Gate, facts Facts) forward.PortSet {
-	return ForGate(c, GateInput{}, facts).Firewall.Gate.Reserved()
 }
 
 func gateWireGuard(c config.Gate, in GateInput, mtu int) WireGuard {

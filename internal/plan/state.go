@@ -121,15 +121,6 @@ type Marks struct {
 	AcceptedBit uint32
 }
 
-// DefaultMarks is used unless the configuration says otherwise.
-var DefaultMarks = Marks{
-	Mask:        0xf0000000,
-	Answer:      0x10000000,
-	Outer:       0x20000000,
-	Forward:     0x60000000,
-	AcceptedBit: 0x08000000,
-}
-
 // GateFirewall is what the gate's table is made from.
 type GateFirewall struct {
 	Interface string       // the tunnel's
@@ -166,7 +157,7 @@ func (g GateFirewall) Reserved() forward.PortSet {
 // GateForward is a granted forward as the gate's table carries it out.
 type GateForward struct {
 	// ID identifies the forward in ct marks, counters and identifiers of the
-	// table; 1 to MaxForwardID. It is never taken by another forward while
+	// table; 1 to forward.MaxID. It is never taken by another forward while
 	// connections of the old one may live.
 	ID         uint32
 	Ports      []forward.Ports
@@ -176,9 +167,6 @@ type GateForward struct {
 	Allow      []netip.Prefix
 	Limit      forward.Limit
 }
-
-// MaxForwardID keeps forward IDs below the bits of the default marks.
-const MaxForwardID = 0x00ffffff
 
 // HomeFirewall is what a home's table is made from.
 type HomeFirewall struct {

@@ -69,7 +69,7 @@ func (c *checker) forwards(h *Home) error {
 		return broken("the number of forwards of %q", h.Name)
 	}
 	for _, f := range h.Forwards {
-		if f.ID > MaxForwardID || f.ID != 0 && !claim(c.ids, f.ID) {
+		if f.ID > forward.MaxID || f.ID != 0 && !claim(c.ids, f.ID) {
 			return broken("the ID of forward %.60q of %q", f.Wanted.Name, h.Name)
 		}
 		if !f.Granted {

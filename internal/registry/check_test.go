@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/key"
 )
 
@@ -28,7 +29,7 @@ func TestCheckRefuses(t *testing.T) {
 		"foreign address":   {func(s *State) { s.Homes[1].Address4 = netip.MustParseAddr("10.98.0.2") }, OutsideTunnel},
 		"foreign invite":    {func(s *State) { s.Invites[0].Address4 = netip.MustParseAddr("10.98.0.2") }, OutsideTunnel},
 		"ID twice":          {func(s *State) { s.Homes[1].Forwards[0].ID = s.Homes[0].Forwards[0].ID }, BadState},
-		"ID too high":       {func(s *State) { s.Homes[1].Forwards[0].ID = MaxForwardID + 1 }, BadState},
+		"ID too high":       {func(s *State) { s.Homes[1].Forwards[0].ID = forward.MaxID + 1 }, BadState},
 		"granted, no ID":    {func(s *State) { s.Homes[1].Forwards[0].ID = 0 }, BadState},
 		"port twice":        {func(s *State) { s.Homes[1].Forwards[0].Wanted.Ports = ports("80/tcp") }, BadState},
 		"port 0":            {func(s *State) { s.Homes[1].Forwards[0].Wanted.Ports[0].Range.First = 0 }, BadState},

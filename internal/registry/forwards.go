@@ -12,8 +12,6 @@ const (
 	// MaxPush bounds the forwards in one push, granted or not. A policy's
 	// MaxForwards is usually far lower.
 	MaxPush = 1024
-	// MaxForwardID is the highest forward ID: an ID has 24 bits of a ct mark.
-	MaxForwardID = 0x00ffffff
 )
 
 // Push replaces what a home wants with the given list, judges each forward
@@ -126,12 +124,12 @@ func (h Home) granted(f Forward) Granted {
 // it last ended, so that the ID of a removed forward, which may live on in
 // the marks of its connections, is not given to another soon.
 func (s *State) nextID(used map[uint32]bool) uint32 {
-	for range MaxForwardID {
+	for range forward.MaxID {
 		id := s.NextForwardID
-		if id == 0 || id > MaxForwardID {
+		if id == 0 || id > forward.MaxID {
 			id = 1
 		}
-		s.NextForwardID = id%MaxForwardID + 1
+		s.NextForwardID = id%forward.MaxID + 1
 		if !used[id] {
 			used[id] = true
 			return id

@@ -139,9 +139,9 @@ func TestIDs(t *testing.T) {
 			t.Errorf("step %d: IDs %v, want %v", i, got, step.want)
 		}
 	}
-	s.NextForwardID = MaxForwardID
+	s.NextForwardID = forward.MaxID
 	push(t, s, "attic", permitted, wants("b", "1002/tcp"), wants("x", "1/tcp"), wants("y", "2/tcp"), wants("z", "3/tcp"))
-	if got, want := ids(), []uint32{2, MaxForwardID, 1, 3}; !slices.Equal(got, want) {
+	if got, want := ids(), []uint32{2, forward.MaxID, 1, 3}; !slices.Equal(got, want) {
 		t.Errorf("around the end: IDs %v, want %v", got, want)
 	}
 }

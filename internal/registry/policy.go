@@ -29,13 +29,6 @@ type Reserved struct {
 // Policies returns the policy for the home of that name.
 type Policies func(home string) Policy
 
-// AllPorts returns every port of both protocols: the Allowed of a policy that
-// trusts its homes.
-func AllPorts() forward.PortSet {
-	all := forward.Range{First: 1, Last: 65535}
-	return forward.NewPortSet(forward.Ports{Protocol: forward.TCP, Range: all}, forward.Ports{Protocol: forward.UDP, Range: all})
-}
-
 // reserved returns the union of what the gate keeps for itself.
 func (p Policy) reserved() forward.PortSet {
 	var all forward.PortSet

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/key"
 )
@@ -35,7 +36,7 @@ func drawPorts(t *rapid.T, least, most int) forward.PortSet {
 
 func drawPolicy(t *rapid.T) Policy {
 	p := Policy{
-		Allowed:     AllPorts(),
+		Allowed:     config.AllPorts(),
 		Denied:      drawPorts(t, 0, 2),
 		MaxForwards: rapid.IntRange(0, 6).Draw(t, "max"),
 		Families:    rapid.SampledFrom([]forward.Families{both, both, {IPv4: true}, {}}).Draw(t, "families"),

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/key"
 )
@@ -26,7 +27,7 @@ var (
 	}
 	both      = forward.Families{IPv4: true, IPv6: true}
 	permitted = Policy{
-		Allowed: AllPorts(),
+		Allowed: config.AllPorts(),
 		Reserved: []Reserved{
 			{ports("22/tcp"), "ssh"},
 			{ports("51820/udp"), "WireGuard"},

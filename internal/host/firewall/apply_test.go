@@ -66,7 +66,7 @@ func TestOnlyARemovedForwardsConnectionsAreCut(t *testing.T) {
 	leave := gateWant(toHome(2, "6000"))
 	leave.Gate.Protect = false // so that the gate says no instead of nothing
 	w.apply(t, leave)
-	must(t, w.gate.Do(func() error { return firewall.DeleteForward(plan.DefaultMarks, 1) }))
+	must(t, w.gate.Do(func() error { return firewall.DeleteForward(defaultMarks, 1) }))
 	for i, again := range cut {
 		if got, err := again(); err == nil {
 			t.Errorf("connection %d of the removed forward still answers %q", i, got)
@@ -116,11 +116,11 @@ func TestARunningUDPSenderReachesANewForward(t *testing.T) {
 
 func TestDeleteForwardNeedsAMark(t *testing.T) {
 	inside(t, netnstest.New(t, "marks"), func() {
-		if firewall.DeleteForward(plan.DefaultMarks, 0) == nil || firewall.DeleteForward(plan.Marks{}, 1) == nil {
+		if firewall.DeleteForward(defaultMarks, 0) == nil || firewall.DeleteForward(plan.Marks{}, 1) == nil {
 			t.Error("it accepts what the kernel takes for every connection")
 		}
-		must(t, firewall.DeleteForward(plan.DefaultMarks, 1))
-		must(t, firewall.DeleteUnforwarded(plan.DefaultMarks, ports("1-65535"), []netip.Addr{gatePublic4}))
+		must(t, firewall.DeleteForward(defaultMarks, 1))
+		must(t, firewall.DeleteUnforwarded(defaultMarks, ports("1-65535"), []netip.Addr{gatePublic4}))
 	})
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/nftables"
 
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/forward"
 )
 
 // Counters are what a table has counted since it was made. Apply in place
@@ -100,7 +100,7 @@ func (c *Counters) add(name string, n Count) {
 func parseCounterName(name string) (id uint32, kind string, ok bool) {
 	digits, kind, found := strings.Cut(strings.TrimPrefix(name, "f"), "_")
 	n, err := strconv.ParseUint(digits, 10, 32)
-	if !found || err != nil || n == 0 || n > plan.MaxForwardID || counterName(uint32(n), kind) != name {
+	if !found || err != nil || n == 0 || n > forward.MaxID || counterName(uint32(n), kind) != name {
 		return 0, "", false
 	}
 	return uint32(n), kind, true

@@ -85,7 +85,7 @@ func gateWant(forwards ...plan.GateForward) plan.Firewall {
 		Addresses:   []netip.Addr{gateTunnel4, gateTunnel6},
 		Tenants:     []netip.Addr{homeTunnel4, homeTunnel6, nextTunnel4, nextTunnel6},
 		Forwards:    forwards,
-		Marks:       plan.DefaultMarks,
+		Marks:       defaultMarks,
 	}}
 }
 
@@ -104,7 +104,7 @@ func homeWant(forwards ...plan.HomeForward) plan.Firewall {
 		Local:     []netip.Prefix{prefix("192.168.1.0/24"), prefix("2001:db8:1::/64")},
 		MSS4:      1380,
 		MSS6:      1360,
-		Marks:     plan.DefaultMarks,
+		Marks:     defaultMarks,
 	}}
 }
 
@@ -113,4 +113,13 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// defaultMarks are those of a configuration that names none.
+var defaultMarks = plan.Marks{
+	Mask:        0xf0000000,
+	Answer:      0x10000000,
+	Outer:       0x20000000,
+	Forward:     0x60000000,
+	AcceptedBit: 0x08000000,
 }

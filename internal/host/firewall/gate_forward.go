@@ -35,7 +35,7 @@ func (d *document) addForwards(g plan.GateFirewall) error {
 
 func checkForward(f plan.GateForward, m plan.Marks) error {
 	switch {
-	case f.ID == 0 || f.ID > plan.MaxForwardID || f.ID&m.Mask != 0:
+	case f.ID == 0 || f.ID > forward.MaxID || f.ID&m.Mask != 0:
 		return fmt.Errorf("forward %d: the number is out of range or meets the bits of mark mask %s", f.ID, hex32(m.Mask))
 	case f.Target4.IsValid() && !f.Target4.Is4():
 		return fmt.Errorf("forward %d: %s is not an IPv4 address", f.ID, f.Target4)
