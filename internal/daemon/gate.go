@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -179,6 +180,7 @@ func (g *gate) reconcile(ctx context.Context) ([]plan.Change, error) {
 	g.apply.Lock()
 	defer g.apply.Unlock()
 	facts, err := g.host.Facts(ctx, g.config.Tunnel.Interface)
+	facts.SSHPorts = g.everSSH(facts.SSHPorts)
 	if err == nil {
 		err = g.refuseOverlap(facts)
 	}
@@ -197,6 +199,16 @@ func (g *gate) reconcile(ctx context.Context) ([]plan.Change, error) {
 	}
 	g.publish(facts, err)
 	return changes, err
+}
+
+// everSSH adds the ports on which an sshd has been seen before in this run:
+// one that restarts just now must not lose its port.
+func (g *gate) everSSH(now []uint16) []uint16 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := slices.Concat(g.facts.SSHPorts, now)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // refuseOverlap stops before the tunnel takes addresses that mean something
