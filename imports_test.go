@@ -36,12 +36,14 @@ var rooms = map[string][]string{
 	"internal/key":            {},
 	"internal/lab":            {"internal/forward", "internal/lab/netns"},
 	"internal/lab/netns":      {},
+	// The benchmarks: a program of its own.
+	"bench": {"internal/forward", "internal/lab", "internal/lab/netns"},
 	// For tests only.
 	"internal/lab/netns/netnstest": {"internal/lab/netns"},
 }
 
 // runners are the packages that may start programs.
-var runners = []string{"internal/cli", "internal/host/firewall", "internal/host/routing", "internal/host/wireguard", "internal/lab", "internal/lab/netns"}
+var runners = []string{"bench", "internal/cli", "internal/host/firewall", "internal/host/routing", "internal/host/wireguard", "internal/lab", "internal/lab/netns"}
 
 // pure are the packages that touch neither files, nor the network, nor time.
 var pure = []string{"internal/plan", "internal/config", "internal/forward", "internal/key", "internal/status", "internal/registry"}
