@@ -9,11 +9,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
+	"slices"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host/firewall"
 	"github.com/gatelodge/gatelodge/internal/host/routing"
 	"github.com/gatelodge/gatelodge/internal/host/wireguard"
+	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/store"
 )
@@ -26,7 +29,14 @@ type Options struct {
 	Interface string // of the tunnel; also the name of the table
 	Device    string // "auto", "kernel" or "embedded"
 	Journal   *store.Journal
-	Log       *slog.Logger
+	// TUN and KeepTUN hand the embedded device's TUN interface from one process
+	// to the next: the file that the service manager has kept, nil if there is
+	// none, and a function that has it keep another, nil if there is nobody to.
+	// The host closes TUN unless Open fails. KeepTUN must neither close its
+	// file nor call its Fd method.
+	TUN     *os.File
+	KeepTUN func(*os.File) error
+	Log     *slog.Logger
 }
 
 // Host is this machine, as far as it is ours.
@@ -50,7 +60,13 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	device, why, err := wireguard.Open(ctx, o.Interface, wireguard.Choice(o.Device), o.Log)
+	device, why, err := wireguard.Open(ctx, wireguard.Options{
+		Interface: o.Interface,
+		Choice:    wireguard.Choice(o.Device),
+		TUN:       o.TUN,
+		KeepTUN:   o.KeepTUN,
+		Log:       o.Log,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -100,8 +116,8 @@ func (h *Host) Apply(ctx context.Context, want plan.State) ([]plan.Change, error
 	if err != nil || len(changes) == 0 {
 		return nil, err
 	}
-	if err := h.carryOut(ctx, changes, want); err != nil {
-		return nil, errors.Join(err, h.goBack(context.WithoutCancel(ctx), want))
+	if made, err := h.carryOut(ctx, changes, want); err != nil {
+		return nil, errors.Join(err, h.goBack(context.WithoutCancel(ctx), made, want))
 	}
 	left, err := h.Diff(ctx, want)
 	if err != nil {
@@ -114,13 +130,14 @@ func (h *Host) Apply(ctx context.Context, want plan.State) ([]plan.Change, error
 	return changes, nil
 }
 
-func (h *Host) carryOut(ctx context.Context, changes []plan.Change, want plan.State) error {
-	for _, c := range changes {
+// carryOut makes the changes one by one, and returns those that it has made.
+func (h *Host) carryOut(ctx context.Context, changes []plan.Change, want plan.State) ([]plan.Change, error) {
+	for i, c := range changes {
 		if err := h.step(ctx, c, want); err != nil {
-			return fmt.Errorf("cannot %s: %w", c, err)
+			return changes[:i], fmt.Errorf("cannot %s: %w", c, err)
 		}
 	}
-	return nil
+	return changes, nil
 }
 
 // step makes one change.
@@ -167,20 +184,35 @@ func (h *Host) setSysctl(ctx context.Context, c plan.SetSysctl, tunnel string) e
 }
 
 // goBack undoes a change that failed half way.
-func (h *Host) goBack(ctx context.Context, failed plan.State) error {
+func (h *Host) goBack(ctx context.Context, made []plan.Change, failed plan.State) error {
+	err := h.putBack(ctx, made, failed.Routing.Interface)
 	if h.last == nil {
 		h.log.Warn("taking back what was set up so far")
-		return h.remove(ctx, failed.Routing.Interface)
+		return errors.Join(err, h.remove(ctx, failed.Routing.Interface))
 	}
 	h.log.Warn("going back to the state before")
-	changes, err := h.Diff(ctx, *h.last)
-	if err != nil {
-		return fmt.Errorf("cannot go back: %w", err)
+	changes, diffErr := h.Diff(ctx, *h.last)
+	if diffErr != nil {
+		return errors.Join(err, fmt.Errorf("cannot go back: %w", diffErr))
 	}
-	if err := h.carryOut(ctx, changes, *h.last); err != nil {
-		return fmt.Errorf("cannot go back: %w", err)
+	if _, stepErr := h.carryOut(ctx, changes, *h.last); stepErr != nil {
+		return errors.Join(err, fmt.Errorf("cannot go back: %w", stepErr))
 	}
-	return nil
+	return err
+}
+
+// putBack gives settings that were changed their previous values, the last
+// change first. The journal still holds the values from before us.
+func (h *Host) putBack(ctx context.Context, made []plan.Change, tunnel string) error {
+	var errs []error
+	for _, c := range slices.Backward(made) {
+		set, ok := c.(plan.SetSysctl)
+		if !ok || set.Sysctl.OfInterface(tunnel) {
+			continue
+		}
+		errs = append(errs, h.routing.SetSysctl(ctx, plan.Sysctl{Name: set.Sysctl.Name, Value: set.Previous}))
+	}
+	return errors.Join(errs...)
 }
 
 // Redial takes the wanted endpoints over those that the device has learned,
@@ -191,6 +223,14 @@ func (h *Host) Redial(ctx context.Context, want plan.State) error {
 		return err
 	}
 	return h.device.Rebind(ctx)
+}
+
+// Renew takes these peers from the WireGuard device and adds them again. It is
+// the remedy for a peer whose clock went back: its handshakes look like old
+// ones that somebody repeats, until the device forgets the later time. A
+// learned endpoint stays; the peer's counters begin at zero.
+func (h *Host) Renew(ctx context.Context, want plan.State, peers []key.Public) error {
+	return h.device.Renew(ctx, want.WireGuard, peers)
 }
 
 // Peers returns the peers as the WireGuard device sees them.

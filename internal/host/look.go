@@ -65,9 +65,9 @@ func closing(listeners []routing.Listener, facts plan.Facts) []Service {
 			continue
 		}
 		s := Service{Port: fmt.Sprintf("%d/%s", l.Port, l.Protocol)}
-		name := l.Process
+		name := l.Owner()
 		if name == "" {
-			name = "a program"
+			name = "unknown process"
 		}
 		s.Text = name + " on " + s.Port
 		if !slices.Contains(services, s) {

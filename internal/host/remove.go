@@ -17,16 +17,25 @@ func (h *Host) remove(ctx context.Context, name string) error {
 	_, err := h.routing.Remove(ctx, name)
 	return errors.Join(
 		err,
-		h.device.Close(),
+		h.letGo(),
 		wireguard.Remove(name),
 		h.firewall.Remove(ctx, name),
 	)
 }
 
-// Remove takes the named interfaces and tables, and all rules and routes of
-// ours, from the machine, whoever set them up and however that ended, and puts
-// the noted settings back, in the order given. It returns, in words, what it did. What filters
-// goes last: nothing is open in between.
+// letGo ends the embedded device, which the next Apply begins anew. Nobody
+// serves the kernel's, and Close would end our only way to talk to it.
+func (h *Host) letGo() error {
+	if h.device.Kind() != plan.Embedded {
+		return nil
+	}
+	return h.device.Close()
+}
+
+// Remove takes the named interfaces and tables, with their rules and routes,
+// from the machine, whoever set them up and however that ended, and puts the
+// noted settings back, in the order given. It returns, in words, what it did.
+// What filters goes last: nothing is open in between.
 func Remove(ctx context.Context, names []string, notes []store.Entry) (done []string, err error) {
 	rt, err := routing.Open()
 	if err != nil {

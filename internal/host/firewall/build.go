@@ -23,6 +23,7 @@ func build(want plan.Firewall) (*document, error) {
 		return nil, fmt.Errorf("cannot write the table %s: %w", want.Table, err)
 	}
 	d.table = want.Table
+	d.contents = fingerprint(d.constants() + d.body())
 	d.schema, err = schema(want)
 	return d, err
 }

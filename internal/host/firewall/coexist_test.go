@@ -19,7 +19,7 @@ const foreign = `table inet foreign {
 	chain input {
 		type filter hook input priority filter; policy drop
 		meta mark and 0x08000000 == 0x08000000 accept
-		meta l4proto { icmp, ipv6-icmp } accept
+		meta l4proto { icmp, icmpv6 } accept
 	}
 	chain forward {
 		type filter hook forward priority filter; policy drop

@@ -125,10 +125,16 @@ func dump(kind netlink.HeaderType, which func(*netlink.AttributeEncoder)) ([]net
 	return conn.Execute(message(unix.NFNL_SUBSYS_NFTABLES<<8|kind, netlink.Dump, unix.NFPROTO_INET, data))
 }
 
+// messageBuffer is room for one message, in bytes. The kernel fills the
+// messages of a list as far as their reader has room, up to 32 KiB; and as it
+// looks for the place where it stopped from the beginning of the set, few large
+// ones cost it far less than many small ones.
+const messageBuffer = 64 << 10
+
 // connectNetfilter opens a connection to netfilter in the network namespace of
-// this thread. The buffer is wanted, not needed.
+// this thread. The socket's own buffer is wanted, not needed.
 func connectNetfilter() (*netlink.Conn, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{MessageBufferSize: messageBuffer})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open netlink to netfilter: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 type document struct {
 	table    string
 	schema   string   // fingerprint of the shape, see shape
+	contents string   // fingerprint of the rest, once that is complete
 	defines  []define // constants of the rules
 	counters []string
 	sets     []set
@@ -52,9 +53,7 @@ func rules(text string) []string {
 // The rest of the name says what was loaded: the shape and the contents.
 const markPrefix = "loaded_"
 
-func (d *document) mark() string {
-	return markPrefix + d.schema + "_" + fingerprint(d.constants()+d.body())
-}
+func (d *document) mark() string { return markPrefix + d.schema + "_" + d.contents }
 
 // fingerprint is short enough for a name, and long enough that no two rulesets
 // of a machine ever share one.

@@ -144,7 +144,7 @@ func (e entry) text() string {
 }
 
 func portText(p forward.Ports) string {
-	return fmt.Sprintf("%s . %s", p.Protocol, p.Range)
+	return p.Protocol.String() + " . " + p.Range.String() // there may be 60,000
 }
 
 // portSet returns a set of ports of both families.

@@ -178,7 +178,7 @@ var gateInputRules = rules(`
 	iifname $tunnel goto from_homes
 	ct state invalid counter name total_invalid drop
 	ct state established,related meta mark set meta mark or $accepted accept
-	meta l4proto { icmp, ipv6-icmp } jump icmp_from_internet
+	meta l4proto { icmp, icmpv6 } jump icmp_from_internet
 	meta nfproto ipv4 udp sport 67 udp dport 68 accept
 	ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
 	meta l4proto . th dport @open meta mark set meta mark or $accepted accept

@@ -14,8 +14,9 @@ import (
 )
 
 // Facts finds out what planning needs to know of this machine's network,
-// leaving out the tunnel's interface. SSHPorts and UnderlayMTU are not filled
-// in: see SSHPorts and MTUTo.
+// leaving out the tunnel's interface. SSHPorts are not filled in: see SSHPorts.
+// UnderlayMTU is the smallest MTU of the interfaces with a default route, 0 if
+// there is none; see MTUTo for the way to one address.
 func (r *Routing) Facts(_ context.Context, tunnel string) (plan.Facts, error) {
 	links, err := dump(netlink.LinkList)
 	if err != nil {
@@ -75,6 +76,9 @@ func (r *Routing) addLink(facts *plan.Facts, link netlink.Link, routes []netlink
 	if !default4 && !default6 {
 		return nil
 	}
+	if mtu := link.Attrs().MTU; facts.UnderlayMTU == 0 || mtu < facts.UnderlayMTU {
+		facts.UnderlayMTU = mtu
+	}
 	accept, err := r.ReadSysctl("net.ipv6.conf." + sysctlPart(name) + ".accept_ra")
 	if err == nil && accept != "0" {
 		facts.AcceptingRA = append(facts.AcceptingRA, name)
@@ -117,9 +121,8 @@ func isDefault(r netlink.Route) bool {
 // (RFC 8981), and those that are not valid yet or no longer preferred.
 func isStable(a netlink.Addr) bool {
 	const passing = unix.IFA_F_TEMPORARY | unix.IFA_F_DEPRECATED | unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED
-	secondary4 := a.IP.To4() != nil // IFA_F_TEMPORARY is IFA_F_SECONDARY there
-	if secondary4 {
-		return true
+	if a.IP.To4() != nil {
+		return true // IPv4 knows none; IFA_F_TEMPORARY is IFA_F_SECONDARY there
 	}
 	return a.Flags&passing == 0
 }

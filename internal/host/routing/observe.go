@@ -87,13 +87,17 @@ func ourRoutes() ([]plan.Route, error) {
 			return nil, fmt.Errorf("cannot list routes: %w", err)
 		}
 		for _, n := range all {
-			ours = append(ours, plannedRoute(n, fam))
+			if r, ok := plannedRoute(n, fam); ok {
+				ours = append(ours, r)
+			}
 		}
 	}
 	return ours, nil
 }
 
-func plannedRoute(n netlink.Route, fam int) plan.Route {
+// plannedRoute puts a route of the kernel's into our terms. It is none any more
+// if its interface has gone since the kernel listed it.
+func plannedRoute(n netlink.Route, fam int) (plan.Route, bool) {
 	r := plan.Route{Table: n.Table, Metric: uint32(n.Priority), Blackhole: n.Type == unix.RTN_BLACKHOLE}
 	var ok bool
 	if r.Destination, ok = prefixOf(n.Dst); !ok {
@@ -103,12 +107,14 @@ func plannedRoute(n netlink.Route, fam int) plan.Route {
 		}
 	}
 	if r.Blackhole {
-		return r // the kernel shows IPv6 ones on lo
+		return r, true // the kernel shows IPv6 ones on lo
 	}
-	if link, err := netlink.LinkByIndex(n.LinkIndex); err == nil {
-		r.Interface = link.Attrs().Name
+	link, err := netlink.LinkByIndex(n.LinkIndex)
+	if err != nil {
+		return r, false
 	}
-	return r
+	r.Interface = link.Attrs().Name
+	return r, true
 }
 
 // ourRules returns the policy routing rules that carry our protocol number.

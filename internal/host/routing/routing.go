@@ -163,28 +163,6 @@ func kernelRule(r plan.Rule) *netlink.Rule {
 	return n
 }
 
-// Remove deletes the rules and routes that carry our protocol number and
-// belong to the named interface's instance, and returns how many. Addresses
-// go with the interface.
-func (r *Routing) Remove(ctx context.Context, _ string) (int, error) {
-	rules, err := ourRules()
-	if err != nil {
-		return 0, err
-	}
-	routes, err := ourRoutes()
-	if err != nil {
-		return 0, err
-	}
-	var errs []error
-	for _, rule := range rules {
-		errs = append(errs, r.DeleteRule(ctx, rule))
-	}
-	for _, route := range routes {
-		errs = append(errs, r.DeleteRoute(ctx, route))
-	}
-	return len(rules) + len(routes), errors.Join(errs...)
-}
-
 func family(is6 bool) int {
 	if is6 {
 		return netlink.FAMILY_V6

@@ -35,11 +35,17 @@ func (r *Routing) SetSysctl(_ context.Context, s plan.Sysctl) error {
 	if err != nil {
 		return err
 	}
-	err = os.WriteFile(file, []byte(s.Value+"\n"), 0)
+	// Without O_CREATE: /proc would answer "permission denied" to the attempt
+	// to make a setting that it does not have.
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", s.Name, ErrNoSysctl)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(s.Value + "\n")
+	return errors.Join(err, f.Close())
 }
 
 // sysctlFile returns the file of a setting under /proc/sys/net. As for

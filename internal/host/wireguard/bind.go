@@ -3,15 +3,22 @@ package wireguard
 import (
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/conn"
 )
 
-// bind is wireguard-go's own way to the network with two changes for paths
-// whose MTU is below what the tunnel's makes of it. Wrapping it costs the
-// device its listener for changed routes, which only spares it a look-up.
+// bind is wireguard-go's own way to the network, for paths whose MTU is below
+// what the tunnel's makes of it, and for machines that move.
+//
+// wireguard-go keeps sending from the address and interface on which it last
+// heard a peer, and forgets them when routes change; but it listens to routes
+// only for its own type of bind, not for one inside another. So what has
+// ceased to work is noticed here, by the error. Where the old way still takes
+// packets but they get nowhere, the next handshake without an answer clears
+// it, after 15 seconds at most.
 type bind struct{ conn.Bind }
 
 func newBind() conn.Bind { return &bind{conn.NewDefaultBind()} }
@@ -30,11 +37,33 @@ func (b *bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 	return receive, actual, nil
 }
 
-// Send sends the packets of a batch one by one where the kernel will not take
-// the whole: with segmentation offload it refuses packets larger than the
+// Send implements conn.Bind.
+func (b *bind) Send(packets [][]byte, to conn.Endpoint) error {
+	err := b.sendWhole(packets, to)
+	if !to.SrcIP().IsValid() || !noWayFrom(err) {
+		return err
+	}
+	// A new endpoint has no source: the kernel chooses. The peer's answer then
+	// brings another one.
+	free, parseErr := b.ParseEndpoint(to.DstToString())
+	if parseErr != nil {
+		return err
+	}
+	return b.sendWhole(packets, free)
+}
+
+// noWayFrom reports whether the kernel finds that the source address or
+// interface of a packet is not, or no longer, one to send from.
+func noWayFrom(err error) bool {
+	gone := []error{unix.EINVAL, unix.ENODEV, unix.EADDRNOTAVAIL, unix.ENETUNREACH, unix.EHOSTUNREACH, unix.ENETDOWN}
+	return slices.ContainsFunc(gone, func(e error) bool { return errors.Is(err, e) })
+}
+
+// sendWhole sends the packets of a batch one by one where the kernel will not
+// take it: with segmentation offload it refuses packets larger than the
 // interface's MTU (EMSGSIZE) that it would fragment if they came alone.
 // Packets of the batch that did go out are dropped as replays by the peer.
-func (b *bind) Send(packets [][]byte, to conn.Endpoint) error {
+func (b *bind) sendWhole(packets [][]byte, to conn.Endpoint) error {
 	err := b.Bind.Send(packets, to)
 	if !errors.Is(err, unix.EMSGSIZE) || len(packets) < 2 {
 		return err

@@ -1,14 +1,8 @@
 package wireguard
 
 import (
-	"encoding/base64"
-	"encoding/hex"
-	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/key"
@@ -16,19 +10,24 @@ import (
 )
 
 // configuration is a change of a device's configuration, in the terms that
-// both kinds of device share.
+// both kinds of device share. What is nil or empty stays as it is.
 type configuration struct {
-	PrivateKey   *key.Private // nil: stays
-	ListenPort   *uint16
+	PrivateKey   *key.Private
+	ListenPort   *uint16 // 0: any free one
 	FirewallMark *uint32
 	Peers        []peerChange
 }
 
 // peerChange adds, changes or removes one peer.
 type peerChange struct {
-	plan.Peer
-	Remove      bool
-	SetEndpoint bool
+	PublicKey key.Public
+	Remove    bool
+	Endpoint  netip.AddrPort // zero: stays
+	Keepalive *time.Duration // nil: stays
+	// AllowedIPs are added to those that the peer has, or with Replace take
+	// their place.
+	AllowedIPs []netip.Prefix
+	Replace    bool
 }
 
 // configure returns what must change for the observed device to become the
@@ -39,154 +38,144 @@ func configure(observed plan.ObservedWireGuard, before, want plan.WireGuard) con
 	if observed.PublicKey != want.PrivateKey.Public() {
 		c.PrivateKey = &want.PrivateKey
 	}
-	if want.ListenPort != 0 && observed.ListenPort != want.ListenPort {
+	// A device that has no port at all could not get the last one it tried.
+	if want.ListenPort != observed.ListenPort && (want.ListenPort != 0 || before.ListenPort != 0) || observed.ListenPort == 0 {
 		c.ListenPort = &want.ListenPort
 	}
 	if observed.FirewallMark != want.FirewallMark {
 		c.FirewallMark = &want.FirewallMark
 	}
 	for _, o := range observed.Peers {
-		if !slices.ContainsFunc(want.Peers, func(p plan.Peer) bool { return p.PublicKey == o.PublicKey }) {
-			c.Peers = append(c.Peers, peerChange{Peer: plan.Peer{PublicKey: o.PublicKey}, Remove: true})
+		if _, wanted := find(want.Peers, o.PublicKey); !wanted {
+			c.Peers = append(c.Peers, peerChange{PublicKey: o.PublicKey, Remove: true})
 		}
 	}
 	for _, p := range want.Peers {
-		if change, needed := changePeer(observed.Peers, before.Peers, p); needed {
+		i := slices.IndexFunc(observed.Peers, func(o plan.ObservedPeer) bool { return o.PublicKey == p.PublicKey })
+		if i < 0 {
+			c.Peers = append(c.Peers, newPeer(p))
+			continue
+		}
+		last, known := find(before.Peers, p.PublicKey)
+		moved := known && last.Endpoint != p.Endpoint
+		if change := changePeer(observed.Peers[i], p, moved); !change.isEmpty() {
 			c.Peers = append(c.Peers, change)
 		}
 	}
 	return c
 }
 
-func changePeer(observed []plan.ObservedPeer, before []plan.Peer, want plan.Peer) (peerChange, bool) {
-	i := slices.IndexFunc(observed, func(o plan.ObservedPeer) bool { return o.PublicKey == want.PublicKey })
+func find(peers []plan.Peer, k key.Public) (plan.Peer, bool) {
+	i := slices.IndexFunc(peers, func(p plan.Peer) bool { return p.PublicKey == k })
 	if i < 0 {
-		return peerChange{Peer: want, SetEndpoint: want.Endpoint.IsValid()}, true
+		return plan.Peer{}, false
 	}
-	o := observed[i]
-	b := slices.IndexFunc(before, func(p plan.Peer) bool { return p.PublicKey == want.PublicKey })
-	moved := b < 0 || before[b].Endpoint != want.Endpoint
-	change := peerChange{Peer: want, SetEndpoint: want.Endpoint.IsValid() && o.Endpoint != want.Endpoint && (moved || !o.Endpoint.IsValid())}
-	same := o.PersistentKeepalive == want.PersistentKeepalive && samePrefixes(o.AllowedIPs, want.AllowedIPs)
-	return change, !same || change.SetEndpoint
+	return peers[i], true
 }
 
-func samePrefixes(a, b []netip.Prefix) bool {
-	return len(a) == len(b) && !slices.ContainsFunc(a, func(p netip.Prefix) bool { return !slices.Contains(b, p) })
+// newPeer sets all of a peer.
+func newPeer(p plan.Peer) peerChange {
+	return peerChange{
+		PublicKey:  p.PublicKey,
+		Endpoint:   p.Endpoint,
+		Keepalive:  &p.PersistentKeepalive,
+		AllowedIPs: p.AllowedIPs,
+		Replace:    true,
+	}
 }
 
-// uapi writes a change in WireGuard's configuration protocol
-// (https://www.wireguard.com/xplatform/).
-func uapi(c configuration) string {
-	var b strings.Builder
-	if c.PrivateKey != nil {
-		secret := c.PrivateKey.Reveal()
-		fmt.Fprintf(&b, "private_key=%x\n", secret[:])
+// changePeer returns what differs. moved says that the wanted endpoint is
+// another than it was; otherwise the one that the device has learned is newer.
+func changePeer(o plan.ObservedPeer, want plan.Peer, moved bool) peerChange {
+	c := peerChange{PublicKey: want.PublicKey}
+	if want.Endpoint != o.Endpoint && (moved || !o.Endpoint.IsValid()) {
+		c.Endpoint = want.Endpoint
 	}
-	if c.ListenPort != nil {
-		fmt.Fprintf(&b, "listen_port=%d\n", *c.ListenPort)
+	if o.PersistentKeepalive != want.PersistentKeepalive {
+		c.Keepalive = &want.PersistentKeepalive
 	}
-	if c.FirewallMark != nil {
-		fmt.Fprintf(&b, "fwmark=%d\n", *c.FirewallMark)
+	wanted := masked(want.AllowedIPs)
+	lacking := without(wanted, o.AllowedIPs)
+	switch {
+	case len(without(o.AllowedIPs, wanted)) > 0:
+		c.Replace, c.AllowedIPs = true, wanted
+	case len(lacking) > 0:
+		c.AllowedIPs = lacking // no packet meets a peer without any
 	}
-	for _, p := range c.Peers {
-		fmt.Fprintf(&b, "public_key=%s\n", p.PublicKey.Hex())
-		if p.Remove {
-			b.WriteString("remove=true\n")
+	return c
+}
+
+func (c peerChange) isEmpty() bool {
+	return !c.Remove && !c.Endpoint.IsValid() && c.Keepalive == nil && !c.Replace && len(c.AllowedIPs) == 0
+}
+
+// anew returns the change that makes the device begin anew with the peers
+// whose endpoints are known.
+func anew(applied plan.WireGuard) configuration {
+	var c configuration
+	if applied.ListenPort == 0 {
+		c.ListenPort = &applied.ListenPort
+	}
+	for _, p := range applied.Peers {
+		if p.Endpoint.IsValid() {
+			c.Peers = append(c.Peers, peerChange{PublicKey: p.PublicKey, Endpoint: p.Endpoint})
+		}
+	}
+	return c
+}
+
+// again takes a peer from the device and adds it anew.
+func again(p plan.Peer) []peerChange {
+	return []peerChange{{PublicKey: p.PublicKey, Remove: true}, newPeer(p)}
+}
+
+// renewed returns those of the named peers that are wanted and that the device
+// has, with the endpoint that each is to begin anew with: the one that the
+// device has learned, unless another one is wanted than before.
+func renewed(observed plan.ObservedWireGuard, before, want plan.WireGuard, named []key.Public) []plan.Peer {
+	var list []plan.Peer
+	for _, o := range observed.Peers {
+		p, wanted := find(want.Peers, o.PublicKey)
+		if !wanted || !slices.Contains(named, o.PublicKey) {
 			continue
 		}
-		if p.SetEndpoint {
-			fmt.Fprintf(&b, "endpoint=%s\n", p.Endpoint)
+		last, known := find(before.Peers, o.PublicKey)
+		if moved := known && last.Endpoint != p.Endpoint; o.Endpoint.IsValid() && (!moved || !p.Endpoint.IsValid()) {
+			p.Endpoint = o.Endpoint
 		}
-		fmt.Fprintf(&b, "persistent_keepalive_interval=%d\n", p.PersistentKeepalive/time.Second)
-		b.WriteString("replace_allowed_ips=true\n")
-		for _, a := range p.AllowedIPs {
-			fmt.Fprintf(&b, "allowed_ip=%s\n", a)
-		}
+		list = append(list, p)
 	}
-	return b.String()
+	return list
 }
 
-// parseUAPI reads what a device says of itself.
-func parseUAPI(text string) (plan.ObservedWireGuard, error) {
-	var o plan.ObservedWireGuard
-	var at handshake
-	for line := range strings.Lines(text) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		if err := readLine(&o, &at, name, value); err != nil {
-			return o, fmt.Errorf("the embedded WireGuard says %s=…, which cannot be read: %w", name, err)
+// remember returns the peers that were wanted before, with those named as they
+// are wanted now.
+func remember(before, want []plan.Peer, named []key.Public) []plan.Peer {
+	list := slices.Clone(before)
+	for i, p := range list {
+		if now, wanted := find(want, p.PublicKey); wanted && slices.Contains(named, p.PublicKey) {
+			list[i] = now
 		}
 	}
-	return o, nil
+	return list
 }
 
-// handshake collects the two lines that make a time.
-type handshake struct{ sec int64 }
-
-func readLine(o *plan.ObservedWireGuard, at *handshake, name, value string) error {
-	var p *plan.ObservedPeer
-	if n := len(o.Peers); n > 0 {
-		p = &o.Peers[n-1]
+// masked returns prefixes as devices keep them, without bits of a host.
+func masked(prefixes []netip.Prefix) []netip.Prefix {
+	list := make([]netip.Prefix, len(prefixes))
+	for i, p := range prefixes {
+		list[i] = p.Masked()
 	}
-	var err error
-	switch name {
-	case "private_key":
-		o.PublicKey, err = publicOf(value)
-	case "listen_port":
-		o.ListenPort, err = number[uint16](value, 16)
-	case "fwmark":
-		o.FirewallMark, err = number[uint32](value, 32)
-	case "public_key":
-		var k key.Public
-		k, err = parseHexKey(value)
-		o.Peers = append(o.Peers, plan.ObservedPeer{PublicKey: k})
-	case "endpoint":
-		p.Endpoint, err = netip.ParseAddrPort(value)
-	case "allowed_ip":
-		var a netip.Prefix
-		a, err = netip.ParsePrefix(value)
-		p.AllowedIPs = append(p.AllowedIPs, a)
-	case "persistent_keepalive_interval":
-		var s uint16
-		s, err = number[uint16](value, 16)
-		p.PersistentKeepalive = time.Duration(s) * time.Second
-	case "last_handshake_time_sec":
-		at.sec, err = strconv.ParseInt(value, 10, 64)
-	case "last_handshake_time_nsec":
-		var nsec int64
-		nsec, err = strconv.ParseInt(value, 10, 64)
-		if at.sec != 0 || nsec != 0 {
-			p.LatestHandshake = time.Unix(at.sec, nsec)
+	return list
+}
+
+// without returns the members of a that are not in b.
+func without(a, b []netip.Prefix) []netip.Prefix {
+	var rest []netip.Prefix
+	for _, p := range a {
+		if !slices.Contains(b, p) {
+			rest = append(rest, p)
 		}
-	case "rx_bytes":
-		p.ReceivedBytes, err = number[uint64](value, 64)
-	case "tx_bytes":
-		p.SentBytes, err = number[uint64](value, 64)
 	}
-	return err
-}
-
-func number[T uint16 | uint32 | uint64](text string, bits int) (T, error) {
-	n, err := strconv.ParseUint(text, 10, bits)
-	return T(n), err
-}
-
-func parseHexKey(text string) (key.Public, error) {
-	b, err := hex.DecodeString(text)
-	if err != nil || len(b) != key.Size {
-		return key.Public{}, errors.New("not a key")
-	}
-	return key.Public(b), nil
-}
-
-func publicOf(text string) (key.Public, error) {
-	b, err := hex.DecodeString(text)
-	if err != nil {
-		return key.Public{}, errors.New("not a key")
-	}
-	private, err := key.ParsePrivate(base64.StdEncoding.EncodeToString(b))
-	if err != nil {
-		return key.Public{}, err
-	}
-	return private.Public(), nil
+	return rest
 }

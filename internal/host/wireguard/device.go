@@ -9,13 +9,12 @@ import (
 	"log/slog"
 	"os"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
+	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
-// Device is a WireGuard interface.
+// Device is a WireGuard interface. Its methods may be called from several
+// goroutines.
 type Device interface {
 	Kind() plan.Kind
 	// Apply makes the interface if it is missing and brings its configuration
@@ -23,10 +22,20 @@ type Device interface {
 	// endpoint that the device has learned stays unless the wanted one is
 	// another than at the last Apply.
 	Apply(ctx context.Context, want plan.WireGuard) error
+	// Observe returns what the device says of itself. One that does not stand,
+	// or that another process serves, is not Present; that is no error.
 	Observe(ctx context.Context) (plan.ObservedWireGuard, error)
-	// Rebind sends from another port from now on, unless the wanted listen
-	// port is a fixed one, and begins a handshake with every peer at once.
+	// Rebind begins anew with every peer whose endpoint was wanted at the last
+	// Apply: from another port unless the wanted listen port is a fixed one,
+	// to that endpoint whatever has been learned since, with a handshake at
+	// once. It gets past a router that has lost or confused its mapping.
 	Rebind(ctx context.Context) error
+	// Renew takes the given peers from the device and adds them again, as they
+	// are wanted: their sessions end, and with them what the device remembers
+	// of their clocks. An endpoint that it has learned stays, as in Apply.
+	// Those that are not wanted, or that the device does not have, are left
+	// to Apply.
+	Renew(ctx context.Context, want plan.WireGuard, peers []key.Public) error
 	// Close ends our part. The interface stays, with its addresses and
 	// routes, and the next start adopts it.
 	Close() error
@@ -45,101 +54,58 @@ const (
 // The reasons why a device cannot be had.
 var (
 	ErrNoModule  = errors.New("this kernel has no WireGuard (the module wireguard): install it, or set device = \"auto\" to use the embedded one")
-	ErrNoTUN     = errors.New("this machine has no TUN device (/dev/net/tun), which the embedded WireGuard needs: load the module tun, or ask the provider of an OpenVZ or LXC machine to enable TUN")
+	ErrNoTUN     = errors.New("the TUN device (/dev/net/tun), which the embedded WireGuard needs, cannot be used: load the module tun, or ask the provider of an OpenVZ or LXC machine to enable TUN")
 	ErrPrivilege = fmt.Errorf("%w: managing network interfaces needs the capability CAP_NET_ADMIN", os.ErrPermission)
 	ErrTaken     = errors.New("the interface belongs to somebody else: choose another name for ours (interface, under [tunnel])")
+	ErrPortInUse = errors.New("another program uses this UDP port: stop it, or choose another one (listen_port, under [tunnel])")
 )
 
+// Options say which device to open.
+type Options struct {
+	Interface string
+	Choice    Choice
+	// TUN is the TUN interface of a process before us, as the service manager
+	// has kept it; nil if there is none. As long as anybody has it open, the
+	// interface keeps its carrier, and packets wait in it.
+	TUN *os.File
+	// KeepTUN, unless nil, is called with the file of each TUN interface that
+	// the embedded device begins to serve, for the service manager to keep a
+	// duplicate of. It must not close the file, nor call its Fd method.
+	KeepTUN func(*os.File) error
+	Log     *slog.Logger
+}
+
 // Open returns the device of the given name, of the kind that was chosen, and
-// why that is not the kernel's. It changes nothing yet.
-func Open(ctx context.Context, name string, choice Choice, logger *slog.Logger) (d Device, why string, err error) {
-	kind, why, err := decide(ctx, choice)
+// why that is not the kernel's. It changes nothing yet: an interface that
+// stands is taken over, or gives way if it is of the other kind, at the first
+// Apply. If there is no error, the inherited TUN interface is the device's to
+// use and to close.
+func Open(ctx context.Context, o Options) (d Device, why string, err error) {
+	kind, why, err := decide(ctx, o.Choice)
 	if err != nil {
 		return nil, "", err
 	}
-	if err := checkOwner(name); err != nil {
+	if _, err := findOurs(o.Interface); err != nil {
 		return nil, "", err
 	}
-	logger.Info("WireGuard device", "kind", kind, "why", why)
+	o.Log.Info("WireGuard device", "kind", kind, "why", why)
 	if kind == plan.Kernel {
-		d, err = openKernel(name)
+		d, err = openKernel(o.Interface, o.TUN)
 		return d, why, err
 	}
-	return &embedded{name: name, log: logger}, why, nil
+	return &embedded{name: o.Interface, log: o.Log, inherited: o.TUN, keep: o.KeepTUN}, why, nil
 }
 
 // decide returns which kind to use, and why it is not the kernel's.
 func decide(ctx context.Context, choice Choice) (plan.Kind, string, error) {
 	switch choice {
+	case Auto:
+		return Probe(ctx)
+	case Kernel:
+		return plan.Kernel, "", probeKernel()
 	case Embedded:
-		return plan.Embedded, "chosen in the configuration", checkTUN()
-	case Auto, Kernel:
+		return plan.Embedded, "chosen in the configuration", probeTUN()
 	default:
 		return "", "", fmt.Errorf("no such kind of device: %q", choice)
 	}
-	kind, why, err := Probe(ctx)
-	if err == nil && choice == Kernel && kind != plan.Kernel {
-		return "", "", ErrNoModule
-	}
-	return kind, why, err
-}
-
-// Probe finds out which kind of device this machine can have, and why it is
-// not the kernel's. It makes an interface for a moment, and removes it.
-func Probe(context.Context) (kind plan.Kind, why string, err error) {
-	const name = "gatelodgeprobe"
-	link := &netlink.Wireguard{LinkAttrs: netlink.LinkAttrs{Name: name}}
-	err = netlink.LinkAdd(link)
-	switch {
-	case err == nil || errors.Is(err, unix.EEXIST):
-		return plan.Kernel, "", Remove(name)
-	case errors.Is(err, unix.EPERM):
-		return "", "", ErrPrivilege
-	case errors.Is(err, unix.EOPNOTSUPP):
-		return plan.Embedded, "this kernel has no WireGuard", checkTUN()
-	default:
-		return "", "", fmt.Errorf("cannot find out whether this kernel has WireGuard: %w", err)
-	}
-}
-
-func checkTUN() error {
-	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
-	if errors.Is(err, os.ErrPermission) {
-		return ErrPrivilege
-	}
-	if err != nil {
-		return fmt.Errorf("%w (%w)", ErrNoTUN, err)
-	}
-	return f.Close()
-}
-
-// checkOwner refuses an interface that is neither WireGuard's nor a TUN
-// device.
-func checkOwner(name string) error {
-	link, err := netlink.LinkByName(name)
-	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("cannot look at interface %s: %w", name, err)
-	}
-	if kind := link.Type(); kind != "wireguard" && kind != "tuntap" {
-		return fmt.Errorf("%s is an interface of type %s: %w", name, kind, ErrTaken)
-	}
-	return nil
-}
-
-// Remove deletes the interface; one that is gone is no error.
-func Remove(name string) error {
-	link, err := netlink.LinkByName(name)
-	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return nil
-	}
-	if err == nil {
-		err = netlink.LinkDel(link)
-	}
-	if err != nil && !errors.Is(err, unix.ENODEV) {
-		return fmt.Errorf("cannot remove interface %s: %w", name, err)
-	}
-	return nil
 }

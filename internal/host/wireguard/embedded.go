@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -13,6 +14,7 @@ import (
 	"golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/tun"
 
+	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -21,25 +23,27 @@ import (
 type embedded struct {
 	name string
 	log  *slog.Logger
+	keep func(*os.File) error // see Options.KeepTUN; may be nil
 
-	mu      sync.Mutex
-	device  *device.Device // nil until the first Apply
-	applied plan.WireGuard
+	mu        sync.Mutex
+	inherited *os.File       // see Options.TUN; nil once it was looked at
+	device    *device.Device // nil until the first Apply
+	tun       *steadyTUN     // the device's
+	applied   plan.WireGuard // last; zero for a new device
 }
 
 // Kind implements Device.
 func (e *embedded) Kind() plan.Kind { return plan.Embedded }
 
 // Apply implements Device.
-func (e *embedded) Apply(_ context.Context, want plan.WireGuard) error {
+func (e *embedded) Apply(ctx context.Context, want plan.WireGuard) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.device != nil && isDone(e.device.Wait()) {
-		e.device = nil // somebody deleted the interface
-	}
-	fresh := e.device == nil
-	if fresh {
-		if err := e.open(want.MTU); err != nil {
+	if !e.running() {
+		if err := e.start(want.MTU); err != nil {
 			return err
 		}
 	}
@@ -47,37 +51,84 @@ func (e *embedded) Apply(_ context.Context, want plan.WireGuard) error {
 	if err != nil {
 		return err
 	}
-	if err := e.device.IpcSet(uapi(configure(observed, e.applied, want))); err != nil {
-		return fmt.Errorf("the embedded WireGuard refuses its configuration: %w", err)
-	}
-	if err := e.device.Up(); err != nil {
-		return fmt.Errorf("cannot start the embedded WireGuard on UDP port %d: %w", want.ListenPort, err)
+	c := configure(observed, e.applied, want)
+	if err := e.set(c, want.ListenPort); err != nil {
+		return err
 	}
 	e.applied = want
-	if fresh {
-		e.greet(want.Peers)
+	e.applied.Peers = slices.Clone(want.Peers) // the caller may go on changing his
+	if c.PrivateKey != nil {
+		// A new device has none before. The sessions of the old one have ended
+		// with the process that held the keys, and the peers do not know it.
+		e.greet(want.Peers, shakeHands)
 	}
 	return nil
 }
 
-// open makes the TUN interface, or takes over the one that an earlier process
-// has left.
-func (e *embedded) open(mtu int) error {
-	t, err := tun.CreateTUN(e.name, mtu)
-	if errors.Is(err, unix.EBUSY) {
-		return fmt.Errorf("another process holds interface %s: %w", e.name, err)
+// running reports whether the device serves its interface. It ceases to by
+// itself when somebody deletes the interface.
+func (e *embedded) running() bool {
+	if e.device == nil {
+		return false
 	}
-	if errors.Is(err, unix.EPERM) {
-		return ErrPrivilege
+	select {
+	case <-e.device.Wait():
+		return false
+	default:
+		return true
 	}
+}
+
+func (e *embedded) start(mtu int) error {
+	file, err := e.openTUN()
 	if err != nil {
-		return fmt.Errorf("cannot make TUN interface %s: %w", e.name, err)
+		return err
 	}
-	if err := unix.IoctlSetInt(int(t.File().Fd()), unix.TUNSETPERSIST, 1); err != nil {
-		return errors.Join(os.NewSyscallError("TUNSETPERSIST", err), t.Close())
+	t, err := tun.CreateTUNFromFile(file, mtu)
+	if err != nil {
+		return errors.Join(fmt.Errorf("cannot serve TUN interface %s: %w", e.name, err), file.Close())
 	}
-	e.device = device.NewDevice(t, newBind(), e.logger())
+	e.tun = steady(t)
+	e.device = device.NewDevice(e.tun, newBind(), e.logger())
 	e.applied = plan.WireGuard{}
+	if e.keep == nil {
+		return nil
+	}
+	if err := e.keep(file); err != nil {
+		// The tunnel works without; only a restart is less smooth.
+		e.log.Warn("the service manager does not keep the TUN interface over a restart", "error", err)
+	}
+	return nil
+}
+
+// openTUN returns the TUN interface that the service manager has kept for us,
+// or else opens it.
+func (e *embedded) openTUN() (*os.File, error) {
+	if inherited := e.inherited; inherited != nil {
+		e.inherited = nil
+		file, err := adoptTUN(inherited, e.name)
+		if err == nil {
+			return file, nil
+		}
+		e.log.Warn("the TUN interface that the service manager has kept is of no use", "error", err)
+	}
+	return openTUN(e.name)
+}
+
+// set changes the device's configuration, and starts a new one. From then on
+// there are peers for the packets that wait in the interface.
+func (e *embedded) set(c configuration, port uint16) error {
+	err := e.device.IpcSet(uapi(c))
+	if err == nil {
+		err = e.device.Up()
+	}
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("port %d: %w", port, ErrPortInUse)
+	case err != nil:
+		return fmt.Errorf("the embedded WireGuard refuses its configuration: %w", err)
+	}
+	e.tun.admit()
 	return nil
 }
 
@@ -91,55 +142,78 @@ func (e *embedded) logger() *device.Logger {
 	return &device.Logger{Verbosef: device.DiscardLogf, Errorf: say}
 }
 
-// greet begins a handshake with every peer whose whereabouts are known. Their
-// old sessions ended with the process that held the keys, and they do not
-// know it yet.
-func (e *embedded) greet(peers []plan.Peer) {
+// greet begins a handshake with every peer whose whereabouts are known, by
+// one of the functions of this package for one peer. It is no error that the
+// network is away now: wireguard-go tries again.
+func (e *embedded) greet(peers []plan.Peer, one func(*device.Device, key.Public) error) {
 	for _, p := range peers {
 		if !p.Endpoint.IsValid() {
 			continue
 		}
-		if peer := e.device.LookupPeer(device.NoisePublicKey(p.PublicKey)); peer != nil {
-			if err := peer.SendHandshakeInitiation(false); err != nil {
-				e.log.Debug("no handshake yet", "peer", p.PublicKey.Short(), "error", err)
-			}
+		if err := one(e.device, p.PublicKey); err != nil {
+			e.log.Debug("no handshake yet", "peer", p.PublicKey.Short(), "error", err)
 		}
 	}
 }
 
 // Observe implements Device.
-func (e *embedded) Observe(context.Context) (plan.ObservedWireGuard, error) {
+func (e *embedded) Observe(ctx context.Context) (plan.ObservedWireGuard, error) {
+	if err := ctx.Err(); err != nil {
+		return plan.ObservedWireGuard{}, err
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if !e.running() {
+		return plan.ObservedWireGuard{Kind: plan.Embedded}, nil
+	}
 	return e.observe()
 }
 
 func (e *embedded) observe() (plan.ObservedWireGuard, error) {
-	if e.device == nil || isDone(e.device.Wait()) {
-		return plan.ObservedWireGuard{Kind: plan.Embedded}, nil
-	}
-	text, err := e.device.IpcGet()
-	if err != nil {
-		return plan.ObservedWireGuard{}, fmt.Errorf("cannot ask the embedded WireGuard: %w", err)
-	}
-	observed, err := parseUAPI(text)
+	observed, err := ask(e.device)
 	observed.Present, observed.Kind = true, plan.Embedded
 	return observed, err
 }
 
 // Rebind implements Device.
-func (e *embedded) Rebind(context.Context) error {
+func (e *embedded) Rebind(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.device == nil {
+	if !e.running() {
 		return nil
 	}
-	if e.applied.ListenPort == 0 {
-		if err := e.device.IpcSet("listen_port=0\n"); err != nil {
-			return fmt.Errorf("cannot send from another port: %w", err)
-		}
+	if err := e.set(anew(e.applied), e.applied.ListenPort); err != nil {
+		return fmt.Errorf("cannot begin anew from another port: %w", err)
 	}
-	e.greet(e.applied.Peers)
+	e.greet(e.applied.Peers, beginAnew)
+	return nil
+}
+
+// Renew implements Device.
+func (e *embedded) Renew(ctx context.Context, want plan.WireGuard, peers []key.Public) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.running() {
+		return nil
+	}
+	observed, err := e.observe()
+	if err != nil {
+		return err
+	}
+	var c configuration
+	for _, p := range renewed(observed, e.applied, want, peers) {
+		c.Peers = append(c.Peers, again(p)...)
+	}
+	if err := e.set(c, e.applied.ListenPort); err != nil {
+		return fmt.Errorf("cannot renew peers: %w", err)
+	}
+	e.applied.Peers = remember(e.applied.Peers, want.Peers, peers)
 	return nil
 }
 
@@ -151,14 +225,9 @@ func (e *embedded) Close() error {
 		e.device.Close()
 		e.device = nil
 	}
-	return nil
-}
-
-func isDone(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
+	if inherited := e.inherited; inherited != nil {
+		e.inherited = nil
+		return inherited.Close()
 	}
+	return nil
 }

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
+	"slices"
 	"sync"
 
-	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
@@ -21,9 +20,11 @@ import (
 type kernel struct {
 	name   string
 	client client
+	// makeLink is makeKernelLink, but where there is no kernel to test with.
+	makeLink func(name string, mtu int) error
 
 	mu      sync.Mutex
-	applied plan.WireGuard
+	applied plan.WireGuard // last
 }
 
 // client is what we use of wgctrl.
@@ -33,56 +34,69 @@ type client interface {
 	Close() error
 }
 
-func openKernel(name string) (*kernel, error) {
+// openKernel lets go of the TUN interface that an embedded device before it
+// has left, if there is one.
+func openKernel(name string, left *os.File) (*kernel, error) {
 	c, err := wgctrl.New()
 	if err != nil {
 		return nil, fmt.Errorf("cannot talk to the kernel's WireGuard: %w", err)
 	}
-	return &kernel{name: name, client: c}, nil
+	if left != nil {
+		if err := left.Close(); err != nil {
+			return nil, errors.Join(fmt.Errorf("cannot let go of the TUN interface: %w", err), c.Close())
+		}
+	}
+	return &kernel{name: name, client: c, makeLink: makeKernelLink}, nil
 }
 
 // Kind implements Device.
 func (k *kernel) Kind() plan.Kind { return plan.Kernel }
 
 // Apply implements Device.
-func (k *kernel) Apply(_ context.Context, want plan.WireGuard) error {
+func (k *kernel) Apply(ctx context.Context, want plan.WireGuard) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := makeLink(k.name, want.MTU); err != nil {
+	if err := k.makeLink(k.name, want.MTU); err != nil {
 		return err
 	}
 	observed, err := k.observe()
 	if err != nil {
 		return err
 	}
-	if err := k.client.ConfigureDevice(k.name, kernelConfig(configure(observed, k.applied, want))); err != nil {
-		return fmt.Errorf("the kernel's WireGuard refuses its configuration: %w", err)
+	c := kernelConfig(configure(observed, k.applied, want))
+	if err := k.set(c, want.ListenPort); err != nil {
+		return err
 	}
 	k.applied = want
+	k.applied.Peers = slices.Clone(want.Peers) // the caller may go on changing his
 	return nil
 }
 
-// makeLink makes the interface where there is none. A TUN interface that the
-// embedded device has left gives way: the kernel has got its module since.
-func makeLink(name string, mtu int) error {
-	link, err := netlink.LinkByName(name)
-	if err == nil && link.Type() == "wireguard" {
+// set changes the device's configuration. An empty change is no message.
+func (k *kernel) set(c wgtypes.Config, port uint16) error {
+	if c.PrivateKey == nil && c.ListenPort == nil && c.FirewallMark == nil && len(c.Peers) == 0 {
 		return nil
 	}
-	if err == nil {
-		err = Remove(name)
-	}
-	if err != nil && !errors.As(err, new(netlink.LinkNotFoundError)) {
-		return fmt.Errorf("cannot look at interface %s: %w", name, err)
-	}
-	if err := netlink.LinkAdd(&netlink.Wireguard{LinkAttrs: netlink.LinkAttrs{Name: name, MTU: mtu}}); err != nil {
-		return fmt.Errorf("cannot make WireGuard interface %s: %w", name, err)
+	err := k.client.ConfigureDevice(k.name, c)
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("port %d: %w", port, ErrPortInUse)
+	case errors.Is(err, unix.EPERM):
+		return ErrPrivilege
+	case err != nil:
+		return fmt.Errorf("the kernel's WireGuard refuses its configuration: %w", err)
 	}
 	return nil
 }
 
 // Observe implements Device.
-func (k *kernel) Observe(context.Context) (plan.ObservedWireGuard, error) {
+func (k *kernel) Observe(ctx context.Context) (plan.ObservedWireGuard, error) {
+	if err := ctx.Err(); err != nil {
+		return plan.ObservedWireGuard{}, err
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.observe()
@@ -90,103 +104,65 @@ func (k *kernel) Observe(context.Context) (plan.ObservedWireGuard, error) {
 
 func (k *kernel) observe() (plan.ObservedWireGuard, error) {
 	d, err := k.client.Device(k.name)
-	if errors.Is(err, os.ErrNotExist) {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return plan.ObservedWireGuard{Kind: plan.Kernel}, nil
-	}
-	if err != nil {
+	case errors.Is(err, unix.EPERM):
+		return plan.ObservedWireGuard{}, ErrPrivilege
+	case err != nil:
 		return plan.ObservedWireGuard{}, fmt.Errorf("cannot ask the kernel's WireGuard: %w", err)
 	}
 	return observedKernel(d), nil
 }
 
-func observedKernel(d *wgtypes.Device) plan.ObservedWireGuard {
-	o := plan.ObservedWireGuard{
-		Present:      true,
-		Kind:         plan.Kernel,
-		PublicKey:    key.Public(d.PublicKey),
-		ListenPort:   uint16(d.ListenPort),
-		FirewallMark: uint32(d.FirewallMark),
+// Rebind implements Device. The kernel begins a handshake by itself only after
+// 15 seconds of silence. A peer that is removed and added again has no
+// session: the keepalive that it is given sends a packet at once, and with it
+// a handshake. Its counters begin at zero again.
+func (k *kernel) Rebind(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	for _, p := range d.Peers {
-		peer := plan.ObservedPeer{
-			PublicKey:           key.Public(p.PublicKey),
-			PersistentKeepalive: p.PersistentKeepaliveInterval,
-			LatestHandshake:     p.LastHandshakeTime,
-			ReceivedBytes:       uint64(p.ReceiveBytes),
-			SentBytes:           uint64(p.TransmitBytes),
-		}
-		if p.Endpoint != nil {
-			at := p.Endpoint.AddrPort()
-			peer.Endpoint = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
-		}
-		for _, a := range p.AllowedIPs {
-			addr, _ := netip.AddrFromSlice(a.IP)
-			bits, _ := a.Mask.Size()
-			peer.AllowedIPs = append(peer.AllowedIPs, netip.PrefixFrom(addr.Unmap(), bits))
-		}
-		o.Peers = append(o.Peers, peer)
-	}
-	return o
-}
-
-// kernelConfig puts a change into wgctrl's terms.
-func kernelConfig(c configuration) wgtypes.Config {
-	var cfg wgtypes.Config
-	if c.PrivateKey != nil {
-		k := wgtypes.Key(c.PrivateKey.Reveal())
-		cfg.PrivateKey = &k
-	}
-	if c.ListenPort != nil {
-		port := int(*c.ListenPort)
-		cfg.ListenPort = &port
-	}
-	if c.FirewallMark != nil {
-		mark := int(*c.FirewallMark)
-		cfg.FirewallMark = &mark
-	}
-	for _, p := range c.Peers {
-		cfg.Peers = append(cfg.Peers, kernelPeer(p))
-	}
-	return cfg
-}
-
-func kernelPeer(p peerChange) wgtypes.PeerConfig {
-	cfg := wgtypes.PeerConfig{PublicKey: wgtypes.Key(p.PublicKey), Remove: p.Remove}
-	if p.Remove {
-		return cfg
-	}
-	keepalive := p.PersistentKeepalive
-	cfg.PersistentKeepaliveInterval = &keepalive
-	cfg.ReplaceAllowedIPs = true
-	if p.SetEndpoint {
-		cfg.Endpoint = net.UDPAddrFromAddrPort(p.Endpoint)
-	}
-	for _, a := range p.AllowedIPs {
-		cfg.AllowedIPs = append(cfg.AllowedIPs, net.IPNet{IP: a.Addr().AsSlice(), Mask: net.CIDRMask(a.Bits(), a.Addr().BitLen())})
-	}
-	return cfg
-}
-
-// Rebind implements Device. The kernel takes port 0 as: any other. It begins
-// a handshake by itself only after 15 seconds of silence; a peer that is
-// removed and added again has no session, so that its next packet begins one.
-func (k *kernel) Rebind(context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var cfg wgtypes.Config
-	if port := 0; k.applied.ListenPort == 0 {
-		cfg.ListenPort = &port
-	}
+	c := configuration{ListenPort: anew(k.applied).ListenPort}
 	for _, p := range k.applied.Peers {
 		if p.Endpoint.IsValid() {
-			cfg.Peers = append(cfg.Peers, kernelPeer(peerChange{Peer: p, Remove: true}), kernelPeer(peerChange{Peer: p, SetEndpoint: true}))
+			c.Peers = append(c.Peers, again(p)...)
 		}
 	}
-	if err := k.client.ConfigureDevice(k.name, cfg); err != nil {
+	if err := k.set(kernelConfig(c), k.applied.ListenPort); err != nil {
 		return fmt.Errorf("cannot begin anew from another port: %w", err)
 	}
 	return nil
 }
 
-// Close implements Device. The kernel's interface needs nobody to run it.
+// Renew implements Device. wgctrl splits a message with more than 32 peers,
+// and then drops the endpoint of one that occurs twice: so there are several
+// messages of fewer, each of which is one change for the kernel.
+func (k *kernel) Renew(ctx context.Context, want plan.WireGuard, peers []key.Public) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	observed, err := k.observe()
+	if err != nil {
+		return err
+	}
+	const atOnce = 8
+	for some := range slices.Chunk(renewed(observed, k.applied, want, peers), atOnce) {
+		var c configuration
+		for _, p := range some {
+			c.Peers = append(c.Peers, again(p)...)
+		}
+		if err := k.set(kernelConfig(c), 0); err != nil {
+			return fmt.Errorf("cannot renew peers: %w", err)
+		}
+	}
+	k.applied.Peers = remember(k.applied.Peers, want.Peers, peers)
+	return nil
+}
+
+// Close implements Device. The kernel's interface needs nobody to serve it.
 func (k *kernel) Close() error { return k.client.Close() }

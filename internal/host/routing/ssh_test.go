@@ -1,0 +1,156 @@
+package routing
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/lab/netns/netnstest"
+)
+
+func TestSSHPortsOfThisMachine(t *testing.T) {
+	ns := netnstest.New(t, "host")
+	listenAs(t, ns, "sshd", "0.0.0.0:2022")
+	listenAs(t, ns, "sshd", "127.0.0.1:2023") // not for others
+	listenAs(t, ns, "dropbear", "[::]:2024")
+	listenAs(t, ns, "nginx", "0.0.0.0:22")
+	keepSocketInFlight(t, ns, "0.0.0.0:2026") // nobody's, as far as one sees
+	keepSocketInFlight(t, ns, "0.0.0.0:2027")
+	root := tree(t, map[string]string{"etc/ssh/sshd_config": "Port 22\nPort 2026\nPort 2028\n"})
+	var got []uint16
+	within(t, ns, func() (err error) {
+		got, err = sshPortsWith(root, "203.0.113.10 55123 198.51.100.2 2025")
+		return err
+	})
+	if want := []uint16{2022, 2024, 2025, 2026}; !slices.Equal(got, want) {
+		t.Errorf("ssh ports %v, want %v", got, want)
+	}
+}
+
+func TestSSHPorts(t *testing.T) {
+	tcp := func(port uint16, uid uint32, process, unit string) Listener {
+		return Listener{forward.TCP, netip.IPv4Unspecified(), port, uid, process, unit}
+	}
+	local := tcp(22, 0, "systemd", "")
+	local.Addr = addr("127.0.0.1")
+	udp := tcp(22, 0, "sshd", "")
+	udp.Protocol = forward.UDP
+	for _, tt := range []struct {
+		name     string
+		listener Listener // on port 22, which is the one configured, or on 23
+		isSSH    bool
+	}{
+		{"sshd", tcp(23, 0, "sshd", ""), true},
+		{"sshd of a user", tcp(23, 1000, "sshd", ""), true},
+		{"sshd-session", tcp(23, 0, "sshd-session", ""), true},
+		{"dropbear", tcp(23, 0, "dropbear", ""), true},
+		{"systemd for ssh.socket", tcp(22, 0, "systemd", ""), true},
+		{"systemd for another service", tcp(23, 0, "systemd", ""), false},
+		{"another service on the port", tcp(22, 0, "nginx", ""), false},
+		{"hidden sshd", tcp(23, 0, "", "ssh.service"), true},
+		{"hidden sshd of Fedora", tcp(23, 0, "", "sshd.service"), true},
+		{"hidden sshd, an instance", tcp(23, 0, "", "sshd@3.service"), true},
+		{"hidden dropbear", tcp(23, 0, "", "dropbear.service"), true},
+		{"a user's service of that name", tcp(22, 1000, "", "ssh.service"), false},
+		{"hidden sshd started by hand", tcp(22, 0, "", "session-3.scope"), true},
+		{"another hidden service elsewhere", tcp(23, 0, "", "nginx.service"), false},
+		{"hidden systemd for ssh.socket", tcp(22, 0, "", "init.scope"), true},
+		{"hidden systemd for another", tcp(23, 0, "", "init.scope"), false},
+		{"unknown process of root's on the port", tcp(22, 0, "", ""), true},
+		{"unknown process of root's elsewhere", tcp(23, 0, "", ""), false},
+		{"unknown process of a user on the port", tcp(22, 1000, "", ""), false},
+		{"for this machine alone", local, false},
+		{"UDP", udp, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var want []uint16
+			if tt.isSSH {
+				want = []uint16{tt.listener.Port}
+			}
+			if got := sshPorts([]Listener{tt.listener}, []uint16{22}, ""); !slices.Equal(got, want) {
+				t.Errorf("ssh ports %v, want %v", got, want)
+			}
+		})
+	}
+	if got := sshPorts(nil, []uint16{22}, ""); len(got) > 0 {
+		t.Errorf("where nobody listens: %v", got)
+	}
+}
+
+func TestSessionPort(t *testing.T) {
+	for text, want := range map[string]uint16{
+		"203.0.113.10 55123 198.51.100.2 22":    22,
+		"2001:db8::1 55123 2001:db8::2 65535":   65535,
+		"":                                      0,
+		"22":                                    0,
+		"203.0.113.10 55123 198.51.100.2":       0,
+		"203.0.113.10 55123 198.51.100.2 22 x":  0,
+		"203.0.113.10 55123 198.51.100.2 ssh":   0,
+		"203.0.113.10 55123 198.51.100.2 -1":    0,
+		"203.0.113.10 55123 198.51.100.2 65536": 0,
+		"203.0.113.10 55123 198.51.100.2 0":     0,
+		"\x00 \x00 \x00 \x00":                   0,
+	} {
+		if got := sessionPort(text); got != want {
+			t.Errorf("sessionPort(%q) = %d, want %d", text, got, want)
+		}
+		if got := sshPorts(nil, nil, text); want == 0 && len(got) > 0 {
+			t.Errorf("%q gives the ports %v", text, got)
+		}
+	}
+}
+
+// tree makes files below a folder that stands for a machine's root.
+func tree(t *testing.T, files map[string]string) (root string) {
+	t.Helper()
+	root = t.TempDir()
+	for name, text := range files {
+		name = filepath.Join(root, name)
+		must(t, os.MkdirAll(filepath.Dir(name), 0o700))
+		must(t, os.WriteFile(name, []byte(text), 0o600))
+	}
+	return root
+}
+
+func TestConfiguredSSHPorts(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		files map[string]string
+		want  []uint16
+	}{
+		{"no file", nil, []uint16{22}},
+		{"default", map[string]string{"etc/ssh/sshd_config": "#Port 2222\nPermitRootLogin no\n"}, []uint16{22}},
+		{"every way to write it", map[string]string{
+			"etc/ssh/sshd_config": "# Port 1\nPort 2222\n\tport  2223 # x\nPort=2224\nPort = 2225\nPort ssh\nPort\nPortal 5\nPort 70000\nPort 0\n",
+		}, []uint16{2222, 2223, 2224, 2225}},
+		{"ListenAddress", map[string]string{
+			"etc/ssh/sshd_config": "ListenAddress 192.0.2.1\nListenAddress 192.0.2.1:2022\nListenAddress [2001:db8::1]:2023\nListenAddress host:2024\nListenAddress ::\n",
+		}, []uint16{2022, 2023, 2024}},
+		{"Include", map[string]string{
+			"etc/ssh/sshd_config":          "Include /etc/ssh/sshd_config.d/*.conf more \"/etc/other/*\"\nPort 2222\n",
+			"etc/ssh/sshd_config.d/a.conf": "PORT 2226",
+			"etc/ssh/sshd_config.d/b.txt":  "Port 1",
+			"etc/ssh/more":                 "Port 2227",
+			"etc/other/file":               "Port 2228",
+		}, []uint16{2222, 2226, 2227, 2228}},
+		{"a file that includes itself", map[string]string{"etc/ssh/sshd_config": "Port 2222\nInclude sshd_config\n"}, []uint16{2222}},
+		{"a pattern that is none", map[string]string{"etc/ssh/sshd_config": "Include [\nPort 2222\n"}, []uint16{2222}},
+		{"socket units", map[string]string{
+			"usr/lib/systemd/system/ssh.socket":                 "[Socket]\nListenStream=22\nListenStream = 2030\n#ListenStream=1\nListenDatagram=2\n",
+			"etc/systemd/system/ssh.socket.d/override.conf":     "[Socket]\nListenStream=\nListenStream=0.0.0.0:2031\nListenStream=[::]:2032\n",
+			"run/systemd/generator/ssh.socket.d/addresses.conf": "[Socket]\nListenStream=2033\n",
+			"etc/systemd/system/sshd.socket":                    "[Socket]\nListenStream=/run/ssh\nListenStream=vsock::22\nListenStream=2034\n",
+			"etc/systemd/system/ssh.socket.d/notes.txt":         "ListenStream=3",
+			"etc/systemd/system/cups.socket":                    "[Socket]\nListenStream=631\n",
+		}, []uint16{22, 2030, 2031, 2032, 2033, 2034}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := configuredSSHPorts(tree(t, tt.files)); !slices.Equal(got, tt.want) {
+				t.Errorf("configured ports %v, want %v", got, tt.want)
+			}
+		})
+	}
+}

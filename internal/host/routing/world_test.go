@@ -1,0 +1,132 @@
+package routing
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gatelodge/gatelodge/internal/lab/netns"
+	"github.com/gatelodge/gatelodge/internal/lab/netns/netnstest"
+)
+
+// listenEnv makes the test program one that listens, for the tests that look
+// for listeners: its value is the address.
+const listenEnv = "GATELODGE_TEST_LISTEN"
+
+func TestMain(m *testing.M) {
+	if at := os.Getenv(listenEnv); at != "" {
+		if err := listen(at); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	netnstest.Main(m)
+}
+
+// listen accepts connections at the address until standard input ends. It
+// says when it is ready. A listener at 0.0.0.0 is one for IPv4 alone: Go's
+// "tcp" would make it one for both families.
+func listen(at string) error {
+	network := "tcp6"
+	if strings.Contains(at, ".") {
+		network = "tcp4"
+	}
+	l, err := net.Listen(network, at)
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return errors.Join(err, l.Close())
+}
+
+// listenAs runs a program of that name which listens in the namespace.
+func listenAs(t testing.TB, ns *netns.Namespace, name, at string) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), name)
+	must(t, os.Symlink("/proc/self/exe", program))
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), listenEnv+"="+at)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	must(t, err)
+	stdout, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, ns.Do(cmd.Start))
+	t.Cleanup(func() {
+		must(t, stdin.Close())
+		must(t, cmd.Wait())
+	})
+	said := make([]byte, len("ready\n"))
+	if _, err := io.ReadFull(stdout, said); err != nil || string(said) != "ready\n" {
+		t.Fatalf("%s does not listen: %q, %v", name, said, err)
+	}
+}
+
+// within runs a test's steps in a namespace. They must not end the test.
+func within(t testing.TB, ns *netns.Namespace, f func() error) {
+	t.Helper()
+	must(t, ns.Do(f))
+}
+
+// ip runs the lines as commands of ip(8).
+func ip(t testing.TB, ns *netns.Namespace, lines string, options ...string) {
+	t.Helper()
+	run(t, ns, lines, "ip", append(options, "-batch", "-")...)
+}
+
+func run(t testing.TB, ns *netns.Namespace, input, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Stdin = strings.NewReader(input)
+	var text []byte
+	err := ns.Do(func() (err error) { text, err = cmd.CombinedOutput(); return err })
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, text)
+	}
+	return string(text)
+}
+
+// dumpOf is all rules and routes of the namespace.
+func dumpOf(t testing.TB, ns *netns.Namespace) string {
+	t.Helper()
+	var all strings.Builder
+	for _, family := range []string{"-4", "-6"} {
+		all.WriteString(run(t, ns, "", "ip", "-d", family, "rule"))
+		all.WriteString(run(t, ns, "", "ip", "-d", family, "route", "show", "table", "all"))
+	}
+	return all.String()
+}
+
+// newHost is a namespace without IPv6 on new interfaces, unless a test wants
+// it: the kernel would add addresses and routes of its own later.
+func newHost(t testing.TB, lines string) *netns.Namespace {
+	t.Helper()
+	ns := netnstest.New(t, "host")
+	setSysctl(t, ns, "net/ipv6/conf/default/disable_ipv6", "1")
+	ip(t, ns, lines)
+	return ns
+}
+
+func setSysctl(t testing.TB, ns *netns.Namespace, path, value string) {
+	t.Helper()
+	within(t, ns, func() error { return os.WriteFile("/proc/sys/"+path, []byte(value), 0) })
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func addr(s string) netip.Addr     { return netip.MustParseAddr(s) }
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
