@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"syscall"
 )
 
 // files is the part of a file system that the store stands on. Names are
@@ -50,6 +51,9 @@ func (f folder) Create(name string, content []byte) error {
 	if err != nil {
 		return err
 	}
+	if err := f.giveAway(file); err != nil {
+		return errors.Join(err, file.Close())
+	}
 	if _, err := file.Write(content); err != nil {
 		return errors.Join(err, file.Close())
 	}
@@ -57,6 +61,20 @@ func (f folder) Create(name string, content []byte) error {
 		return errors.Join(err, file.Close())
 	}
 	return file.Close()
+}
+
+// giveAway gives a new file to the folder's owner where root has made it:
+// otherwise the daemon, which has a user of its own, could not read it.
+func (f folder) giveAway(file *os.File) error {
+	info, err := f.root.Stat(".")
+	if err != nil {
+		return err
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(s.Uid) == os.Geteuid() || os.Geteuid() != 0 {
+		return nil
+	}
+	return file.Chown(int(s.Uid), int(s.Gid))
 }
 
 func (f folder) Rename(from, to string) error { return f.root.Rename(from, to) }

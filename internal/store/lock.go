@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,8 +36,7 @@ type Lock struct{ file *os.File }
 // Lock takes the store, or returns a *LockedError at once. It also removes
 // what a former holder left unfinished.
 func (s *Store) Lock() (*Lock, error) {
-	// O_NOFOLLOW because the file is written to before anything is known of it.
-	file, err := os.OpenFile(s.path(lockFile), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	file, err := s.openLock()
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock the program's state: %w", explain(err))
 	}
@@ -49,10 +49,61 @@ func (s *Store) Lock() (*Lock, error) {
 	// The number is only for the message above: a full disk must not keep the
 	// daemon from starting.
 	_ = writePID(file)
-	if err := s.sweep(); err != nil {
+	if err := s.sweep(); err != nil && !errors.Is(err, unix.EROFS) {
 		return nil, errors.Join(fmt.Errorf("cannot tidy %s: %w", s.dir, explain(err)), file.Close())
 	}
 	return &Lock{file}, nil
+}
+
+// openLock opens the lock's file, and makes it where there is none. On a disk
+// that takes no writes, one that is there will do: a machine whose root turns
+// out to be read-only at boot still gets its tunnel.
+func (s *Store) openLock() (*os.File, error) {
+	file, err := s.root.OpenFile(lockFile, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.createLock()
+	}
+	if errors.Is(err, unix.EROFS) {
+		file, err = s.root.Open(lockFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return file, s.checkLock(file)
+}
+
+// createLock makes the lock's file, unless another process just has.
+func (s *Store) createLock() (*os.File, error) {
+	file, err := s.root.OpenFile(lockFile, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return s.openLock()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := (folder{s.root}).giveAway(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// checkLock refuses to write into something that the folder's owner could have
+// put in the place of the lock: a link, or a second name of somebody else's
+// file.
+func (s *Store) checkLock(file *os.File) error {
+	opened, err := file.Stat()
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
+	named, err := s.root.Lstat(lockFile)
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
+	st, ok := opened.Sys().(*syscall.Stat_t)
+	if !os.SameFile(named, opened) || !opened.Mode().IsRegular() || ok && st.Nlink != 1 {
+		return errors.Join(fmt.Errorf("%s is not the plain file that it was; remove it", s.path(lockFile)), file.Close())
+	}
+	return nil
 }
 
 // Unlock gives the store back.

@@ -28,10 +28,20 @@ type Store struct {
 	mu    sync.Mutex // held while files change
 }
 
+// Owner is a user and a group, by their numbers.
+type Owner struct{ UID, GID int }
+
 // Open opens the store in dir and creates the folder if there is none. It
 // refuses a folder in which somebody else could read or plant a file.
-func Open(dir string) (*Store, error) {
-	if err := makeFolder(filepath.Clean(dir)); err != nil {
+//
+// Root may open the store of another user: the daemon has one of its own, the
+// commands are root's. Files that root writes there get the folder's owner.
+func Open(dir string) (*Store, error) { return OpenFor(dir, nil) }
+
+// OpenFor is Open, and a folder that it has to create belongs to owner; nil is
+// whoever runs this.
+func OpenFor(dir string, owner *Owner) (*Store, error) {
+	if err := makeFolder(filepath.Clean(dir), owner); err != nil {
 		return nil, fmt.Errorf("cannot create the folder for the program's state: %w", explain(err))
 	}
 	root, err := os.OpenRoot(dir)
@@ -46,16 +56,21 @@ func Open(dir string) (*Store, error) {
 
 // makeFolder creates a folder and what is missing above it, and returns when
 // their names are on the disk: a value is not safe in a folder that is not.
-func makeFolder(dir string) error {
+func makeFolder(dir string, owner *Owner) error {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	parent := filepath.Dir(dir)
-	if err := makeFolder(parent); err != nil {
+	if err := makeFolder(parent, nil); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
+	}
+	if owner != nil {
+		if err := os.Lchown(dir, owner.UID, owner.GID); err != nil {
+			return err
+		}
 	}
 	above, err := os.Open(parent)
 	if err != nil {
@@ -79,7 +94,7 @@ func checkFolder(dir string, root *os.Root) error {
 	if path.Mode().Type() == fs.ModeSymlink || !os.SameFile(path, opened) {
 		return fmt.Errorf("%s is a symbolic link; replace it by a folder that only its owner can enter", dir)
 	}
-	if s, ok := opened.Sys().(*syscall.Stat_t); ok && int(s.Uid) != os.Geteuid() {
+	if s, ok := opened.Sys().(*syscall.Stat_t); ok && os.Geteuid() != 0 && int(s.Uid) != os.Geteuid() {
 		return fmt.Errorf("%s belongs to user %d, but this program runs as user %d; run it as that user, or: chown %d %s", dir, s.Uid, os.Geteuid(), os.Geteuid(), dir)
 	}
 	if opened.Mode().Perm()&0o077 != 0 {
