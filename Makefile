@@ -1,6 +1,8 @@
 # make demo    the main job end to end, on this machine, in network namespaces
 # make test    all tests and checks
 # make build   the static binary, bin/gatelodge
+# make release binaries, packages and checksums, in dist/
+# make man     manual pages and completions, in dist/manual/
 
 SHELL    := /bin/bash
 GO       ?= go
@@ -8,7 +10,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 LDFLAGS  := -s -w -buildid= -X github.com/gatelodge/gatelodge/internal/cli.Version=$(VERSION)
 PROGRAMS := nft:nftables ip:iproute2 nsenter:util-linux gcc:gcc
 
-.PHONY: demo test build check race fuzz deps clean
+.PHONY: demo test build check race release man fuzz deps clean
 
 demo: deps build
 	bin/gatelodge lab
@@ -29,13 +31,24 @@ deps:
 	fi
 
 check:
-	@unformatted=$$(gofmt -l cmd internal *.go); if [ -n "$$unformatted" ]; then echo "gofmt differs: $$unformatted"; exit 1; fi
+	@unformatted=$$(gofmt -l cmd internal packaging *.go); if [ -n "$$unformatted" ]; then echo "gofmt differs: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+	$(GO) -C packaging/release vet .
+	staticcheck=$$($(GO) tool -n staticcheck) && cd packaging/release && $$staticcheck .
 
 # The race detector needs cgo; the product does not.
 race:
 	CGO_ENABLED=1 $(GO) test -race -timeout 12m ./...
+	$(GO) -C packaging/release test .
+
+# The same commit and the same Go give the same bytes; see docs/releasing.md.
+release:
+	rm -rf dist
+	$(GO) -C packaging/release run . -out $(CURDIR)/dist
+
+man:
+	$(GO) run ./packaging/manual -out dist/manual -version $(VERSION)
 
 # A minute for each parser; not part of make test, which runs their seeds.
 fuzz:

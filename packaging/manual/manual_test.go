@@ -1,0 +1,101 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/gatelodge/gatelodge/internal/cli"
+)
+
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	all, err := manual("../../docs", stamp{date: "2026-11-23", version: "0.1.0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, p := range all {
+		found[p.file()] = p.text.String()
+	}
+	return found
+}
+
+func TestEveryCommandHasAPage(t *testing.T) {
+	found, commands := pages(t), 0
+	var look func(c *cobra.Command)
+	look = func(c *cobra.Command) {
+		commands++
+		file := "man1/" + pageName(c) + ".1"
+		text := found[file]
+		for _, section := range []string{".TH ", ".SH NAME\n", ".SH SYNOPSIS\n", ".SH DESCRIPTION\n", ".SH EXIT STATUS\n", ".SH SEE ALSO\n"} {
+			if !strings.Contains(text, section) {
+				t.Errorf("%s has no %q", file, section)
+			}
+		}
+		c.NonInheritedFlags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden && f.Name != "help" && !strings.Contains(text, bold("--"+f.Name)) {
+				t.Errorf("%s does not know --%s", file, f.Name)
+			}
+		})
+		for _, sub := range visible(c) {
+			look(sub)
+		}
+	}
+	look(cli.Command())
+	if commands < 15 || len(found) != commands+2 {
+		t.Errorf("%d pages of %d commands and two files", len(found), commands)
+	}
+}
+
+func TestFilesHavePagesWithTheirKeys(t *testing.T) {
+	found := pages(t)
+	for file, keys := range map[string][]string{
+		"man5/gate.toml.5": {"listen_port", "prefix6", "ssh_ports", "max_forwards", "[home.NAME]", "mask = \"0xf0000000\""},
+		"man5/home.toml.5": {"rule_priority", "private_sources", "[forward.NAME]", "masquerade", "new_connections"},
+	} {
+		for _, key := range keys {
+			if !strings.Contains(found[file], key) {
+				t.Errorf("%s does not know %s", file, key)
+			}
+		}
+		if strings.Contains(found[file], "`") || strings.Contains(found[file], " | ") {
+			t.Errorf("%s has Markdown in it:\n%s", file, found[file])
+		}
+	}
+}
+
+func TestCompletions(t *testing.T) {
+	files, err := completions(cli.Command())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != 3 {
+		t.Errorf("%d shells", len(files))
+	}
+	for name, text := range files {
+		if !strings.Contains(string(text), "gatelodge") {
+			t.Errorf("%s is empty", name)
+		}
+	}
+}
+
+func TestRoff(t *testing.T) {
+	for text, want := range map[string]string{
+		"a one-time invite, see --help": `a one-time invite, see \-\-help`,
+		`back\slash`:                    `back\eslash`,
+		"join -":                        `join \-`,
+	} {
+		if got := roff(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+	if got := inline("see `a-b` in [docs](x/y.md) and `.last`"); got != `see \fBa\-b\fR in docs and \fB.last\fR` {
+		t.Errorf("got %q", got)
+	}
+	if guard(".last") != `\&.last` || guard("'tis") != `\&'tis` || guard("text") != "text" {
+		t.Error("a line of text is taken for a request")
+	}
+}

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/goreleaser/nfpm/v2"
+	_ "github.com/goreleaser/nfpm/v2/apk" // the formats register themselves
+	_ "github.com/goreleaser/nfpm/v2/deb"
+	"github.com/goreleaser/nfpm/v2/files"
+	_ "github.com/goreleaser/nfpm/v2/rpm"
+)
+
+// packageRelease counts packages of one version.
+const packageRelease = "1"
+
+const description = `make a server at home reachable from the internet through a cheap VPS
+A server behind NAT or CGNAT becomes reachable through a VPS: WireGuard joins
+the two, nftables on the VPS forwards chosen ports. Services see the visitors'
+own addresses; TLS keys and services stay at home.`
+
+// format is how one kind of package differs from the others.
+type format struct {
+	unit     string // folder of systemd's units; none: another init
+	zsh      string // folder of completions for zsh
+	depends  []string
+	suggests []string
+	scripts  map[string]string // packaging/KIND/NAME by the moment it runs
+}
+
+var formats = map[string]format{
+	"deb": {
+		unit:     "/lib/systemd/system",
+		zsh:      "/usr/share/zsh/vendor-completions",
+		depends:  []string{"nftables (>= 1.0.2)"},
+		suggests: []string{"openssh-client", "wireguard-tools"},
+		scripts:  map[string]string{"postinstall": "postinst", "preremove": "prerm", "postremove": "postrm"},
+	},
+	"rpm": {
+		unit:     "/usr/lib/systemd/system",
+		zsh:      "/usr/share/zsh/site-functions",
+		depends:  []string{"nftables >= 1.0.2", "systemd"},
+		suggests: []string{"openssh-clients", "wireguard-tools"},
+		scripts:  map[string]string{"postinstall": "post", "preremove": "preun", "postremove": "postun"},
+	},
+	"apk": {
+		zsh:     "/usr/share/zsh/site-functions",
+		depends: []string{"nftables>=1.0.2"},
+		scripts: map[string]string{"postinstall": "post-install", "postupgrade": "post-upgrade", "preremove": "pre-deinstall"},
+	},
+}
+
+// parts are the files of a package that differ between architectures.
+type parts struct {
+	binary   string
+	licences string
+	foreign  map[string]string // compressed binaries, by architecture
+}
+
+// pack writes one package.
+func (r *release) pack(archName, formatName string, p parts) error {
+	info, err := r.info(archName, formatName, p)
+	if err != nil {
+		return err
+	}
+	packager, err := nfpm.Get(formatName)
+	if err != nil {
+		return err
+	}
+	info = nfpm.WithDefaults(info)
+	name := packager.ConventionalFileName(info)
+	fmt.Fprintln(os.Stderr, "packing", name)
+	file, err := os.Create(filepath.Join(r.out, name))
+	if err != nil {
+		return err
+	}
+	if err := packager.Package(info, file); err != nil {
+		file.Close()
+		return err
+	}
+	r.made = append(r.made, name)
+	return file.Close()
+}
+
+func (r *release) info(archName, formatName string, p parts) (*nfpm.Info, error) {
+	version := r.version
+	if formatName == "apk" {
+		var err error
+		if version, err = alpineVersion(version); err != nil {
+			return nil, err
+		}
+	}
+	contents, err := r.contents(formatName, p)
+	if err != nil {
+		return nil, err
+	}
+	f := formats[formatName]
+	info := &nfpm.Info{
+		Name: "gatelodge", Arch: archs[archName].nfpm, Platform: "linux",
+		Version: version, VersionSchema: "none", Release: packageRelease,
+		Section: "net", Priority: "optional", Maintainer: maintainer,
+		Description: description, Homepage: "https://" + module, License: "Apache-2.0",
+		MTime: r.date, DisableGlobbing: true,
+		Overridables: nfpm.Overridables{Depends: f.depends, Suggests: f.suggests, Contents: contents},
+	}
+	info.RPM.Arch = archs[archName].rpm
+	info.RPM.BuildHost = "localhost" // not the name of this machine
+	info.RPM.Summary, _, _ = strings.Cut(description, "\n")
+	if formatName == "apk" {
+		info.Description = info.RPM.Summary
+	}
+	if formatName == "deb" {
+		info.License = "" // Debian has it in the file "copyright"
+	}
+	r.setScripts(info, formatName)
+	return info, nil
+}
+
+func (r *release) setScripts(info *nfpm.Info, formatName string) {
+	script := func(moment string) string {
+		name := formats[formatName].scripts[moment]
+		if name == "" {
+			return ""
+		}
+		return filepath.Join(r.source, "packaging", formatName, name)
+	}
+	info.Scripts = nfpm.Scripts{
+		PostInstall: script("postinstall"),
+		PreRemove:   script("preremove"),
+		PostRemove:  script("postremove"),
+	}
+	info.APK.Scripts.PostUpgrade = script("postupgrade")
+}
+
+// contents lists all files of a package, each with its mode and the date of
+// the release.
+func (r *release) contents(formatName string, p parts) (files.Contents, error) {
+	l := &listing{r: r}
+	l.folder("/etc/gatelodge")
+	l.file(p.binary, "/usr/bin/gatelodge", 0o755)
+	for other, file := range p.foreign {
+		l.file(file, "/usr/lib/gatelodge/"+binaryName(other)+".gz", 0o644)
+	}
+	if len(p.foreign) > 0 {
+		l.folder("/usr/lib/gatelodge")
+	}
+	l.service(formats[formatName])
+	l.manual(formats[formatName].zsh)
+	l.documents(formatName, p.licences)
+	return l.contents, l.err
+}
+
+// listing collects contents; the first error stays.
+type listing struct {
+	r        *release
+	contents files.Contents
+	err      error
+}
+
+func (l *listing) file(source, destination string, mode fs.FileMode) {
+	if _, err := os.Stat(source); err != nil && l.err == nil {
+		l.err = err
+	}
+	l.contents = append(l.contents, &files.Content{Source: source, Destination: destination, FileInfo: l.owned(mode)})
+}
+
+func (l *listing) folder(destination string) {
+	l.contents = append(l.contents, &files.Content{Type: files.TypeDir, Destination: destination, FileInfo: l.owned(0o755)})
+}
+
+func (l *listing) owned(mode fs.FileMode) *files.ContentFileInfo {
+	return &files.ContentFileInfo{Owner: "root", Group: "root", Mode: mode, MTime: l.r.date}
+}
+
+// tree lists the files of a folder of the sources under another.
+func (l *listing) tree(source, destination string, keep func(name string) bool) {
+	root := filepath.Join(l.r.source, source)
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		below := filepath.ToSlash(strings.TrimPrefix(file, root))
+		if d.IsDir() {
+			l.folder(path.Join(destination, below))
+		} else if keep(d.Name()) {
+			l.file(file, path.Join(destination, below), 0o644)
+		}
+		return nil
+	})
+	if err != nil && l.err == nil {
+		l.err = err
+	}
+}
+
+// service lists what starts the daemon: systemd's files, or OpenRC's script.
+func (l *listing) service(f format) {
+	packaging := filepath.Join(l.r.source, "packaging")
+	if f.unit == "" {
+		l.file(filepath.Join(packaging, "gatelodge.openrc"), "/etc/init.d/gatelodge", 0o755)
+		return
+	}
+	l.file(filepath.Join(packaging, "gatelodge.service"), f.unit+"/gatelodge.service", 0o644)
+	l.file(filepath.Join(packaging, "gatelodge.sysusers"), "/usr/lib/sysusers.d/gatelodge.conf", 0o644)
+	l.file(filepath.Join(packaging, "networkd.conf"), "/usr/lib/systemd/networkd.conf.d/10-gatelodge.conf", 0o644)
+}
+
+func (l *listing) manual(zsh string) {
+	manual := filepath.Join(l.r.staging, "manual")
+	pages, err := filepath.Glob(filepath.Join(manual, "man*", "*.gz"))
+	if err == nil && len(pages) == 0 {
+		err = fmt.Errorf("no manual pages in %s", manual)
+	}
+	if err != nil && l.err == nil {
+		l.err = err
+	}
+	for _, page := range pages {
+		l.file(page, "/usr/share/man/"+filepath.Base(filepath.Dir(page))+"/"+filepath.Base(page), 0o644)
+	}
+	l.file(filepath.Join(manual, "bash", "gatelodge"), "/usr/share/bash-completion/completions/gatelodge", 0o644)
+	l.file(filepath.Join(manual, "zsh", "_gatelodge"), zsh+"/_gatelodge", 0o644)
+	l.file(filepath.Join(manual, "fish", "gatelodge.fish"), "/usr/share/fish/vendor_completions.d/gatelodge.fish", 0o644)
+}
+
+// documents lists README, docs and examples in the places that they have in
+// the sources, so that their links hold.
+func (l *listing) documents(formatName, licences string) {
+	const doc = "/usr/share/doc/gatelodge"
+	l.folder(doc)
+	l.file(filepath.Join(l.r.source, "README.md"), doc+"/README.md", 0o644)
+	l.tree("docs", doc+"/docs", func(name string) bool { return name != "releasing.md" })
+	l.tree("examples", doc+"/examples", func(string) bool { return true })
+	l.file(licences, doc+"/third-party-licenses.gz", 0o644)
+	l.file(filepath.Join(l.r.staging, "changelog.gz"), doc+"/changelog.gz", 0o644)
+	if formatName != "deb" {
+		l.file(filepath.Join(l.r.source, "LICENSE"), doc+"/LICENSE", 0o644)
+		return
+	}
+	packaging := filepath.Join(l.r.source, "packaging")
+	l.file(filepath.Join(l.r.staging, "changelog.Debian.gz"), doc+"/changelog.Debian.gz", 0o644)
+	l.file(filepath.Join(packaging, "copyright"), doc+"/copyright", 0o644)
+	l.file(filepath.Join(packaging, "lintian-overrides"), "/usr/share/lintian/overrides/gatelodge", 0o644)
+}
