@@ -146,6 +146,12 @@ func (a *app) publish(ctx context.Context, name string, before []byte) error {
 		}
 		return fail(exitFailed, "the owner of the gate decides in its gate.toml; home.toml is as it was", "the gate refuses %s: %s", name, f.Reason)
 	case status.Pending:
+		if f.Reason != "" {
+			if err := a.restore(ctx, before); err != nil {
+				return err
+			}
+			return fail(exitFailed, "try again once that is mended; home.toml is as it was", "%s cannot be published: %s", name, f.Reason)
+		}
 		a.printf("%s is in home.toml; the gate has not answered yet, it will be published when it does\n", name)
 	default:
 		a.printf("%s is published: %s at %s → %s\n", name, strings.Join(f.Ports, " "), publicText(r.Report), targetText(f))

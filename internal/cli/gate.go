@@ -2,16 +2,20 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 	"rsc.io/qr"
 
+	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/status"
+	"github.com/gatelodge/gatelodge/internal/store"
 )
 
 func (a *app) gateCommand() *cobra.Command {
@@ -39,6 +43,7 @@ func (a *app) asGate() error {
 
 func (a *app) gateInviteCommand() *cobra.Command {
 	var req daemon.InviteRequest
+	var ports []string
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "invite NAME",
@@ -52,7 +57,7 @@ terminal. Whoever has it can join once, until it expires: it is a secret.`,
 				return err
 			}
 			req.Name = args[0]
-			invite, err := a.client().Invite(c.Context(), req)
+			invite, err := a.invite(c.Context(), req, ports)
 			if err != nil {
 				return err
 			}
@@ -63,9 +68,57 @@ terminal. Whoever has it can join once, until it expires: it is a secret.`,
 		},
 	}
 	c.Flags().DurationVar(&req.For, "for", 24*time.Hour, "how long the invite can be used")
-	c.Flags().StringSliceVar(&req.AllowPorts, "allow-ports", nil, "ports that this home may publish (default: as [policy] in gate.toml says)")
+	c.Flags().StringSliceVar(&ports, "allow-ports", nil, "ports that this home may publish (default: as [policy] in gate.toml says)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the invite as JSON")
 	return c
+}
+
+// invite asks the daemon for an invite, and first lets the home have these
+// ports, if any are given.
+func (a *app) invite(ctx context.Context, req daemon.InviteRequest, ports []string) (daemon.InviteResponse, error) {
+	if len(ports) == 0 {
+		return a.client().Invite(ctx, req)
+	}
+	before, err := a.allowPorts(req.Name, ports)
+	if err != nil {
+		return daemon.InviteResponse{}, err
+	}
+	var invite daemon.InviteResponse
+	if _, err = a.client().Apply(ctx); err == nil {
+		invite, err = a.client().Invite(ctx, req)
+	}
+	if err != nil {
+		return daemon.InviteResponse{}, errors.Join(err, a.restoreGate(ctx, before))
+	}
+	return invite, nil
+}
+
+// allowPorts puts the ports of one home into gate.toml, and returns the file as
+// it was.
+func (a *app) allowPorts(home string, ports []string) (before []byte, err error) {
+	file := a.paths().ConfigFile(plan.Gate)
+	if before, err = os.ReadFile(file); err != nil {
+		return nil, err
+	}
+	after, err := config.SetHomePolicy(before, home, ports)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := config.ParseGate(file, after); err != nil {
+		return nil, fmt.Errorf("nothing was changed, because %s would no longer be valid:\n%w", file, err)
+	}
+	return before, store.ReplaceFile(file, after)
+}
+
+// restoreGate takes a change of gate.toml back.
+func (a *app) restoreGate(ctx context.Context, before []byte) error {
+	if err := store.ReplaceFile(a.paths().ConfigFile(plan.Gate), before); err != nil {
+		return fmt.Errorf("gate.toml could not be put back as it was: %w", err)
+	}
+	if _, err := a.client().Apply(ctx); err != nil && !errors.Is(err, daemon.ErrNotRunning) {
+		return fmt.Errorf("gate.toml is as it was, but could not be applied again: %w", err)
+	}
+	return nil
 }
 
 // showInvite prints the invite alone where a program reads it.

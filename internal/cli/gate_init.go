@@ -78,7 +78,7 @@ func (a *app) gateInit(ctx context.Context, o gateInit) error {
 		a.printf("start it with: gatelodge up\n")
 		return nil
 	}
-	if err := a.up(ctx); err != nil {
+	if err := errors.Join(a.enable(ctx), a.up(ctx)); err != nil {
 		return err
 	}
 	a.printf("next: gatelodge gate invite NAME\n")
@@ -242,9 +242,11 @@ func (a *app) agree(yes bool, question string) error {
 	return nil
 }
 
-// writeConfig makes a configuration file where there is none.
+// writeConfig makes a configuration file where there is none. Whatever root's
+// umask is, the daemon can read it, which may have a user of its own; there are
+// no secrets in it.
 func (a *app) writeConfig(role plan.Role, data []byte) error {
-	if err := os.MkdirAll(a.paths().Config(), 0o755); err != nil {
+	if err := a.makeConfigFolder(); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(a.paths().ConfigFile(role), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
@@ -255,5 +257,16 @@ func (a *app) writeConfig(role plan.Role, data []byte) error {
 		return err
 	}
 	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+}
+
+func (a *app) makeConfigFolder() error {
+	folder := a.paths().Config()
+	if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	return os.Chmod(folder, 0o755)
 }

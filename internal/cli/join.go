@@ -57,7 +57,11 @@ func (a *app) join(ctx context.Context, text string, noStart bool) error {
 	if err != nil && !errors.Is(err, daemon.ErrNoRole) {
 		return err
 	}
-	joined, err := daemon.Join(ctx, daemon.Options{Paths: a.paths(), Version: Version, Log: a.logger()}, invite)
+	o, err := a.options(ctx)
+	if err != nil {
+		return err
+	}
+	joined, err := daemon.Join(ctx, o, invite)
 	if err != nil {
 		return a.explainJoin(err)
 	}
@@ -71,7 +75,7 @@ func (a *app) join(ctx context.Context, text string, noStart bool) error {
 		a.printf("start it with: gatelodge up\n")
 		return nil
 	}
-	if err := a.up(ctx); err != nil {
+	if err := errors.Join(a.enable(ctx), a.up(ctx)); err != nil {
 		return err
 	}
 	a.printf("next: gatelodge expose 443\n")

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/daemon"
@@ -24,14 +21,20 @@ func (a *app) upCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "up",
 		Short: "Start the daemon in the background",
-		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return a.up(c.Context()) },
+		Long: `Up starts the service gatelodge, where systemd has it, and waits until it is
+ready. Elsewhere it starts the daemon itself, which then lasts until the next
+boot only.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.up(c.Context()) },
 	}
 }
 
 // startTime is how long a daemon may take until its tunnel stands. A home
 // keeps trying for ever after that; the command only stops watching.
 const startTime = 30 * time.Second
+
+// answerTime is how long a daemon that runs may take to answer.
+const answerTime = 5 * time.Second
 
 func (a *app) up(ctx context.Context) error {
 	if _, err := a.paths().Role(); err != nil {
@@ -45,11 +48,7 @@ func (a *app) up(ctx context.Context) error {
 	} else if !errors.Is(err, daemon.ErrNotRunning) {
 		return err
 	}
-	exited, err := a.spawn()
-	if err != nil {
-		return err
-	}
-	r, err := a.awaitUp(ctx, exited)
+	r, err := a.start(ctx)
 	if err != nil {
 		return err
 	}
@@ -58,6 +57,30 @@ func (a *app) up(ctx context.Context) error {
 		return nil
 	}
 	return r.WriteText(a.out, time.Now())
+}
+
+// start starts the daemon, as a service if it is one, and waits for its
+// tunnel.
+func (a *app) start(ctx context.Context) (status.Report, error) {
+	unit, err := a.service(ctx)
+	if err != nil {
+		return status.Report{}, err
+	}
+	if unit != nil {
+		if err := a.startService(ctx, unit); err != nil {
+			return status.Report{}, err
+		}
+		return a.awaitUp(ctx, nil, serviceLog)
+	}
+	exited, err := a.spawn()
+	if err != nil {
+		return status.Report{}, err
+	}
+	r, err := a.awaitUp(ctx, exited, "see "+a.paths().Log())
+	if err == nil {
+		a.notef("started by hand, not as a service: after the next boot run gatelodge up again")
+	}
+	return r, err
 }
 
 // spawn starts the daemon detached from this terminal, its output in a file.
@@ -86,8 +109,9 @@ func (a *app) spawn() (<-chan error, error) {
 }
 
 // awaitUp waits until the daemon's tunnel stands, the daemon has ended, or
-// time is up; the latter only is no error once the daemon answers.
-func (a *app) awaitUp(ctx context.Context, exited <-chan error) (status.Report, error) {
+// time is up; the latter only is no error once the daemon answers. The hint is
+// where its log is.
+func (a *app) awaitUp(ctx context.Context, exited <-chan error, hint string) (status.Report, error) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	var last status.Report
@@ -100,10 +124,10 @@ func (a *app) awaitUp(ctx context.Context, exited <-chan error) (status.Report, 
 		}
 		select {
 		case err := <-exited:
-			return last, fail(exitFailed, "see "+a.paths().Log(), "the daemon ended at once (%v): %s", err, lastLine(a.paths().Log()))
+			return last, fail(exitFailed, hint, "the daemon ended at once (%v): %s", err, lastLine(a.paths().Log()))
 		case <-ctx.Done():
 			if !last.Running {
-				return last, fail(exitFailed, "see "+a.paths().Log(), "the daemon did not start within %s", startTime)
+				return last, fail(exitFailed, hint, "the daemon did not start within %s", startTime)
 			}
 			return last, nil
 		case <-tick.C:
@@ -120,54 +144,33 @@ table, rules and routes, and puts kernel settings back to their previous
 values. Configuration, keys and enrolment stay. It also cleans up behind a
 daemon that died.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			err := a.client().Stop(c.Context())
-			if err != nil && !errors.Is(err, daemon.ErrNotRunning) {
-				return err
-			}
-			done, err := daemon.Down(c.Context(), daemon.Options{Paths: a.paths(), Version: Version, Log: a.logger()})
-			for _, d := range done {
-				a.printf("  %s\n", d)
-			}
-			if err != nil {
-				return err
-			}
-			if len(done) == 0 {
-				a.printf("nothing was set up\n")
-			}
-			return nil
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return a.down(c.Context()) },
 	}
 }
 
-// memoryLimit is what the Go runtime is told to stay within, in bytes. The
-// embedded WireGuard would otherwise keep hundreds of megabytes of buffers
-// after a large transfer, for no gain in speed.
-const memoryLimit = 64 << 20
-
-func (a *app) runCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "run",
-		Short: "Run the daemon in the foreground",
-		Long: `Run is the daemon. It ends on SIGINT and SIGTERM and leaves standing what it
-set up, so that connections survive a restart; gatelodge down removes it.
-SIGHUP makes it read its configuration again.`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if os.Getenv("GOMEMLIMIT") == "" {
-				debug.SetMemoryLimit(memoryLimit)
-			}
-			return daemon.Run(c.Context(), daemon.Options{Paths: a.paths(), Version: Version, Log: a.logger()})
-		},
+func (a *app) down(ctx context.Context) error {
+	comesBack, err := a.stop(ctx)
+	if err != nil {
+		return err
 	}
-}
-
-// logger writes for people on a terminal, and plain fields elsewhere.
-func (a *app) logger() *slog.Logger {
-	if onTerminal(a.errOut) {
-		return slog.New(tint.NewTextHandler(a.errOut, &tint.Options{TimeFormat: time.TimeOnly}))
+	o, err := a.options(ctx)
+	if err != nil {
+		return err
 	}
-	return slog.New(slog.NewTextHandler(a.errOut, nil))
+	done, err := daemon.Down(ctx, o)
+	for _, d := range done {
+		a.printf("  %s\n", d)
+	}
+	if err != nil {
+		return err
+	}
+	if len(done) == 0 {
+		a.printf("nothing was set up\n")
+	}
+	if comesBack {
+		a.notef("it starts again when this machine boots; to prevent that: systemctl disable gatelodge")
+	}
+	return nil
 }
 
 func roleOfFile(file string) plan.Role {

@@ -31,9 +31,8 @@ type (
 	}
 	// InviteRequest asks a gate for an invite.
 	InviteRequest struct {
-		Name       string        `json:"name"`
-		For        time.Duration `json:"for_ns"`
-		AllowPorts []string      `json:"allow_ports,omitempty"`
+		Name string        `json:"name"`
+		For  time.Duration `json:"for_ns"`
 	}
 	// InviteResponse holds the invite: a secret.
 	InviteResponse struct {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/store"
+	"github.com/gatelodge/gatelodge/internal/systemd"
 )
 
 // Options say which instance to run.
@@ -27,6 +28,15 @@ type Options struct {
 	Paths   Paths
 	Version string
 	Log     *slog.Logger
+	// Owner is to whom folders belong that have to be made; nil is whoever
+	// runs this. The daemon may have a user of its own, commands are root's.
+	Owner *store.Owner
+	// Service is this process as the service manager sees it; nil outside.
+	Service *systemd.Service
+	// TUN is the embedded device's descriptor, kept for us since the daemon
+	// before this one, or nil. KeepTUN has it kept for the next; it may be nil.
+	TUN     *os.File
+	KeepTUN func(tun *os.File) error
 }
 
 // task is something long-lived of a daemon.
@@ -37,13 +47,32 @@ type task interface {
 }
 
 // Run is the daemon: it works until ctx ends and leaves standing what it set
-// up. Only one runs on a root at a time.
+// up. Only one runs on a root at a time. It returns nil only when it was asked
+// to stop.
 func Run(ctx context.Context, o Options) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	starts := newStarts(o)
+	err := run(ctx, stop, o, starts.succeeded)
+	if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err())) {
+		o.Log.Info("stopped; what was set up stays until: gatelodge down")
+		return nil
+	}
+	if err == nil {
+		err = errors.New("the daemon has ended by itself, which it never should")
+	}
+	starts.failed(ctx, err)
+	return err
+}
+
+// run runs the daemon of this machine's role, and calls ready once it does its
+// work.
+func run(ctx context.Context, stop context.CancelFunc, o Options, ready func()) error {
 	role, err := o.Paths.Role()
 	if err != nil {
 		return err
 	}
-	st, err := store.Open(o.Paths.State())
+	st, err := store.OpenFor(o.Paths.State(), o.Owner)
 	if err != nil {
 		return err
 	}
@@ -52,19 +81,11 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer lock.Unlock()
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	o.Log.Info("starting", "role", role, "version", o.Version)
 	if role == plan.Gate {
-		err = runGate(ctx, stop, o, st)
-	} else {
-		err = runHome(ctx, stop, o, st)
+		return runGate(ctx, stop, o, st, ready)
 	}
-	if errors.Is(err, context.Canceled) {
-		err = nil
-	}
-	o.Log.Info("stopped; what was set up stays until: gatelodge down")
-	return err
+	return runHome(ctx, stop, o, st, ready)
 }
 
 // runTasks runs all tasks until one fails or ctx ends.
@@ -85,7 +106,7 @@ func runTasks(ctx context.Context, log *slog.Logger, tasks ...task) error {
 
 // hangups reads the configuration again on every SIGHUP, until ctx ends, and
 // kicks the loop that carries it out.
-func hangups(ctx context.Context, log *slog.Logger, reload func() error, kick func()) {
+func hangups(ctx context.Context, log *slog.Logger, life *life, reload func() error, kick func()) {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGHUP)
 	go func() {
@@ -95,7 +116,8 @@ func hangups(ctx context.Context, log *slog.Logger, reload func() error, kick fu
 			case <-ctx.Done():
 				return
 			case <-c:
-				if err := reload(); err != nil {
+				err := life.reloading(reload)
+				if err != nil {
 					log.Error("the configuration in force stays", "error", err)
 					continue
 				}

@@ -27,6 +27,8 @@ type gate struct {
 	store    *store.Store
 	host     *host.Host
 	loop     *loop
+	ready    *readiness
+	silences *silences
 	instance string // of this run: homes push again when it changes
 	since    time.Time
 
@@ -44,6 +46,8 @@ type gate struct {
 	// the device's business: it hears of them first.
 	endpoints map[key.Public]netip.AddrPort
 	problems  []string
+	// unsaved is set while the registry holds what could not be written down.
+	unsaved bool
 }
 
 // gateMemory is what a gate remembers, as it is stored. Losing the key would
@@ -59,7 +63,13 @@ const gateName = "gate"
 // gateRound is how often a gate looks at itself without being asked.
 const gateRound = 20 * time.Second
 
-func runGate(ctx context.Context, stop context.CancelFunc, o Options, st *store.Store) error {
+// What has to stand on a gate before it does its work.
+const (
+	machineStands  = "machine"
+	controlListens = "control channel"
+)
+
+func runGate(ctx context.Context, stop context.CancelFunc, o Options, st *store.Store, ready func()) error {
 	g, err := newGate(ctx, o, st)
 	if err != nil {
 		return err
@@ -69,21 +79,24 @@ func runGate(ctx context.Context, stop context.CancelFunc, o Options, st *store.
 			g.log.Error("closing", "error", err)
 		}
 	}()
-	watch, err := newWatcher(ctx, g.host, g.loop.kick)
-	if err != nil {
-		return err
-	}
-	hangups(ctx, o.Log, g.reload, g.loop.kick)
-	return runTasks(ctx, o.Log, g.loop, watch,
-		newLocalServer(o.Paths.Socket(), g, stop, o.Log),
+	life := newLife(o, g.loop, g.ready, g.summary)
+	g.ready.then(func() { ready(); life.ready() })
+	hangups(ctx, o.Log, life, g.reload, g.loop.kick)
+	return runTasks(ctx, o.Log, g.loop, life,
+		newWatcher(g.host, o.Log, g.loop.nudge),
+		newLocalServer(o.Paths.Socket(), g, stop, o.Log).loop(),
 		newControlServer(g),
+		newLoop("silent homes", silenceRound, o.Log, g.renewSilent),
 		newLoop("remember endpoints", endpointRound, o.Log, g.rememberEndpoints))
 }
 
 // newGate loads what the gate needs to know and changes nothing but a first
 // key.
 func newGate(ctx context.Context, o Options, st *store.Store) (*gate, error) {
-	g := &gate{opts: o, log: o.Log, store: st, instance: rand.Text(), since: time.Now()}
+	g := &gate{
+		opts: o, log: o.Log, store: st, instance: rand.Text(), since: time.Now(),
+		ready: newReadiness(machineStands, controlListens), silences: newSilences(),
+	}
 	var err error
 	if g.config, err = g.readConfig(); err != nil {
 		return nil, err
@@ -91,7 +104,7 @@ func newGate(ctx context.Context, o Options, st *store.Store) (*gate, error) {
 	if err := g.recall(); err != nil {
 		return nil, err
 	}
-	g.host, err = openHost(ctx, o, st, g.config.Tunnel.Interface, g.config.Tunnel.Device)
+	g.host, err = openHost(ctx, o, g.config.Tunnel.Interface, g.config.Tunnel.Device)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +181,7 @@ func (g *gate) change(f func(r *registry.State) error) error {
 	if err := g.save(next); err != nil {
 		return err
 	}
-	g.registry = next
+	g.registry, g.unsaved = next, false
 	return nil
 }
 
@@ -184,19 +197,19 @@ func (g *gate) reconcile(ctx context.Context) ([]plan.Change, error) {
 	if err == nil {
 		err = g.refuseOverlap(facts)
 	}
-	if err == nil {
-		err = g.review(facts)
-	}
 	if err != nil {
 		g.publish(facts, err)
 		return nil, err
 	}
+	unsaved := g.review(facts)
 	want := g.want(facts)
 	changes, err := g.host.Apply(ctx, want)
 	logChanges(g.log, changes)
 	if err == nil {
+		g.ready.reach(machineStands)
 		err = g.settle(want.Firewall.Gate)
 	}
+	err = errors.Join(unsaved, err)
 	g.publish(facts, err)
 	return changes, err
 }
@@ -240,7 +253,8 @@ func (g *gate) reload() error {
 }
 
 // review drops invites whose time is up, and judges all forwards again: the
-// policy or the ports of sshd may have changed.
+// policy or the ports of sshd may have changed. What it finds holds at once,
+// also if the disk takes no writes: the next start would find the same.
 func (g *gate) review(facts plan.Facts) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -248,14 +262,13 @@ func (g *gate) review(facts plan.Facts) error {
 	next := g.registry.Clone()
 	dropped := next.Expire(time.Now())
 	judged := next.Reconsider(g.policies())
-	if len(dropped) == 0 && !judged {
+	if len(dropped) == 0 && !judged && !g.unsaved {
 		return nil
 	}
-	if err := g.save(next); err != nil {
-		return err
-	}
 	g.registry = next
-	return nil
+	err := g.save(next)
+	g.unsaved = err != nil
+	return err
 }
 
 // want plans this gate as it should be now.

@@ -143,7 +143,24 @@ func toPeer(err error) error {
 	if refused, ok := errors.AsType[*registry.Error](err); ok {
 		return &control.Error{Code: control.Code(refused.Code), Message: refused.Message}
 	}
+	if reason := diskTrouble(err); reason != "" {
+		return &control.Error{Code: control.Internal, Message: "the gate cannot remember the change, so it does not make it: " + reason}
+	}
 	return err
+}
+
+// diskTrouble says what is wrong with the disk, if that is what an error is
+// about. The homes may know: they cannot mend it, but tell its owner.
+func diskTrouble(err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "its disk is full"
+	case errors.Is(err, syscall.EROFS):
+		return "its disk is read-only"
+	case errors.Is(err, syscall.EIO):
+		return "its disk reports errors"
+	}
+	return ""
 }
 
 func toWire(verdicts []registry.Verdict) []control.Verdict {
@@ -181,6 +198,7 @@ func (s *controlServer) serve(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("cannot listen for pings: %w", err), l.Close())
 	}
+	s.gate.ready.reach(controlListens)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 1)

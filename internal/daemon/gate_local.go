@@ -3,11 +3,8 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -17,7 +14,6 @@ import (
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/registry"
-	"github.com/gatelodge/gatelodge/internal/store"
 )
 
 // Plan implements role.
@@ -79,27 +75,13 @@ func (g *gate) Invite(ctx context.Context, req InviteRequest) (InviteResponse, e
 	}
 	text, err := g.inviteText(secret, made, endpoints)
 	if err == nil {
-		err = g.admit(ctx, req)
+		_, err = g.reconcile(ctx) // which lets the one-time key in
 	}
 	if err != nil {
 		return InviteResponse{}, errors.Join(err, g.forget(ctx, req.Name))
 	}
 	g.log.Info("invited", "home", req.Name, "until", made.Expires)
 	return InviteResponse{Name: req.Name, Invite: text, Expires: made.Expires}, nil
-}
-
-// admit lets the one-time key in, with the ports that go with it.
-func (g *gate) admit(ctx context.Context, req InviteRequest) error {
-	if len(req.AllowPorts) > 0 {
-		if err := g.writePolicy(req.Name, req.AllowPorts); err != nil {
-			return err
-		}
-		if err := g.reload(); err != nil {
-			return err
-		}
-	}
-	_, err := g.reconcile(ctx)
-	return err
 }
 
 // forget takes an invite back that could not be given out.
@@ -145,23 +127,6 @@ func (g *gate) dialable() ([]string, error) {
 	return endpoints, nil
 }
 
-// writePolicy puts the ports of one home into gate.toml.
-func (g *gate) writePolicy(home string, ports []string) error {
-	file := g.opts.Paths.ConfigFile(plan.Gate)
-	before, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	after, err := config.SetHomePolicy(before, home, ports)
-	if err != nil {
-		return err
-	}
-	if _, err := config.ParseGate(file, after); err != nil {
-		return fmt.Errorf("these ports make no valid %s: %w", filepath.Base(file), err)
-	}
-	return store.ReplaceFile(file, after)
-}
-
 // Revoke implements inviter. Once it returns, the key opens nothing any more.
 func (g *gate) Revoke(ctx context.Context, name string) error {
 	err := g.change(func(r *registry.State) error {
@@ -201,6 +166,6 @@ func (g *gate) rememberEndpoints(ctx context.Context) error {
 	if err := g.save(next); err != nil {
 		return err
 	}
-	g.registry = next
+	g.registry, g.unsaved = next, false
 	return nil
 }

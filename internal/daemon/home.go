@@ -25,6 +25,7 @@ type home struct {
 	store *store.Store
 	host  *host.Host
 	loop  *loop
+	ready *readiness
 	keep  *keeper
 	push  *pusher
 	since time.Time
@@ -66,7 +67,7 @@ const homeName = "home"
 // homeRound is how often a home looks at itself without being asked.
 const homeRound = 20 * time.Second
 
-func runHome(ctx context.Context, stop context.CancelFunc, o Options, st *store.Store) error {
+func runHome(ctx context.Context, stop context.CancelFunc, o Options, st *store.Store, ready func()) error {
 	h, err := newHome(ctx, o, st)
 	if err != nil {
 		return err
@@ -76,18 +77,17 @@ func runHome(ctx context.Context, stop context.CancelFunc, o Options, st *store.
 			h.log.Error("closing", "error", err)
 		}
 	}()
-	watch, err := newWatcher(ctx, h.host, h.loop.kick)
-	if err != nil {
-		return err
-	}
-	hangups(ctx, o.Log, h.reload, h.loop.kick)
-	return runTasks(ctx, o.Log, h.loop, watch, h.keep, h.push.loop,
-		newLocalServer(o.Paths.Socket(), h, stop, o.Log))
+	life := newLife(o, h.loop, h.ready, h.summary)
+	h.ready.then(func() { ready(); life.ready() })
+	hangups(ctx, o.Log, life, h.reload, h.loop.kick)
+	return runTasks(ctx, o.Log, h.loop, life, h.keep, h.push.loop,
+		newWatcher(h.host, o.Log, h.loop.nudge),
+		newLocalServer(o.Paths.Socket(), h, stop, o.Log).loop())
 }
 
 // newHome loads what the home needs to know and changes nothing.
 func newHome(ctx context.Context, o Options, st *store.Store) (*home, error) {
-	h := &home{opts: o, log: o.Log, store: st, since: time.Now()}
+	h := &home{opts: o, log: o.Log, store: st, since: time.Now(), ready: newReadiness(machineStands)}
 	var err error
 	if h.config, err = h.readConfig(); err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func newHome(ctx context.Context, o Options, st *store.Store) (*home, error) {
 		return nil, err
 	}
 	h.endpoint = h.memory.LastEndpoint
-	h.host, err = openHost(ctx, o, st, h.config.Tunnel.Interface, h.config.Tunnel.Device)
+	h.host, err = openHost(ctx, o, h.config.Tunnel.Interface, h.config.Tunnel.Device)
 	if err != nil {
 		return nil, err
 	}
@@ -167,6 +167,7 @@ func (h *home) reconcile(ctx context.Context) ([]plan.Change, error) {
 	logChanges(h.log, changes)
 	h.publish(facts, err)
 	if err == nil {
+		h.ready.reach(machineStands)
 		h.push.kick()
 	}
 	return changes, err
@@ -306,6 +307,21 @@ func (h *home) rememberEndpoint(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// receivedBytes returns how much has come from the gate, or 0 if that cannot
+// be told now.
+func (h *home) receivedBytes(ctx context.Context) uint64 {
+	peers, err := h.host.Peers(ctx)
+	if err != nil {
+		return 0
+	}
+	for _, p := range peers {
+		if p.PublicKey == h.memory.Joined.GatePublicKey {
+			return p.ReceivedBytes
+		}
+	}
+	return 0
 }
 
 // hasRoute reports whether this machine can send to addr outside the tunnel.

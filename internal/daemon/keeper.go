@@ -61,6 +61,7 @@ func (k *keeper) Run(ctx context.Context) error {
 	if !k.home.where().IsValid() {
 		answered = answered.Add(-silent) // there is nothing to wait for
 	}
+	var gate ear
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,16 +76,38 @@ func (k *keeper) Run(ctx context.Context) error {
 			continue
 		}
 		timer.Reset(pingSooner)
+		gate.listen(k.home.receivedBytes(ctx))
 		if time.Since(answered) < silent {
 			continue
 		}
 		k.silent()
+		if gate.heard(silent) {
+			k.note("packets of the gate arrive, but its daemon does not answer")
+			continue // another way would only cut off who uses this one
+		}
 		if time.Since(tried) >= another {
 			k.tryElsewhere(ctx)
 			tried = time.Now()
 		}
 	}
 }
+
+// ear tells a tunnel that is dead from a gate of which only the daemon is:
+// bytes that WireGuard counts as received are authenticated.
+type ear struct {
+	bytes uint64
+	at    time.Time // when they last became more; zero if never
+}
+
+func (e *ear) listen(bytes uint64) {
+	if bytes > e.bytes && e.bytes > 0 {
+		e.at = time.Now()
+	}
+	e.bytes = bytes
+}
+
+// heard reports whether something came within the last d.
+func (e *ear) heard(d time.Duration) bool { return !e.at.IsZero() && time.Since(e.at) < d }
 
 // ping asks the gate for a sign of life.
 func (k *keeper) ping(ctx context.Context) (time.Duration, error) {

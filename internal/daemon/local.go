@@ -123,16 +123,17 @@ func (s *localServer) listen() (net.Listener, error) {
 	return l, nil
 }
 
-// Run answers until ctx ends.
-func (s *localServer) Run(ctx context.Context) error {
-	l, err := s.listen()
-	if err != nil {
-		return err
-	}
-	return serveHTTP(ctx, l, s.mux)
+// loop returns the task that answers until its context ends. A socket that
+// cannot be made, or that fails, is made again: forwards do not depend on it.
+func (s *localServer) loop() *loop {
+	return newLoop("commands", time.Second, s.log, func(ctx context.Context) error {
+		l, err := s.listen()
+		if err != nil {
+			return err
+		}
+		return serveHTTP(ctx, l, s.mux)
+	})
 }
-
-func (s *localServer) String() string { return "commands" }
 
 // shutdownTime is how long answers under way may take once the daemon ends.
 const shutdownTime = 3 * time.Second

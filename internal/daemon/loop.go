@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 )
 
@@ -15,6 +16,12 @@ type loop struct {
 	every     time.Duration
 	log       *slog.Logger
 	kicks     chan struct{}
+
+	mu     sync.Mutex // guards what follows
+	began  time.Time  // when the round that is under way began; zero if none is
+	ended  time.Time  // when the last one ended
+	long   time.Duration
+	failed bool // the last round that has ended
 }
 
 // The pauses after failures: doubled each time, up to half a minute.
@@ -35,6 +42,18 @@ func (l *loop) kick() {
 	}
 }
 
+// nudge is kick for what the machine says by itself. While rounds fail, what
+// comes of one, or right after it, is ignored: it may be the sound of our own
+// taking back, and would have us try without a pause, for ever.
+func (l *loop) nudge() {
+	l.mu.Lock()
+	own := l.failed && (!l.began.IsZero() || time.Since(l.ended) < firstPause)
+	l.mu.Unlock()
+	if !own {
+		l.kick()
+	}
+}
+
 // Run goes round until ctx ends.
 func (l *loop) Run(ctx context.Context) error {
 	pause, lastError := firstPause, ""
@@ -45,9 +64,10 @@ func (l *loop) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-l.kicks:
+			pause = firstPause // things have changed
 		case <-timer.C:
 		}
-		err := l.reconcile(ctx)
+		err := l.round(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -66,6 +86,38 @@ func (l *loop) Run(ctx context.Context) error {
 			pause = min(2*pause, longPause)
 		}
 	}
+}
+
+// round goes round once.
+func (l *loop) round(ctx context.Context) error {
+	began := time.Now()
+	l.mu.Lock()
+	l.began = began
+	l.mu.Unlock()
+	err := l.reconcile(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.began, l.ended, l.failed = time.Time{}, time.Now(), err != nil
+	l.long = max(l.long, l.ended.Sub(began))
+	return err
+}
+
+// state returns for how long the round that is under way has been so, and
+// whether the one before failed.
+func (l *loop) state() (working time.Duration, failed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.began.IsZero() {
+		working = time.Since(l.began)
+	}
+	return working, l.failed
+}
+
+// longest returns how long the longest round has taken.
+func (l *loop) longest() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.long
 }
 
 // String implements fmt.Stringer.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gatelodge/gatelodge/internal/host"
 )
 
 func TestALoopTriesForEverWithGrowingPauses(t *testing.T) {
@@ -61,4 +63,53 @@ func TestALoopComesRoundWhenKicked(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// What fails may nudge itself: it changes the network when it takes things
+// back, and the network is watched.
+func TestALoopThatFailsIsNotHurriedByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rounds atomic.Int64
+		var l *loop
+		l = newLoop("work", time.Hour, slog.New(slog.DiscardHandler), func(context.Context) error {
+			rounds.Add(1)
+			l.nudge()
+			time.AfterFunc(100*time.Millisecond, l.nudge)
+			return errors.New("no")
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- l.Run(ctx) }()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		before := rounds.Load()
+		if before > 10 {
+			t.Errorf("%d rounds in a minute", before)
+		}
+		l.nudge() // now it is somebody else
+		synctest.Wait()
+		if rounds.Load() != before+1 {
+			t.Error("a change of the network is not heard between two rounds")
+		}
+		cancel()
+		<-done
+	})
+}
+
+// Each notification nudges; that they end is an error, to begin anew.
+func TestEventsNudge(t *testing.T) {
+	events := make(chan host.Event, 3)
+	for range 3 {
+		events <- host.Event{}
+	}
+	close(events)
+	nudges := 0
+	if err := nudgeOn(t.Context(), events, func() { nudges++ }); err == nil || nudges != 3 {
+		t.Errorf("%d nudges, %v", nudges, err)
+	}
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := nudgeOn(stopped, make(chan host.Event), func() {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("told to stop: %v", err)
+	}
 }

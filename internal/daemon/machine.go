@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -15,8 +16,8 @@ import (
 )
 
 // openHost opens this machine for the instance with the given interface.
-func openHost(ctx context.Context, o Options, st *store.Store, name string, device config.Device) (*host.Host, error) {
-	journal, err := openJournal(st, o.Log)
+func openHost(ctx context.Context, o Options, name string, device config.Device) (*host.Host, error) {
+	journal, err := openJournal(o)
 	if err != nil {
 		return nil, err
 	}
@@ -24,22 +25,30 @@ func openHost(ctx context.Context, o Options, st *store.Store, name string, devi
 	if err := journal.Record(store.Entry{Kind: interfaceKind, Name: name}); err != nil {
 		return nil, err
 	}
-	return host.Open(ctx, host.Options{Interface: name, Device: string(device), Journal: journal, Log: o.Log})
+	return host.Open(ctx, host.Options{
+		Interface: name, Device: string(device), Journal: journal,
+		TUN: o.TUN, KeepTUN: o.KeepTUN, Log: o.Log,
+	})
 }
 
 // interfaceKind is the journal's word for an interface, and a table, of ours.
 const interfaceKind = "interface"
 
 // openJournal opens the undo journal of this boot: what was noted before a
-// reboot has been undone by it.
-func openJournal(st *store.Store, log *slog.Logger) (*store.Journal, error) {
+// reboot has been undone by it. It lies in memory, as what it describes does,
+// so that a disk which is full or read-only keeps no daemon from starting.
+func openJournal(o Options) (*store.Journal, error) {
+	st, err := store.OpenFor(o.Paths.Run(), o.Owner)
+	if err != nil {
+		return nil, err
+	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return nil, fmt.Errorf("cannot tell this boot from the last: %w", err)
 	}
 	journal, warning, err := st.Journal(strings.TrimSpace(string(boot)))
 	if warning != "" {
-		log.Error("undo journal", "warning", warning)
+		o.Log.Error("undo journal", "warning", warning)
 	}
 	return journal, err
 }
@@ -53,41 +62,36 @@ func sameInstance(running, wanted string) error {
 	return fmt.Errorf("the interface is %s and cannot become %s while the daemon runs; run gatelodge down before the change, and gatelodge up after it", running, wanted)
 }
 
-// watcher kicks when the machine's network changes, by whomever: addresses
-// come and go, links are renamed, somebody deletes a rule of ours.
-type watcher struct {
-	events <-chan host.Event
-	kick   func()
+// newWatcher returns a loop that nudges when the machine's network changes, by
+// whomever: addresses come and go, links are renamed, somebody deletes a rule
+// of ours. Notifications that end are asked for again.
+func newWatcher(h *host.Host, log *slog.Logger, nudge func()) *loop {
+	return newLoop("network events", time.Second, log, func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		events, err := h.Watch(ctx)
+		if err != nil {
+			return err
+		}
+		nudge() // for what came while nobody listened
+		return nudgeOn(ctx, events, nudge)
+	})
 }
 
-func newWatcher(ctx context.Context, h *host.Host, kick func()) (*watcher, error) {
-	events, err := h.Watch(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &watcher{events, kick}, nil
-}
-
-// Run kicks on events until ctx ends.
-func (w *watcher) Run(ctx context.Context) error {
+// nudgeOn nudges on events until they, or ctx, end.
+func nudgeOn(ctx context.Context, events <-chan host.Event, nudge func()) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case _, open := <-w.events:
+		case _, open := <-events:
 			if !open {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				return fmt.Errorf("the kernel's notifications have ended")
+				return errors.New("the kernel's notifications have ended")
 			}
-			w.kick()
+			nudge()
 		}
 	}
 }
-
-// String implements fmt.Stringer.
-func (w *watcher) String() string { return "network events" }
 
 // Plan returns what a daemon would change if it started now. It is for when
 // none runs.
@@ -96,7 +100,7 @@ func Plan(ctx context.Context, o Options) (PlanResponse, error) {
 	if err != nil {
 		return PlanResponse{}, err
 	}
-	st, err := store.Open(o.Paths.State())
+	st, err := store.OpenFor(o.Paths.State(), o.Owner)
 	if err != nil {
 		return PlanResponse{}, err
 	}
@@ -136,7 +140,7 @@ func Down(ctx context.Context, o Options) ([]string, error) {
 	if _, err := o.Paths.Role(); err != nil {
 		return nil, err
 	}
-	st, err := store.Open(o.Paths.State())
+	st, err := store.OpenFor(o.Paths.State(), o.Owner)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +149,7 @@ func Down(ctx context.Context, o Options) ([]string, error) {
 		return nil, err
 	}
 	defer lock.Unlock()
-	journal, err := openJournal(st, o.Log)
+	journal, err := openJournal(o)
 	if err != nil {
 		return nil, err
 	}

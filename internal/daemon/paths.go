@@ -33,6 +33,9 @@ func (p Paths) Socket() string { return filepath.Join(p.Run(), "gatelodge.sock")
 // Log returns the file that a daemon started by `gatelodge up` writes to.
 func (p Paths) Log() string { return filepath.Join(p.State(), "gatelodge.log") }
 
+// FailedStarts returns the file that counts starts which failed in a row.
+func (p Paths) FailedStarts() string { return filepath.Join(p.Run(), "failed-starts") }
+
 // ErrNoRole is returned where this machine is neither gate nor home yet.
 var ErrNoRole = errors.New("this machine is neither a gate nor a home yet")
 

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -25,6 +26,7 @@ type pusher struct {
 	mu       sync.Mutex
 	wanted   []forward.Published        // the list that the verdicts are about
 	verdicts map[string]control.Verdict // nil: the gate has not answered yet
+	failure  string                     // why it could not, if it said so
 	answered chan struct{}              // closed once it has
 	visitors []netip.Addr               // where visitors arrive at the gate
 }
@@ -52,12 +54,28 @@ func (p *pusher) round(ctx context.Context) error {
 	defer client.Close()
 	state, err := client.State(ctx)
 	if err != nil {
-		return fmt.Errorf("cannot ask the gate what it holds: %w", err)
+		return fmt.Errorf("cannot ask the gate what it holds: %w", p.noteFailure(err))
 	}
 	if p.settled(state) {
 		return nil
 	}
 	return p.send(ctx, client, state.Generation)
+}
+
+// noteFailure keeps what a gate says that cannot do as it is asked, for whoever
+// waits for its answer. It will be asked again all the same.
+func (p *pusher) noteFailure(err error) error {
+	said, ok := errors.AsType[*control.Error](err)
+	if !ok || said.Code == control.Stale || said.Code == control.TooOften {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failure = said.Message
+	if !isClosed(p.answered) {
+		close(p.answered)
+	}
+	return err
 }
 
 // refresh takes the list from the configuration. A list that differs has no
@@ -66,10 +84,10 @@ func (p *pusher) refresh() {
 	list := p.home.published()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.verdicts != nil && reflect.DeepEqual(list, p.wanted) {
+	if (p.verdicts != nil || p.failure != "") && reflect.DeepEqual(list, p.wanted) {
 		return
 	}
-	p.wanted, p.verdicts = list, nil
+	p.wanted, p.verdicts, p.failure = list, nil, ""
 	if isClosed(p.answered) {
 		p.answered = make(chan struct{})
 	}
@@ -91,7 +109,7 @@ func (p *pusher) settled(s control.StateResponse) bool {
 // take notes verdicts on the present list. The caller holds mu.
 func (p *pusher) take(verdicts []control.Verdict) {
 	p.logVerdicts(verdicts)
-	p.verdicts = byName(verdicts)
+	p.verdicts, p.failure = byName(verdicts), ""
 	if !isClosed(p.answered) {
 		close(p.answered)
 	}
@@ -109,7 +127,7 @@ func (p *pusher) send(ctx context.Context, client *control.Client, theirs uint64
 	p.mu.Unlock()
 	answer, err := client.Push(ctx, generation, list)
 	if err != nil {
-		return fmt.Errorf("cannot publish at the gate: %w", err)
+		return fmt.Errorf("cannot publish at the gate: %w", p.noteFailure(err))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -162,7 +180,7 @@ func (p *pusher) verdict(name string) (status.State, string) {
 	v, ok := p.verdicts[name]
 	switch {
 	case !ok:
-		return status.Pending, ""
+		return status.Pending, p.failure
 	case v.State == control.Granted:
 		return status.Granted, strings.Join(v.Notes, "; ")
 	default:

@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
+
+// newGateApp returns the commands on a gate, whose daemon answers as a test
+// says: path by path, with a refusal where there is one.
+func newGateApp(t *testing.T, refusals map[string]string) (*app, *[]string) {
+	t.Helper()
+	a := &app{root: t.TempDir(), in: strings.NewReader(""), out: io.Discard, errOut: io.Discard}
+	if err := os.MkdirAll(a.paths().Config(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := "# mine\nversion = 1\n"
+	if err := os.WriteFile(a.paths().ConfigFile(plan.Gate), []byte(file), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		text, err := os.ReadFile(a.paths().ConfigFile(plan.Gate))
+		if err != nil {
+			t.Error(err)
+		}
+		asked = append(asked, r.URL.Path+" "+policyOf(t, text))
+		if why, refused := refusals[r.URL.Path]; refused {
+			w.WriteHeader(http.StatusConflict)
+			why = `{"error":"` + why + `"}`
+			if _, err := io.WriteString(w, why); err != nil {
+				t.Error(err)
+			}
+			return
+		}
+		if err := json.NewEncoder(w).Encode(daemon.InviteResponse{Name: "attic", Invite: "GL1"}); err != nil {
+			t.Error(err)
+		}
+	}
+	serveSocket(t, a, http.HandlerFunc(answer))
+	return a, &asked
+}
+
+func serveSocket(t *testing.T, a *app, h http.Handler) {
+	t.Helper()
+	if err := os.MkdirAll(a.paths().Run(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", a.paths().Socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: h}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(l) }()
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+}
+
+// policyOf says what a gate.toml lets the home attic have of its own.
+func policyOf(t *testing.T, gate []byte) string {
+	t.Helper()
+	g, err := config.ParseGate("gate.toml", gate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(gate, []byte("attic")) {
+		return g.PolicyOf("attic").Ports.String()
+	}
+	return "-"
+}
+
+// The daemon may only read gate.toml: the command edits it, before the invite
+// is there, and takes that back where there is none.
+func TestAnInviteWithPorts(t *testing.T) {
+	for name, c := range map[string]struct {
+		ports    []string
+		refusals map[string]string
+		asked    string
+		err      string
+		policy   string
+	}{
+		"no ports":        {nil, nil, "/invite -", "", "-"},
+		"ports":           {[]string{"443/tcp"}, nil, "/apply 443/tcp, /invite 443/tcp", "", "443/tcp"},
+		"no such port":    {[]string{"0"}, nil, "", "port 0", "-"},
+		"the name is had": {[]string{"443/tcp"}, map[string]string{"/invite": "attic is a home already"}, "/apply 443/tcp, /invite 443/tcp, /apply -", "attic is a home already", "-"},
+	} {
+		a, asked := newGateApp(t, c.refusals)
+		before, err := os.ReadFile(a.paths().ConfigFile(plan.Gate))
+		if err != nil {
+			t.Fatal(err)
+		}
+		invite, err := a.invite(t.Context(), daemon.InviteRequest{Name: "attic"}, c.ports)
+		if c.err == "" && (err != nil || invite.Invite != "GL1") || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+			t.Errorf("%s: %+v, %v", name, invite, err)
+		}
+		if got := strings.Join(*asked, ", "); got != c.asked {
+			t.Errorf("%s: the daemon was asked %q, wanted %q", name, got, c.asked)
+		}
+		after, err := os.ReadFile(a.paths().ConfigFile(plan.Gate))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := policyOf(t, after); got != c.policy {
+			t.Errorf("%s: gate.toml gives %q, wanted %q", name, got, c.policy)
+		}
+		if c.policy == "-" && !bytes.Equal(before, after) {
+			t.Errorf("%s: gate.toml was %q and is %q", name, before, after)
+		}
+	}
+}
+
+// Without a daemon there is no invite, and no change of the file.
+func TestAnInviteWithoutADaemon(t *testing.T) {
+	a := &app{root: t.TempDir(), in: strings.NewReader(""), out: io.Discard, errOut: io.Discard}
+	if err := a.writeConfig(plan.Gate, []byte("version = 1\n")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := a.invite(t.Context(), daemon.InviteRequest{Name: "attic"}, []string{"443/tcp"})
+	if !errors.Is(err, daemon.ErrNotRunning) {
+		t.Errorf("error %v", err)
+	}
+	if text, err := os.ReadFile(a.paths().ConfigFile(plan.Gate)); err != nil || string(text) != "version = 1\n" {
+		t.Errorf("gate.toml is %q, %v", text, err)
+	}
+}
+
+// The daemon reads the file as a user of its own, whatever root's umask is.
+func TestAnyUserCanReadTheConfiguration(t *testing.T) {
+	before := syscall.Umask(0o077)
+	defer syscall.Umask(before)
+	a := &app{root: t.TempDir(), in: strings.NewReader(""), out: io.Discard, errOut: io.Discard}
+	if err := a.writeConfig(plan.Home, []byte("version = 1\n")); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]os.FileMode{a.paths().Config(): 0o755, a.paths().ConfigFile(plan.Home): 0o644} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s has mode %v, %v", path, info.Mode(), err)
+		}
+	}
+}
+
+// An instance under a root of its own is no business of systemd's.
+func TestOnlyTheMachinesOwnInstanceIsAService(t *testing.T) {
+	a := &app{root: t.TempDir()}
+	unit, err := a.service(t.Context())
+	if unit != nil || err != nil {
+		t.Errorf("a unit %v, %v", unit, err)
+	}
+	o, err := a.options(t.Context())
+	if o.Owner != nil || err != nil || o.Paths.Root != a.root {
+		t.Errorf("options %+v, %v", o, err)
+	}
+}

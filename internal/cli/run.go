@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"github.com/spf13/cobra"
+
+	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/systemd"
+)
+
+// memoryLimit is what the Go runtime is told to stay within, in bytes. The
+// embedded WireGuard would otherwise keep hundreds of megabytes of buffers
+// after a large transfer, for no gain in speed.
+const memoryLimit = 64 << 20
+
+func (a *app) runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon in the foreground",
+		Long: `Run is the daemon. It ends on SIGINT and SIGTERM and leaves standing what it
+set up, so that connections survive a restart; gatelodge down removes it.
+SIGHUP makes it read its configuration again. As a service of systemd it says
+when it is ready and alive, and logs to the journal.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if os.Getenv("GOMEMLIMIT") == "" {
+				debug.SetMemoryLimit(memoryLimit)
+			}
+			return a.run(c.Context())
+		},
+	}
+}
+
+// keptTUN is the name under which systemd keeps the embedded device's
+// descriptor.
+const keptTUN = "tun"
+
+func (a *app) run(ctx context.Context) error {
+	log := a.daemonLogger()
+	service, err := systemd.FromEnvironment()
+	if err != nil {
+		log.Warn("systemd", "error", err)
+	}
+	tun, err := service.TakeFile(keptTUN)
+	if err != nil {
+		log.Warn("an old descriptor of the TUN device is still open", "error", err)
+	}
+	return daemon.Run(ctx, daemon.Options{
+		Paths: a.paths(), Version: Version, Log: log,
+		Service: service, TUN: tun,
+		KeepTUN: func(f *os.File) error { return service.KeepFile(keptTUN, f) },
+	})
+}
+
+// daemonLogger writes to the journal where that is what reads us.
+func (a *app) daemonLogger() *slog.Logger {
+	if f, ok := a.errOut.(*os.File); ok {
+		if h := systemd.Journal(f, slog.LevelInfo); h != nil {
+			return slog.New(h)
+		}
+	}
+	return a.logger()
+}
+
+// logger writes for people on a terminal, and plain fields elsewhere.
+func (a *app) logger() *slog.Logger {
+	if onTerminal(a.errOut) {
+		return slog.New(tint.NewTextHandler(a.errOut, &tint.Options{TimeFormat: time.TimeOnly}))
+	}
+	return slog.New(slog.NewTextHandler(a.errOut, nil))
+}

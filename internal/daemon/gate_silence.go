@@ -1,0 +1,103 @@
+package daemon
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/key"
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
+
+// A home whose clock was set back, by a boot without a battery for instance,
+// cannot make a handshake: WireGuard refuses one that bears an older time than
+// the last, so that nobody can replay it. And the home may need the tunnel to
+// set its clock. So the gate takes a peer that has fallen silent out of the
+// device and puts it back, which makes it forget that time.
+
+const (
+	// silenceRound is how often the gate listens for its homes.
+	silenceRound = 2 * time.Second
+	// silentAfter is after how long a home counts as silent. One that is well
+	// pings every two seconds (see the keeper).
+	silentAfter = 6 * time.Second
+	// renewPause is how long the gate waits until it renews the same peer
+	// again: longer than WireGuard waits for the answer to a handshake
+	// (REKEY_TIMEOUT, 5 seconds, in the WireGuard paper).
+	renewPause = 8 * time.Second
+)
+
+// silences knows when each peer was last heard. Only authenticated bytes count,
+// and times are monotonic.
+type silences struct {
+	mu    sync.Mutex
+	peers map[key.Public]lastHeard
+}
+
+// lastHeard is what is known of one peer.
+type lastHeard struct {
+	received uint64    // bytes, when the gate last listened
+	at       time.Time // when they last became more
+	renewed  time.Time
+}
+
+func newSilences() *silences { return &silences{peers: map[key.Public]lastHeard{}} }
+
+// due takes what the device says of all peers now, and returns those that have
+// to be renewed.
+//
+// A peer from which nothing has come since it was made, or renewed, has nothing
+// to forget: a home that is away for months is renewed once.
+func (s *silences) due(now time.Time, observed []plan.ObservedPeer) []key.Public {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := make(map[key.Public]lastHeard, len(observed))
+	var due []key.Public
+	for _, p := range observed {
+		h, known := s.peers[p.PublicKey]
+		if !known || p.ReceivedBytes > h.received {
+			h.at = now
+		}
+		h.received = p.ReceivedBytes
+		if p.ReceivedBytes > 0 && now.Sub(h.at) >= silentAfter && now.Sub(h.renewed) >= renewPause {
+			h.renewed = now
+			due = append(due, p.PublicKey)
+		}
+		next[p.PublicKey] = h
+	}
+	s.peers = next
+	return due
+}
+
+// heard returns how many peers are not silent.
+func (s *silences) heard(now time.Time) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, h := range s.peers {
+		if h.received > 0 && now.Sub(h.at) < silentAfter {
+			n++
+		}
+	}
+	return n
+}
+
+// renewSilent renews the peers that have fallen silent: homes, and invites,
+// whose one-time keys are WireGuard keys as well.
+func (g *gate) renewSilent(ctx context.Context) error {
+	observed, err := g.host.Peers(ctx)
+	if err != nil {
+		return err
+	}
+	due := g.silences.due(time.Now(), observed)
+	if len(due) == 0 {
+		return nil
+	}
+	g.apply.Lock()
+	defer g.apply.Unlock()
+	g.mu.Lock()
+	facts := g.facts
+	g.mu.Unlock()
+	g.log.Debug("renewing silent peers", "peers", len(due))
+	return g.host.Renew(ctx, g.want(facts), due)
+}

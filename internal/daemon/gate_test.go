@@ -1,0 +1,133 @@
+package daemon
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/key"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/registry"
+	"github.com/gatelodge/gatelodge/internal/store"
+)
+
+// newMemoryGate returns a gate that remembers one invite of a month ago, and
+// changes nothing on this machine.
+func newMemoryGate(t *testing.T) *gate {
+	t.Helper()
+	g := &gate{
+		opts: Options{Paths: Paths{Root: t.TempDir()}}, log: slog.New(slog.DiscardHandler),
+		ready: newReadiness(machineStands, controlListens), silences: newSilences(), registry: registry.New(),
+	}
+	var err error
+	if g.config, err = config.ParseGate("gate.toml", []byte("version = 1\n")); err != nil {
+		t.Fatal(err)
+	}
+	if g.key, err = key.NewPrivate(); err != nil {
+		t.Fatal(err)
+	}
+	secret, err := key.NewSecret()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = g.registry.Invite(g.identity(), "attic", secret, time.Now().AddDate(0, -1, 0), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if g.store, err = store.Open(g.opts.Paths.State()); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// A disk that takes no writes does not keep the gate from doing its work, and
+// what could not be written down is, once it can.
+func TestAReviewThatCannotBeSavedStillHolds(t *testing.T) {
+	g := newMemoryGate(t)
+	if err := g.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := g.review(plan.Facts{SSHPorts: []uint16{2222}}); err == nil || !g.unsaved {
+			t.Fatalf("saved in a store that is closed: %v", err)
+		}
+	}
+	if len(g.registry.Invites) != 0 {
+		t.Errorf("the invite is still remembered: %+v", g.registry.Invites)
+	}
+	var err error
+	if g.store, err = store.Open(g.opts.Paths.State()); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.review(plan.Facts{}); err != nil || g.unsaved {
+		t.Errorf("the disk is well again: %v", err)
+	}
+	var m gateMemory
+	if loaded, err := g.store.Load(gateName, &m); err != nil || !loaded.Found {
+		t.Errorf("nothing was saved: %+v, %v", loaded, err)
+	}
+}
+
+func TestTheSummaryOfAGate(t *testing.T) {
+	g := newMemoryGate(t)
+	wants := func(want string) {
+		t.Helper()
+		if got := g.summary(); got != want {
+			t.Errorf("it says %q, wanted %q", got, want)
+		}
+	}
+	wants("setting this machine up")
+	g.ready.reach(machineStands)
+	g.ready.reach(controlListens)
+	wants("no home yet, 0 forwards")
+	g.registry.Homes = []registry.Home{{Name: "attic"}, {Name: "barn"}}
+	g.silences.due(time.Now(), observe(100, 0))
+	wants("1 of 2 homes connected, 0 forwards")
+	g.problems = []string{"no nft"}
+	wants("no nft")
+}
+
+func TestTheSummaryOfAHome(t *testing.T) {
+	h := &home{ready: newReadiness(machineStands)}
+	h.keep = newKeeper(h)
+	wants := func(want string) {
+		t.Helper()
+		if got := h.summary(); !strings.HasPrefix(got, want) {
+			t.Errorf("it says %q, wanted %q", got, want)
+		}
+	}
+	wants("setting this machine up")
+	h.ready.reach(machineStands)
+	wants("no tunnel yet: the gate does not answer")
+	h.keep.problem = "no route"
+	wants("no tunnel yet, trying on: no route")
+	h.keep.up = true
+	h.config.Forwards = make([]forward.Forward, 1)
+	wants("tunnel up, 1 forward")
+	h.problems = []string{"no nft"}
+	wants("no nft")
+}
+
+// The journal of what to undo lies where a full disk cannot keep a daemon from
+// starting.
+func TestTheJournalIsInMemory(t *testing.T) {
+	o := Options{Paths: Paths{Root: t.TempDir()}, Log: slog.New(slog.DiscardHandler)}
+	j, err := openJournal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Record(store.Entry{Kind: interfaceKind, Name: "gatelodge"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(o.Paths.Run(), "journal.json")); err != nil {
+		t.Error(err)
+	}
+	again, err := openJournal(o)
+	if err != nil || len(again.Entries()) != 1 {
+		t.Errorf("the next process finds %v, %v", again.Entries(), err)
+	}
+}

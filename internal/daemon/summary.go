@@ -1,0 +1,57 @@
+package daemon
+
+import (
+	"fmt"
+	"time"
+)
+
+const settingUp = "setting this machine up"
+
+// summary says in a line how the gate is.
+func (g *gate) summary() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case len(g.problems) > 0:
+		return g.problems[0]
+	case !g.ready.all():
+		return settingUp
+	}
+	heard := g.silences.heard(time.Now())
+	return fmt.Sprintf("%s, %s", count(heard, len(g.registry.Homes)), forwards(len(gateForwards(g.registry))))
+}
+
+// count says how many homes are connected.
+func count(heard, homes int) string {
+	if homes == 0 {
+		return "no home yet"
+	}
+	return fmt.Sprintf("%d of %d homes connected", min(heard, homes), homes)
+}
+
+// summary says in a line how the home is.
+func (h *home) summary() string {
+	up, _, why := h.keep.state()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case len(h.problems) > 0:
+		return h.problems[0]
+	case !h.ready.all():
+		return settingUp
+	case up:
+		return "tunnel up, " + forwards(len(h.config.Forwards))
+	case why != "":
+		return "no tunnel yet, trying on: " + why
+	default:
+		return "no tunnel yet: the gate does not answer, trying on"
+	}
+}
+
+// forwards says how many forwards there are.
+func forwards(n int) string {
+	if n == 1 {
+		return "1 forward"
+	}
+	return fmt.Sprintf("%d forwards", n)
+}
