@@ -95,6 +95,9 @@ func (h *Host) run(ctx context.Context, in io.Reader, args ...string) (string, e
 	return stdout.String(), err
 }
 
+// Launch starts a program on the host that goes on by itself.
+func (h *Host) Launch(cmd *exec.Cmd) error { return h.ns.Do(cmd.Start) }
+
 // command prepares a program to be started within h.ns.Do. It gets a process
 // group of its own, so that Ctrl-C reaches the lab alone, which then ends
 // programs in its order.

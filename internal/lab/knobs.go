@@ -5,28 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 )
 
-// end is one end of a wire: an interface of a host.
-type end struct{ host, link string }
-
 // wireEnds finds a wire by the hosts it joins.
-func wireEnds(wire string) ([2]end, error) {
-	switch wire {
-	case "visitor-internet":
-		return [2]end{{"visitor", "eth0"}, {"internet", "visitor"}}, nil
-	case "gate-internet":
-		return [2]end{{"gate", "eth0"}, {"internet", "gate"}}, nil
-	case "cgnat-internet":
-		return [2]end{{"cgnat", "wan"}, {"internet", "cgnat"}}, nil
-	case "home-cgnat", "device-cgnat", "home2-cgnat":
-		host := strings.TrimSuffix(wire, "-cgnat")
-		return [2]end{{host, "eth0"}, {"cgnat", host}}, nil
+func wireEnds(name string) (wire, error) {
+	for _, w := range wires {
+		if name == w[0].host+"-"+w[1].host {
+			return w, nil
+		}
 	}
-	return [2]end{}, fmt.Errorf("the lab has no wire %s", wire)
+	return wire{}, fmt.Errorf("the lab has no wire %s", name)
 }
 
 // SetMTU sets the MTU of both ends of a wire, such as "cgnat-internet", which

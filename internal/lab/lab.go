@@ -51,6 +51,10 @@ type Options struct {
 	Dir string
 	// Log gets a line for each step; it may be nil.
 	Log io.Writer
+	// Machines names hosts, of gate and home, that the caller brings as
+	// virtual machines. Such a host has no namespace and no services, and its
+	// wire ends in a tap interface beside it: see Socket.
+	Machines []string
 }
 
 // Lab is the small internet. One can stand at a time inside one Enter, since
@@ -93,7 +97,7 @@ func (l *Lab) build(ctx context.Context) error {
 		return err
 	}
 	l.logf("making a small internet: visitor, internet, gate, cgnat, home, device, container, home2")
-	for _, s := range sites() {
+	for _, s := range l.sites() {
 		if err := l.addHost(s); err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -40,6 +41,17 @@ func (l *Lab) startServices(ctx context.Context) (err error) {
 	if l.cert, err = newCertificate(certificateName); err != nil {
 		return err
 	}
+	errs := []error{l.Host("device").Echo(portDevice), l.Home2().Echo(portHome2)}
+	if !slices.Contains(l.options.Machines, "home") {
+		errs = append(errs, l.startHomeServices())
+	}
+	if !slices.Contains(l.options.Machines, "gate") {
+		errs = append(errs, l.Gate().startSSH(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func (l *Lab) startHomeServices() error {
 	home := l.Home()
 	errs := []error{
 		home.serveWeb(portWeb, nil),
@@ -53,13 +65,12 @@ func (l *Lab) startServices(ctx context.Context) (err error) {
 	for port := range uint16(gamePorts) {
 		errs = append(errs, home.Echo(portGames+port))
 	}
-	errs = append(errs, l.Host("device").Echo(portDevice), l.Home2().Echo(portHome2), l.Gate().startSSH(ctx))
 	return errors.Join(errs...)
 }
 
 // greeting is how every service says who it is and which address it sees.
-func (h *Host) greeting(peer net.Addr) string {
-	return fmt.Sprintf("%s %s\n", h.Name, addrPort(peer))
+func greeting(host string, peer net.Addr) string {
+	return fmt.Sprintf("%s %s\n", host, addrPort(peer))
 }
 
 // addrPort undoes the mapping of IPv4 into IPv6 that wildcard sockets show.
@@ -75,12 +86,16 @@ func addrPort(a net.Addr) netip.AddrPort {
 // closes: a greeting, then what the visitor sent. Over UDP the greeting is in
 // front of each packet.
 func (h *Host) Echo(port uint16) error {
-	tcp := h.ServeTCP(port, func(c net.Conn) {
-		if _, err := io.WriteString(c, h.greeting(c.RemoteAddr())); err == nil {
-			_, _ = io.Copy(c, c)
-		}
-	})
+	tcp := h.ServeTCP(port, func(c net.Conn) { EchoTCP(c, h.Name) })
 	return errors.Join(tcp, h.echoUDP(port))
+}
+
+// EchoTCP serves one visitor of an echo service: a greeting with the host's
+// name, then what the visitor sends.
+func EchoTCP(c net.Conn, host string) {
+	if _, err := io.WriteString(c, greeting(host, c.RemoteAddr())); err == nil {
+		_, _ = io.Copy(c, c)
+	}
 }
 
 // ServeTCP serves a TCP port of the host until the lab closes.
@@ -105,27 +120,31 @@ func (h *Host) ServeTCP(port uint16, serve func(net.Conn)) error {
 	return nil
 }
 
-// echoUDP answers with a plain sendto(2), as most programs do: the kernel
-// chooses the source address, not the address the packet was sent to.
 func (h *Host) echoUDP(port uint16) error {
 	c, err := h.ListenPacket("udp", fmt.Sprintf(":%d", port))
 	if err != nil {
 		return fmt.Errorf("on %s: %w", h.Name, err)
 	}
 	h.lab.onClose(c.Close)
-	go func() {
-		buf := make([]byte, 1<<16)
-		for {
-			n, peer, err := c.ReadFrom(buf)
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err == nil { // an error is that of an earlier answer
-				_, _ = c.WriteTo(append([]byte(h.greeting(peer)), buf[:n]...), peer)
-			}
-		}
-	}()
+	go EchoUDP(c, h.Name)
 	return nil
+}
+
+// EchoUDP serves all visitors of an echo service until c is closed: each
+// packet goes back behind a greeting. It answers with a plain sendto(2), as
+// most programs do: the kernel chooses the source address, not the address the
+// packet was sent to.
+func EchoUDP(c net.PacketConn, host string) {
+	buf := make([]byte, 1<<16)
+	for {
+		n, peer, err := c.ReadFrom(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil { // an error is that of an earlier answer
+			_, _ = c.WriteTo(append([]byte(greeting(host, peer)), buf[:n]...), peer)
+		}
+	}
 }
 
 // serveWeb serves HTTP, over TLS if there is a configuration for it.
@@ -153,7 +172,7 @@ func (h *Host) serveWeb(port uint16, secure *tls.Config) error {
 // sends a direction, 'd' or 'u', and a number of bytes; the bytes follow, down
 // or up; then the service sends their checksum.
 func (h *Host) bulk(c net.Conn) {
-	if _, err := io.WriteString(c, h.greeting(c.RemoteAddr())); err != nil {
+	if _, err := io.WriteString(c, greeting(h.Name, c.RemoteAddr())); err != nil {
 		return
 	}
 	r := bufio.NewReader(c)

@@ -1,6 +1,9 @@
 package lab
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // site describes a host: the addresses others know it by, its sysctls, and
 // what ip(8) and nft(8) are to make of it.
@@ -16,6 +19,18 @@ type site struct {
 // would keep IPv6 addresses unusable for two seconds.
 func sites() []site {
 	return []site{visitor(), internet(), gate(), cgnat(), home(), device(), container(), home2()}
+}
+
+// sites lists the hosts of this lab that have a namespace: the container lives
+// in home's.
+func (l *Lab) sites() []site {
+	return slices.DeleteFunc(sites(), func(s site) bool {
+		host := s.name
+		if host == "container" {
+			host = "home"
+		}
+		return slices.Contains(l.options.Machines, host)
+	})
 }
 
 func visitor() site {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,22 +13,41 @@ import (
 )
 
 // wires are the cables, made as pairs of veth interfaces by ip -batch.
-const wires = `
-link add name eth0 netns visitor type veth peer name visitor netns internet
-link add name eth0 netns gate type veth peer name gate netns internet
-link add name wan netns cgnat type veth peer name cgnat netns internet
-link add name eth0 netns home type veth peer name home netns cgnat
-link add name eth0 netns device type veth peer name device netns cgnat
-link add name eth0 netns home2 type veth peer name home2 netns cgnat
-link add name eth0 netns container type veth peer name container netns home
-`
+var wires = []wire{
+	{end{"visitor", "eth0"}, end{"internet", "visitor"}},
+	{end{"gate", "eth0"}, end{"internet", "gate"}},
+	{end{"cgnat", "wan"}, end{"internet", "cgnat"}},
+	{end{"home", "eth0"}, end{"cgnat", "home"}},
+	{end{"device", "eth0"}, end{"cgnat", "device"}},
+	{end{"home2", "eth0"}, end{"cgnat", "home2"}},
+	{end{"container", "eth0"}, end{"home", "container"}},
+}
+
+// wire joins two hosts. The second one is nearer to the internet.
+type wire [2]end
+
+// end is one end of a wire: an interface of a host.
+type end struct{ host, link string }
+
+// lay makes the wire; towards a machine of the caller's, a tap interface.
+func (l *Lab) lay(w wire) string {
+	if slices.Contains(l.options.Machines, w[0].host) {
+		return fmt.Sprintf("tuntap add name %s mode tap\n", w[1].link)
+	}
+	return fmt.Sprintf("link add name %s netns %s type veth peer name %s netns %s\n", w[0].link, w[0].host, w[1].link, w[1].host)
+}
 
 // connect makes the wires and configures every host.
 func (l *Lab) connect(ctx context.Context) error {
-	if err := l.Host("internet").batch(ctx, wires); err != nil {
-		return err
+	for _, w := range wires {
+		if l.hosts[w[1].host] == nil {
+			continue // what stands behind a machine of the caller's
+		}
+		if err := l.Host(w[1].host).batch(ctx, l.lay(w)); err != nil {
+			return err
+		}
 	}
-	for _, s := range sites() {
+	for _, s := range l.sites() {
 		h := l.Host(s.name)
 		if err := h.setSysctls(s.sysctls); err != nil {
 			return err
@@ -50,6 +70,17 @@ func (l *Lab) connect(ctx context.Context) error {
 	return nil
 }
 
+// Socket is where the wire of a machine of the caller's ends: the emulator
+// must be started on that host, and take that tap interface.
+func (l *Lab) Socket(name string) (beside *Host, tap string) {
+	for _, w := range wires {
+		if w[0].host == name {
+			return l.Host(w[1].host), w[1].link
+		}
+	}
+	panic("the lab has no host " + name)
+}
+
 // settled reports why the host cannot be used yet: the kernel drops packets
 // for some milliseconds after an interface came up.
 func (h *Host) settled() error {
@@ -59,7 +90,7 @@ func (h *Host) settled() error {
 			return err
 		}
 		for _, l := range links {
-			if l.Type() != "device" && l.Attrs().OperState != netlink.OperUp {
+			if l.Type() != "device" && l.Type() != "tuntap" && l.Attrs().OperState != netlink.OperUp {
 				return fmt.Errorf("on %s: %s is %s", h.Name, l.Attrs().Name, l.Attrs().OperState)
 			}
 		}

@@ -1,0 +1,121 @@
+//go:build vm
+
+// Package vmtest is the suite of virtual machines: the shipped package under
+// the shipped unit on Debian 12, with a real kernel, systemd and reboots.
+// Between the machines lies the small internet of package lab, with its NAT in
+// front of home. Run it with make vm-test.
+//
+//	visitor ── internet ──┬── gate   a virtual machine, 512 MB
+//	                      └── cgnat ── home   a virtual machine
+package vmtest
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/gatelodge/gatelodge/internal/lab"
+	"github.com/gatelodge/gatelodge/internal/lab/machine"
+	"github.com/gatelodge/gatelodge/internal/lab/netns"
+)
+
+var (
+	packageFile = flag.String("package", "", "the .deb to test")
+	nextPackage = flag.String("next-package", "", "a .deb of a later version, to upgrade to")
+	output      = flag.String("output", "", "folder for the report and the consoles' logs")
+	reboots     = flag.Int("reboots", 1, "how often each side is rebooted, and has its power cut")
+)
+
+// serviceName is what this program is called on a machine, where it is what
+// visitors come for: see service.
+const serviceName = "services"
+
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == serviceName {
+		fmt.Fprintln(os.Stderr, service(os.Args[1:]))
+		os.Exit(1)
+	}
+	flag.Parse()
+	if err := checkFlags(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	// Outside there is a network to fetch Debian's packages from.
+	if !netns.Inside() {
+		if _, err := machine.Build(context.Background(), os.Stderr); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	status, outside, err := netns.Enter()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if outside {
+		os.Exit(status)
+	}
+	status = m.Run()
+	if err := writeReport(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+func checkFlags() error {
+	for _, f := range []string{*packageFile, *nextPackage, *output} {
+		if !filepath.IsAbs(f) {
+			return fmt.Errorf("-package, -next-package and -output are needed, as absolute paths; make vm-test gives them")
+		}
+	}
+	return os.MkdirAll(*output, 0o755)
+}
+
+// service is home's echo, or with "hold PORT" a program that holds a UDP port.
+func service(args []string) error {
+	if len(args) != 2 || args[0] != "hold" {
+		return serve()
+	}
+	if _, err := net.ListenPacket("udp", ":"+args[1]); err != nil {
+		return err
+	}
+	select {}
+}
+
+// servedPorts are those of home's services, over TCP and UDP.
+var servedPorts = []int{443, 7000, 7001, 7002}
+
+// serve is an echo on every one of the ports.
+func serve() error {
+	failed := make(chan error)
+	for _, port := range servedPorts {
+		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+		if err != nil {
+			return err
+		}
+		packets, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port))
+		if err != nil {
+			return err
+		}
+		go lab.EchoUDP(packets, "home")
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					failed <- err
+					return
+				}
+				go func() {
+					defer c.Close()
+					lab.EchoTCP(c, "home")
+				}()
+			}
+		}()
+	}
+	return <-failed
+}
