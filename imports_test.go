@@ -20,8 +20,8 @@ const module = "github.com/gatelodge/gatelodge/"
 // in ARCHITECTURE.md. Tests are free to import more.
 var rooms = map[string][]string{
 	"cmd/gatelodge":           {"internal/cli"},
-	"internal/cli":            {"internal/config", "internal/daemon", "internal/forward", "internal/host", "internal/key", "internal/lab", "internal/plan", "internal/status", "internal/store"},
-	"internal/daemon":         {"internal/config", "internal/control", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/registry", "internal/status", "internal/store"},
+	"internal/cli":            {"internal/config", "internal/daemon", "internal/forward", "internal/host", "internal/install", "internal/key", "internal/lab", "internal/plan", "internal/remote", "internal/status", "internal/store", "internal/systemd", "packaging"},
+	"internal/daemon":         {"internal/config", "internal/control", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/registry", "internal/status", "internal/store", "internal/systemd"},
 	"internal/registry":       {"internal/forward", "internal/key"},
 	"internal/control":        {"internal/forward", "internal/key", "internal/status"},
 	"internal/status":         {"internal/forward", "internal/key"},
@@ -36,14 +36,22 @@ var rooms = map[string][]string{
 	"internal/key":            {},
 	"internal/lab":            {"internal/forward", "internal/lab/netns"},
 	"internal/lab/netns":      {},
+	"internal/systemd":        {},
+	"internal/install":        {"internal/systemd", "packaging"},
+	"internal/remote":         {"packaging"},
+	// What is shipped around the binary, and the programs that make it.
+	"packaging":         {},
+	"packaging/manual":  {"internal/cli"},
+	"packaging/release": {},
 	// The benchmarks: a program of its own.
 	"bench": {"internal/forward", "internal/lab", "internal/lab/netns"},
 	// For tests only.
 	"internal/lab/netns/netnstest": {"internal/lab/netns"},
+	"internal/lab/machine":         {},
 }
 
 // runners are the packages that may start programs.
-var runners = []string{"bench", "internal/cli", "internal/host/firewall", "internal/host/routing", "internal/host/wireguard", "internal/lab", "internal/lab/netns"}
+var runners = []string{"bench", "internal/cli", "packaging/release", "internal/host/firewall", "internal/host/routing", "internal/host/wireguard", "internal/install", "internal/lab", "internal/lab/machine", "internal/lab/netns", "internal/remote", "internal/systemd"}
 
 // pure are the packages that touch neither files, nor the network, nor time.
 var pure = []string{"internal/plan", "internal/config", "internal/forward", "internal/key", "internal/status", "internal/registry"}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gatelodge/gatelodge/internal/lab"
+)
+
+// sshIntoLab stands in for ssh(1): it carries the command out on the lab's
+// gate. A real one would want users and a pseudo-terminal, which namespaces
+// without root do not have; the suite of virtual machines has it.
+const sshIntoLab = `#!/bin/sh
+while [ $# -gt 0 ]; do
+	case $1 in
+	-O) exit 0 ;;
+	-G) echo "hostname 198.51.100.1"; exit 0 ;;
+	-o | -S | -p) shift 2 ;;
+	--) shift; break ;;
+	*) shift ;;
+	esac
+done
+shift
+SSH_CONNECTION='192.0.2.2 40000 198.51.100.1 2222' exec nsenter --net=/run/netns/gate sh -c "$*"
+`
+
+// initFrom runs gatelodge init on a home, with the lab's gate as its VPS.
+func initFrom(t *testing.T, l *lab.Lab, home *lab.Host, name string, more ...string) (string, error) {
+	t.Helper()
+	ssh := filepath.Join(filepath.Dir(home.Root()), "bin", "ssh")
+	must(t, os.WriteFile(ssh, []byte(sshIntoLab), 0o755))
+	t.Cleanup(func() { downIfUp(t, home) })
+	args := []string{"init", "--yes", "--without-service", "--name", name, "--remote-root", l.Gate().Root(), "root@vps"}
+	return home.Gatelodge(t.Context(), append(args, more...)...)
+}
+
+// downIfUp ends a daemon that the lab has not started itself.
+func downIfUp(t *testing.T, h *lab.Host) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(h.Root(), "etc/gatelodge")); err != nil {
+		return
+	}
+	if _, err := h.Gatelodge(context.Background(), "down"); err != nil {
+		t.Error(err)
+	}
+}
+
+func newInitLab(t *testing.T) *lab.Lab {
+	t.Helper()
+	l := newLab(t)
+	t.Cleanup(func() { downIfUp(t, l.Gate()) })
+	return l
+}
+
+func TestInitMakesAGateAndItsHomes(t *testing.T) {
+	l := newInitLab(t)
+	out, err := initFrom(t, l, l.Home(), "attic")
+	must(t, err)
+	t.Log(out)
+	contains(t, out, "8/8", "the service saw the visitor's own address, 192.0.2.2", "next: gatelodge expose 443")
+	if strings.Contains(out, "GL1-") {
+		t.Error("the invite, a secret, is shown")
+	}
+	if text := readFile(t, filepath.Join(l.Home().Root(), "etc/gatelodge/home.toml")); strings.Contains(text, "proof") {
+		t.Errorf("what proved the way is still published:\n%s", text)
+	}
+	must(t, l.Home().Expose(t.Context(), "7000", "--name", "echo"))
+	reachable(t, l)
+
+	contains(t, refuses(t, l.Home(), 1, "init", "--yes", "root@vps"), "this machine is a home already")
+	_, err = initFrom(t, l, l.Home2(), "attic")
+	if err == nil || !strings.Contains(err.Error(), "has a home of the name attic already") {
+		t.Errorf("a second home of the same name: %v", err)
+	}
+	out, err = initFrom(t, l, l.Home2(), "cellar")
+	must(t, err)
+	contains(t, out, "it is one already", "saw the visitor's own address, 192.0.2.2")
+	reachable(t, l)
+}
+
+func TestAnInitThatFailsLeavesNothing(t *testing.T) {
+	l := newInitLab(t)
+	run(t, l.Host("internet"), "nft", "add table inet blocked; add chain inet blocked drops { type filter hook forward priority 0; }; add rule inet blocked drops udp dport 55107 drop")
+	gate, home := snapshot(t, l.Gate()), snapshot(t, l.Home())
+	_, err := initFrom(t, l, l.Home(), "attic", "--endpoint", "198.51.100.1")
+	exit, ok := errors.AsType[*lab.ExitError](err)
+	if !ok || exit.Status != 5 {
+		t.Fatalf("%v, not exit status 5", err)
+	}
+	contains(t, exit.Stderr, "step 7", "no answer from the gate", "provider's firewall")
+	compare(t, "gate", gate, snapshot(t, l.Gate()))
+	compare(t, "home", home, snapshot(t, l.Home()))
+	for _, h := range []*lab.Host{l.Gate(), l.Home()} {
+		left, err := filepath.Glob(filepath.Join(h.Root(), "*/*/gatelodge*"))
+		must(t, err)
+		if len(left) > 0 {
+			t.Errorf("%s: left behind: %v", h.Name, left)
+		}
+	}
+	run(t, l.Host("internet"), "nft", "delete table inet blocked")
+	_, err = initFrom(t, l, l.Home(), "attic")
+	must(t, err)
+}
+
+// A provider's firewall that lets only WireGuard in keeps visitors out. All
+// stays set up: it is the owner's to open.
+func TestInitNamesTheHopWhereVisitorsEnd(t *testing.T) {
+	l := newInitLab(t)
+	run(t, l.Host("internet"), "nft", "add table inet provider; add chain inet provider drops { type filter hook forward priority 0; }; add rule inet provider drops oifname gate tcp dport != 2222 drop")
+	_, err := initFrom(t, l, l.Home(), "attic")
+	if err == nil {
+		t.Fatal("visitors are kept out, and init says nothing")
+	}
+	contains(t, err.Error(), "step 8", "all is set up and stays", "it never came as far as the gate", "provider's web console")
+	run(t, l.Host("internet"), "nft", "delete table inet provider")
+	must(t, l.Home().Expose(t.Context(), "7000", "--name", "echo"))
+	reachable(t, l)
+}
+
+// A firewall of the home's own is told apart from one before the gate.
+func TestInitNamesAFirewallAtHome(t *testing.T) {
+	l := newInitLab(t)
+	run(t, l.Home(), "nft", "add table inet mine; add chain inet mine drops { type filter hook input priority 10; }; add rule inet mine drops iifname gatelodge tcp dport != 55108 ct state new drop")
+	_, err := initFrom(t, l, l.Home(), "attic")
+	if err == nil {
+		t.Fatal("visitors are kept out, and init says nothing")
+	}
+	contains(t, err.Error(), "step 8", "the gate got it and sent it on", "ufw allow in on gatelodge")
+}

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/install"
+)
+
+func (a *app) installCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "install",
+		Short: "Install this program as a service, without a package",
+		Long: `Install copies this program to /usr/local/bin/gatelodge and, where systemd
+runs this machine, makes the user gatelodge, the unit gatelodge.service, and a
+drop-in by which systemd-networkd leaves our routes alone. It starts nothing
+that did not run; a daemon that runs is replaced. Where a package has installed
+gatelodge, it refuses. gatelodge uninstall removes exactly what install made.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.install(c.Context()) },
+	}
+}
+
+func (a *app) install(ctx context.Context) error {
+	done, err := a.installSelf(ctx)
+	for _, d := range done {
+		a.printf("  %s\n", d)
+	}
+	if err != nil {
+		return err
+	}
+	unit, err := a.service(ctx)
+	if err != nil {
+		return err
+	}
+	if unit == nil {
+		a.notef("there is no systemd here to start it: after each boot run gatelodge up")
+	}
+	a.printf("installed; next, on a VPS: gatelodge gate init; at home: gatelodge join INVITE\n")
+	return nil
+}
+
+// installSelf installs the program that runs, and says in words what it did.
+func (a *app) installSelf(ctx context.Context) ([]string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	done, err := install.Install(ctx, install.Options{Root: a.root, Program: self})
+	return done, explainInstall(err)
+}
+
+func explainInstall(err error) error {
+	if p, ok := errors.AsType[*install.PackagedError](err); ok {
+		return fail(exitFailed, p.RemoveHint(), "%w", err)
+	}
+	return err
+}
+
+func (a *app) uninstallCommand() *cobra.Command {
+	var purge bool
+	c := &cobra.Command{
+		Use:   "uninstall",
+		Short: "Remove what install has made",
+		Long: `Uninstall takes down what the daemon set up, stops and disables the service,
+and removes what gatelodge install has made. Configuration and keys stay, so
+that installing again continues, unless --purge is given. A package is removed
+by its package manager.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.uninstall(c.Context(), purge) },
+	}
+	c.Flags().BoolVar(&purge, "purge", false, "remove configuration, keys and the user, too")
+	return c
+}
+
+func (a *app) uninstall(ctx context.Context, purge bool) error {
+	o := install.Options{Root: a.root}
+	if err := install.CanUninstall(ctx, o); err != nil {
+		return explainInstall(err)
+	}
+	_, err := a.paths().Role()
+	if err == nil {
+		err = a.down(ctx)
+	}
+	if err != nil && !errors.Is(err, daemon.ErrNoRole) {
+		return err
+	}
+	done, err := install.Uninstall(ctx, o, purge)
+	for _, d := range done {
+		a.printf("  %s\n", d)
+	}
+	return err
+}

@@ -1,0 +1,110 @@
+package remote
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Program returns the program for a VPS of that architecture: the file that
+// the owner names, this very one if it runs there, or one that lies beside it
+// or where packages put those of other architectures.
+func Program(arch, named, self string) ([]byte, error) {
+	candidates := []string{named}
+	if named == "" {
+		name := FileName(arch)
+		beside := filepath.Join(filepath.Dir(self), name)
+		candidates = []string{self, beside, beside + ".gz", "/usr/lib/gatelodge/" + name + ".gz"}
+	}
+	var tried []error
+	for _, file := range candidates {
+		data, err := readProgram(file)
+		if err == nil {
+			err = checkProgram(data, arch)
+		}
+		if err == nil {
+			return data, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) || named != "" {
+			tried = append(tried, fmt.Errorf("%s: %w", file, err))
+		}
+	}
+	return nil, fmt.Errorf("there is no gatelodge for %s here: %w", arch, errors.Join(tried...))
+}
+
+// FileName returns the name that releases give the program for an architecture.
+func FileName(arch string) string {
+	if arch == "arm" {
+		arch = "armv7"
+	}
+	return "gatelodge-linux-" + arch
+}
+
+// maxProgram bounds a program in bytes.
+const maxProgram = 256 << 20
+
+func readProgram(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var from io.Reader = f
+	if strings.HasSuffix(file, ".gz") {
+		if from, err = gzip.NewReader(f); err != nil {
+			return nil, err
+		}
+	}
+	data, err := io.ReadAll(io.LimitReader(from, maxProgram+1))
+	if len(data) > maxProgram {
+		return nil, errors.New("it is too large to be a program of ours")
+	}
+	return data, err
+}
+
+// checkProgram makes sure that a file is a program for the architecture.
+func checkProgram(data []byte, arch string) error {
+	f, err := elf.NewFile(bytes.NewReader(data))
+	if err != nil {
+		return fmt.Errorf("it is no program for Linux: %w", err)
+	}
+	defer f.Close()
+	want, known := map[string]elf.Machine{
+		"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64, "arm": elf.EM_ARM, "riscv64": elf.EM_RISCV,
+	}[arch]
+	if !known || f.Machine != want || f.Type != elf.ET_EXEC && f.Type != elf.ET_DYN {
+		return fmt.Errorf("it is a program for %s, not for %s", f.Machine, arch)
+	}
+	return nil
+}
+
+// bringScript receives the program. /tmp is often mounted noexec.
+const bringScript = `umask 077
+folder=$2/usr/local/bin; [ -d "$folder" ] || folder=/tmp
+file=$(mktemp "$folder/.gatelodge.XXXXXX") || exit
+if cat >"$file" && sum=$(sha256sum <"$file") && [ "${sum%% *}" = "$1" ] && chmod 755 "$file"; then echo "$file"; exit; fi
+rm -f "$file"
+echo "what arrived is not what was sent: is the disk full?" >&2
+exit 1`
+
+// Bring copies the program to the VPS and has it install itself there, below
+// root. What was copied is gone afterwards, also if that fails.
+func (c *Conn) Bring(ctx context.Context, program []byte, root string) error {
+	sum := fmt.Sprintf("%x", sha256.Sum256(program))
+	out, err := c.Root(ctx, Command{Script: bringScript, Args: []string{sum, strings.TrimRight(root, "/")}, Input: bytes.NewReader(program)})
+	if err != nil {
+		return fmt.Errorf("cannot copy the program to the VPS: %w", err)
+	}
+	file := firstLine(out)
+	_, err = c.Root(ctx, Command{Script: `"$1" --root "$2" install; code=$?; rm -f "$1"; exit $code`, Args: []string{file, root}})
+	return err
+}

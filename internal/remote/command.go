@@ -1,0 +1,94 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+)
+
+// ExitError is a command that was carried out there, and failed.
+type ExitError struct {
+	Status int
+	Said   string // on its standard error
+}
+
+// Error implements error.
+func (e *ExitError) Error() string {
+	if text := strings.TrimSpace(e.Said); text != "" {
+		return text
+	}
+	return fmt.Sprintf("exit status %d on the VPS, without a word", e.Status)
+}
+
+// LostError means that the connection broke: what was begun there may or may
+// not have been done.
+type LostError struct{ Said string }
+
+// Error implements error.
+func (e *LostError) Error() string { return "the connection to the VPS is lost: " + e.Said }
+
+// Command is one to be carried out on the VPS.
+type Command struct {
+	Script string    // for sh(1)
+	Args   []string  // $1 and on, whatever is in them
+	Input  io.Reader // nil is nothing
+	Watch  io.Writer // gets what it prints at once; may be nil
+}
+
+// preamble is what an ssh session does not always have, but root does.
+const preamble = `PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH LC_ALL=C; `
+
+// Run carries out a command as whoever has logged in, and returns what it
+// prints.
+func (c *Conn) Run(ctx context.Context, r Command) (string, error) {
+	return c.run(ctx, words(r), r.Input, r.Watch)
+}
+
+// words are those of a command, for any login shell.
+func words(r Command) string {
+	return Quote(append([]string{"sh", "-c", preamble + r.Script, "sh"}, r.Args...)...)
+}
+
+// run carries out a command line. Its ssh gets a process group of its own, so
+// that Ctrl-C reaches this program alone, which then ends things in its order;
+// and for want of a terminal it must not ask for anything.
+func (c *Conn) run(ctx context.Context, line string, in io.Reader, watch io.Writer) (string, error) {
+	cmd, said := c.ssh(ctx, line, "BatchMode=yes")
+	cmd.SysProcAttr.Setpgid = true
+	var out bytes.Buffer
+	cmd.Stdin, cmd.Stdout = in, &out
+	if watch != nil {
+		cmd.Stdout = io.MultiWriter(&out, watch)
+	}
+	err := finish(cmd.Run())
+	if err == nil {
+		return out.String(), nil
+	}
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return "", err
+	}
+	if exit.ExitCode() == failedConnection {
+		return "", &LostError{Said: lastLine(said.String())}
+	}
+	return out.String(), &ExitError{Status: exit.ExitCode(), Said: said.String()}
+}
+
+// Quote makes words for sh(1), and for the other shells that a login may have.
+func Quote(list ...string) string {
+	quoted := make([]string, len(list))
+	for i, w := range list {
+		quoted[i] = w
+		if w == "" || strings.Trim(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-:@%+,=") != "" {
+			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
+}

@@ -1,0 +1,108 @@
+package remote
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Listener is an open port.
+type Listener struct {
+	Protocol string // "tcp" or "udp"
+	Addr     netip.Addr
+	Port     uint16
+	Process  string // "" if that is not known
+}
+
+// Service returns the port as a forward names it, such as "80/tcp".
+func (l Listener) Service() string { return fmt.Sprintf("%d/%s", l.Port, l.Protocol) }
+
+func (l Listener) loopback() bool { return l.Addr.IsLoopback() }
+
+func (f *Found) add(l Listener) {
+	if !slices.Contains(f.Listeners, l) {
+		f.Listeners = append(f.Listeners, l)
+	}
+}
+
+// addListener reads three columns of ss(8): protocol, local address, users.
+//
+//	udp 0.0.0.0%eth0:68 users:(("dhclient",pid=7,fd=3))
+func (f *Found) addListener(line string) error {
+	protocol, rest, _ := strings.Cut(line, " ")
+	local, users, _ := strings.Cut(rest, " ")
+	at := strings.LastIndexByte(local, ':')
+	if at < 0 {
+		return errors.New("there is no port in it")
+	}
+	port, err := strconv.ParseUint(local[at+1:], 10, 16)
+	if err != nil {
+		return err
+	}
+	addr, err := localAddr(local[:at])
+	if err != nil {
+		return err
+	}
+	_, process, _ := strings.Cut(users, `(("`)
+	process, _, _ = strings.Cut(process, `"`)
+	f.add(Listener{Protocol: protocol, Addr: addr, Port: uint16(port), Process: process})
+	return nil
+}
+
+// localAddr reads an address as ss shows it: "*", "0.0.0.0%eth0", "[::]",
+// "[fe80::1]%eth0".
+func localAddr(text string) (netip.Addr, error) {
+	text, _, _ = strings.Cut(text, "%")
+	text = strings.Trim(text, "[]")
+	if text == "*" {
+		return netip.IPv6Unspecified(), nil
+	}
+	addr, err := netip.ParseAddr(text)
+	return addr.Unmap(), err
+}
+
+// addSocket reads columns of /proc/net/tcp and its like (proc(5)): protocol,
+// local address, state. Only listening sockets count.
+func (f *Found) addSocket(line string) error {
+	words := strings.Fields(line)
+	if len(words) != 3 {
+		return errors.New("it has not three columns")
+	}
+	protocol := strings.TrimSuffix(words[0], "6")
+	if words[2] != map[string]string{"tcp": "0A", "udp": "07"}[protocol] {
+		return nil
+	}
+	text, digits, _ := strings.Cut(words[1], ":")
+	port, err := strconv.ParseUint(digits, 16, 16)
+	if err != nil {
+		return err
+	}
+	addr, err := procAddr(text)
+	if err != nil {
+		return err
+	}
+	f.add(Listener{Protocol: protocol, Addr: addr, Port: uint16(port)})
+	return nil
+}
+
+// procAddr reads an address made of 32-bit words in the machine's own byte
+// order, which is little-endian wherever gatelodge runs.
+func procAddr(text string) (netip.Addr, error) {
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	for i := 0; i+4 <= len(b); i += 4 {
+		binary.BigEndian.PutUint32(b[i:], binary.LittleEndian.Uint32(b[i:]))
+	}
+	addr, ok := netip.AddrFromSlice(b)
+	if !ok {
+		return netip.Addr{}, fmt.Errorf("%q is no address", text)
+	}
+	return addr.Unmap(), nil
+}

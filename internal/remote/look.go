@@ -1,0 +1,166 @@
+package remote
+
+import (
+	"context"
+	_ "embed" // for the script
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// lookScript is all that is carried out before the owner has agreed.
+//
+//go:embed look.sh
+var lookScript string
+
+// Found is what a machine is, as the script has found it. Amounts that it
+// could not find out are -1.
+type Found struct {
+	UID              int
+	System           string // uname -s
+	Machine          string // uname -m
+	Kernel           string // uname -r
+	Distribution     string // ID and ID_LIKE of os-release(5)
+	DistributionName string
+	Init             string // "systemd", or the name of process 1
+	Virtual          string // as systemd-detect-virt(1) says it
+
+	NFT        string // version; "" is none
+	NFTPackage string // its state, for dpkg
+	APT        bool
+	TUN        bool // whether /dev/net/tun can be used
+	WireGuard  bool // whether the kernel has it
+
+	Connection netip.AddrPort // of the ssh session, at its server's end
+	Addresses  []netip.Addr   // of global scope
+	Listeners  []Listener
+	Firewalls  []string // of others, that are active
+
+	DiskKiB, StateKiB, MemoryKiB int // under /usr/local and /var/lib; in all
+
+	Program string   // the installed gatelodge
+	Version string   // "" if it does not start
+	Unit    string   // its file
+	Package string   // "deb", "rpm", "apk"; "" if no package has brought it
+	Roles   []string // by the configuration that is there
+}
+
+// lookTime bounds the looking: a machine short of memory may need long.
+const lookTime = time.Minute
+
+// Look finds out what the machine is. It changes nothing there. What belongs
+// to gatelodge is looked for below root.
+func (c *Conn) Look(ctx context.Context, root string) (Found, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, lookTime, fmt.Errorf("no answer within %s", lookTime))
+	defer cancel()
+	script := "root_prefix=" + Quote(strings.TrimRight(root, "/")) + "\n" + lookScript
+	out, err := c.run(ctx, Quote("sh"), strings.NewReader(script), nil)
+	if err != nil {
+		return Found{}, fmt.Errorf("cannot look at the VPS: %w", err)
+	}
+	return Parse(out)
+}
+
+// Parse reads what the script has printed, behind whatever a login prints.
+func Parse(out string) (Found, error) {
+	out = "\n" + out
+	_, body, begun := strings.Cut(out, "\nlook=1\n")
+	body, _, ended := strings.Cut(body, "\ndone=1")
+	if !begun || !ended {
+		return Found{}, fmt.Errorf("the answer of the VPS is not whole: %.200q", strings.TrimSpace(out))
+	}
+	f := Found{DiskKiB: -1, StateKiB: -1, MemoryKiB: -1}
+	var errs []error
+	for line := range strings.Lines(body) {
+		name, value, _ := strings.Cut(printable(line), "=")
+		if err := f.set(name, value); err != nil {
+			errs = append(errs, fmt.Errorf("the VPS says that %s is %.80q: %w", name, value, err))
+		}
+	}
+	return f, errors.Join(errs...)
+}
+
+// printable leaves out what could move the cursor of our terminal.
+func printable(line string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, line))
+}
+
+// set takes one line over. A name that it does not know is none of its own.
+func (f *Found) set(name, value string) (err error) {
+	texts := map[string]*string{
+		"system": &f.System, "machine": &f.Machine, "kernel": &f.Kernel, "init": &f.Init, "virtual": &f.Virtual,
+		"distribution": &f.Distribution, "distribution_name": &f.DistributionName, "nft_package": &f.NFTPackage,
+		"program": &f.Program, "unit": &f.Unit, "package": &f.Package,
+	}
+	numbers := map[string]*int{"uid": &f.UID, "disk_kib": &f.DiskKiB, "state_kib": &f.StateKiB, "memory_kib": &f.MemoryKiB}
+	flags := map[string]*bool{"apt": &f.APT, "tun": &f.TUN, "wireguard": &f.WireGuard}
+	lists := map[string]*[]string{"firewall": &f.Firewalls, "role": &f.Roles}
+	if t, ok := texts[name]; ok {
+		*t = value
+	} else if n, ok := numbers[name]; ok {
+		*n, err = strconv.Atoi(value)
+	} else if b, ok := flags[name]; ok {
+		*b = value == "yes"
+	} else if l, ok := lists[name]; ok {
+		*l = append(*l, value)
+	} else {
+		err = f.setStructured(name, value)
+	}
+	return err
+}
+
+// setStructured takes over a line that is more than a word.
+func (f *Found) setStructured(name, value string) (err error) {
+	switch name {
+	case "nft":
+		f.NFT = nftVersion(value)
+	case "version":
+		f.Version = strings.TrimPrefix(value, "gatelodge version ")
+	case "ssh_connection":
+		f.Connection, err = serverEnd(value)
+	case "address":
+		var addr netip.Addr
+		addr, err = netip.ParseAddr(value)
+		f.Addresses = append(f.Addresses, addr)
+	case "listen":
+		err = f.addListener(value)
+	case "socket":
+		err = f.addSocket(value)
+	}
+	return err
+}
+
+// nftVersion finds the number in "nftables v1.0.6 (Lester Gooch #5)". One that
+// says none is judged by what it does.
+func nftVersion(text string) string {
+	for word := range strings.FieldsSeq(text) {
+		if v, ok := strings.CutPrefix(word, "v"); ok && len(numbers(v)) > 0 {
+			return v
+		}
+	}
+	return "unknown"
+}
+
+// serverEnd reads SSH_CONNECTION: client address, client port, server
+// address, server port.
+func serverEnd(value string) (netip.AddrPort, error) {
+	words := strings.Fields(value)
+	if len(words) != 4 {
+		return netip.AddrPort{}, nil
+	}
+	addr, err := netip.ParseAddr(words[2])
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	port, err := strconv.ParseUint(words[3], 10, 16)
+	return netip.AddrPortFrom(addr.Unmap().WithZone(""), uint16(port)), err
+}

@@ -1,0 +1,279 @@
+package remote
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// The programs that play their parts, first in the search path. ssh carries
+// commands out on this machine, as a user who is not root there.
+const (
+	playSSH = `#!/bin/sh
+echo "$@" >>"$PLAY/ssh.log"
+while [ $# -gt 0 ]; do
+	case $1 in
+	-O) exit 0 ;;
+	-G) printf 'user root\nhostname 198.51.100.1\n%s\n' "$PLAY_PROXY"; exit 0 ;;
+	-o | -S | -p) shift 2 ;;
+	--) shift; break ;;
+	*) shift ;;
+	esac
+done
+shift
+if [ -n "$PLAY_FAILS" ]; then echo "$PLAY_FAILS" >&2; exit 255; fi
+SSH_CONNECTION='192.0.2.2 40000 198.51.100.1 2222' exec sh -c "$*"
+`
+	playID = `#!/bin/sh
+case $1 in -u) echo 1000 ;; *) echo debian ;; esac
+`
+	// sudo as it is known: a password from the standard input up to the end
+	// of the line, and an environment that is not passed on.
+	playSudo = `#!/bin/sh
+echo "$@" >>"$PLAY/sudo.log"
+while :; do
+	case $1 in
+	-n) quiet=1; shift ;;
+	-S) stdin=1; shift ;;
+	-k) shift ;;
+	-p) shift 2 ;;
+	--) shift; break ;;
+	*) break ;;
+	esac
+done
+if [ -n "$PLAY_PASSWORD" ]; then
+	if [ -n "$quiet" ]; then echo "sudo: a password is required" >&2; exit 1; fi
+	IFS= read -r given
+	if [ "$given" != "$PLAY_PASSWORD" ]; then echo "Sorry, try again." >&2; exit 1; fi
+fi
+unset SSH_CONNECTION
+exec "$@"
+`
+)
+
+// play puts the programs in place and connects.
+func play(t *testing.T, password string) (*Conn, string) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"ssh": playSSH, "id": playID, "sudo": playSudo} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv("PLAY", dir)
+	t.Setenv("PLAY_PASSWORD", password)
+	c, err := Connect(t.Context(), Options{Destination: "debian@vps", Port: 2222, Settings: []string{"IdentitiesOnly=yes"}, Terminal: &bytes.Buffer{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c, dir
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestCommandsArriveWhole(t *testing.T) {
+	c, dir := play(t, "")
+	if c.User() != "debian" || !c.elevate {
+		t.Errorf("logged in as %q, root's commands need sudo: %t", c.User(), c.elevate)
+	}
+	odd := []string{"it's", "$HOME `id`", "", "a\nb", "--", "!x"}
+	out, err := c.Run(t.Context(), Command{Script: `printf '<%s>' "$@"; cat`, Args: odd, Input: strings.NewReader("input")})
+	if want := "<" + strings.Join(odd, "><") + ">input"; err != nil || out != want {
+		t.Errorf("%v: %q, not %q", err, out, want)
+	}
+	log := read(t, filepath.Join(dir, "ssh.log"))
+	for _, want := range []string{"-p 2222", "-o IdentitiesOnly=yes -o ControlMaster=auto", "-o BatchMode=yes", "-- debian@vps"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("ssh is not told %q:\n%s", want, log)
+		}
+	}
+}
+
+func TestSudo(t *testing.T) {
+	for _, password := range []string{"", "it's $ecret"} {
+		c, dir := play(t, password)
+		var asked int
+		if err := c.Rise(t.Context(), func() (string, error) { asked++; return password, nil }); err != nil {
+			t.Fatal(err)
+		}
+		if (asked == 1) != (password != "") {
+			t.Errorf("asked %d times for %q", asked, password)
+		}
+		data := strings.Repeat("\x00line\n", 10000)
+		out, err := c.Root(t.Context(), Command{Script: `echo "$SSH_CONNECTION"; wc -c`, Input: strings.NewReader(data)})
+		if err != nil || strings.Join(strings.Fields(out), " ") != "192.0.2.2 40000 198.51.100.1 2222 60000" {
+			t.Errorf("password %q: %v: %q", password, err, out)
+		}
+		for _, log := range []string{"ssh.log", "sudo.log"} {
+			if password != "" && strings.Contains(read(t, filepath.Join(dir, log)), "ecret") {
+				t.Errorf("the password is in a command line, where others can see it")
+			}
+		}
+	}
+}
+
+func TestAWrongSudoPassword(t *testing.T) {
+	c, _ := play(t, "right")
+	for _, given := range []string{"wrong", ""} {
+		err := c.Rise(t.Context(), func() (string, error) { return given, nil })
+		if !errors.Is(err, ErrNoRoot) {
+			t.Errorf("%q: %v", given, err)
+		}
+	}
+}
+
+func TestConnectSaysWhatSSHSays(t *testing.T) {
+	play(t, "")
+	for said, hint := range map[string]string{
+		"root@vps: Permission denied (publickey).":                             "ssh root@vps",
+		"Host key verification failed.":                                        "accept it",
+		"ssh: connect to host vps port 22: Connection timed out":               "provider's firewall",
+		"ssh: connect to host vps port 22: Connection refused":                 "--port",
+		"ssh: Could not resolve hostname vps: Name or service not known":       "address",
+		"WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!\nHost key mismatch.": "provider's console",
+		"something that nobody has ever seen":                                  "by hand",
+	} {
+		t.Setenv("PLAY_FAILS", said)
+		var terminal bytes.Buffer
+		_, err := Connect(t.Context(), Options{Destination: "root@vps", Terminal: &terminal})
+		e, ok := errors.AsType[*Error](err)
+		if !ok || !strings.Contains(e.Error(), lastLine(said)) || !strings.Contains(e.Hint, hint) {
+			t.Errorf("%q: %v, hint %+v", said, err, e)
+		}
+		if !strings.Contains(terminal.String(), said) {
+			t.Errorf("the owner does not see %q", said)
+		}
+	}
+}
+
+func TestALostConnectionIsNoFailedCommand(t *testing.T) {
+	c, _ := play(t, "")
+	_, err := c.Run(t.Context(), Command{Script: "echo no such thing >&2; exit 3"})
+	if exit, ok := errors.AsType[*ExitError](err); !ok || exit.Status != 3 || exit.Error() != "no such thing" {
+		t.Errorf("a failed command: %v", err)
+	}
+	t.Setenv("PLAY_FAILS", "Connection reset by peer")
+	_, err = c.Run(t.Context(), Command{Script: "true"})
+	if !errors.As(err, new(*LostError)) || !strings.Contains(err.Error(), "reset by peer") {
+		t.Errorf("a lost connection: %v", err)
+	}
+}
+
+func TestAddress(t *testing.T) {
+	c, _ := play(t, "")
+	for proxy, want := range map[string]bool{"": true, "proxyjump none": true, "proxyjump bastion": false, "proxycommand nc %h %p": false} {
+		t.Setenv("PLAY_PROXY", proxy)
+		name, direct, err := c.Address(t.Context())
+		if err != nil || name != "198.51.100.1" || direct != want {
+			t.Errorf("%q: %v, %s, %t", proxy, err, name, direct)
+		}
+	}
+}
+
+// The script says of this machine what can be checked here.
+func TestLookAtThisMachine(t *testing.T) {
+	c, _ := play(t, "")
+	root := t.TempDir()
+	for _, name := range []string{"etc/gatelodge/gate.toml", "lib/systemd/system/gatelodge.service"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := c.Look(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.System != "Linux" || f.Arch() == "" || f.Kernel == "" || f.UID != 1000 || f.DiskKiB <= 0 || f.StateKiB <= 0 || f.MemoryKiB <= 0 {
+		t.Errorf("%+v", f)
+	}
+	if len(f.Roles) != 1 || f.Roles[0] != "gate" || f.Unit != "/lib/systemd/system/gatelodge.service" {
+		t.Errorf("roles %q, unit %q", f.Roles, f.Unit)
+	}
+	if f.Connection.String() != "198.51.100.1:2222" {
+		t.Errorf("the session is at %s", f.Connection)
+	}
+}
+
+func TestListeners(t *testing.T) {
+	f, err := Parse("look=1\nlisten=udp [fe80::1]%eth0:546 users:((\"dhcp\",pid=1,fd=2))\nlisten=tcp *:80\nlisten=tcp [::ffff:127.0.0.1]:25\n" +
+		"socket=tcp 0100007F:1F90 0A\nsocket=tcp 0100007F:1F91 01\nsocket=udp6 00000000000000000000000000000000:D743 07\ndone=1\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range f.Listeners {
+		got = append(got, l.Service()+" "+l.Addr.String()+" "+l.Process)
+	}
+	want := "546/udp fe80::1 dhcp, 80/tcp :: , 25/tcp 127.0.0.1 , 8080/tcp 127.0.0.1 , 55107/udp :: "
+	if text := strings.Join(got, ", "); text != want {
+		t.Errorf("%s, not %s", text, want)
+	}
+	for _, bad := range []string{"listen=tcp nowhere", "listen=tcp *:x", "socket=tcp ZZ:1 0A", "address=x"} {
+		if _, err := Parse("look=1\n" + bad + "\ndone=1\n"); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+}
+
+func TestBring(t *testing.T) {
+	c, _ := play(t, "")
+	if err := c.Rise(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	program := []byte("#!/bin/sh\n[ \"$1 $3\" = '--root install' ] && cp \"$0\" \"$2/usr/local/bin/gatelodge\"\n")
+	folder := filepath.Join(root, "usr/local/bin")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Bring(t.Context(), program, root); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, filepath.Join(folder, "gatelodge")); got != string(program) {
+		t.Errorf("what was installed is %q", got)
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+func TestProgram(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Program(runtime.GOARCH, "", self); err != nil {
+		t.Errorf("this very program: %v", err)
+	}
+	if _, err := Program("riscv64", self, self); err == nil || !strings.Contains(err.Error(), "not for riscv64") {
+		t.Errorf("for another processor: %v", err)
+	}
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Program("amd64", script, self); err == nil || !strings.Contains(err.Error(), "no program for Linux") {
+		t.Errorf("a script: %v", err)
+	}
+}
