@@ -148,7 +148,7 @@ func (h *Host) step(ctx context.Context, c plan.Change, want plan.State) error {
 	case plan.ConfigureWireGuard:
 		return h.device.Apply(ctx, want.WireGuard)
 	case plan.SetLink:
-		return h.routing.SetLink(ctx, c.Interface, c.MTU)
+		return h.setLink(ctx, c)
 	case plan.AddAddress:
 		return h.routing.AddAddress(ctx, c.Interface, c.Address)
 	case plan.DeleteAddress:
@@ -168,19 +168,40 @@ func (h *Host) step(ctx context.Context, c plan.Change, want plan.State) error {
 	}
 }
 
+// setLink brings the interface up. With the kernel's WireGuard that changes a
+// setting of the whole machine: wg_open in drivers/net/wireguard/device.c of
+// Linux switches the sending of redirects off.
+func (h *Host) setLink(ctx context.Context, c plan.SetLink) error {
+	if h.device.Kind() == plan.Kernel {
+		if err := h.note("net.ipv4.conf.all.send_redirects"); err != nil {
+			return err
+		}
+	}
+	return h.routing.SetLink(ctx, c.Interface, c.MTU)
+}
+
 // setSysctl notes the previous value before it changes it; settings of the
 // tunnel interface go with the interface and need no note.
 func (h *Host) setSysctl(ctx context.Context, c plan.SetSysctl, tunnel string) error {
 	if !c.Sysctl.OfInterface(tunnel) {
-		previous, err := h.routing.ReadSysctl(c.Sysctl.Name)
-		if err != nil {
+		if err := h.note(c.Sysctl.Name); err != nil {
 			return err
-		}
-		if err := h.journal.Record(store.Entry{Kind: sysctlKind, Name: c.Sysctl.Name, Previous: previous}); err != nil {
-			return fmt.Errorf("cannot remember its previous value: %w", err)
 		}
 	}
 	return h.routing.SetSysctl(ctx, c.Sysctl)
+}
+
+// note writes down the value of a sysctl, for Remove to put it back. Only the
+// first note of a name counts.
+func (h *Host) note(sysctl string) error {
+	previous, err := h.routing.ReadSysctl(sysctl)
+	if err != nil {
+		return err
+	}
+	if err := h.journal.Record(store.Entry{Kind: sysctlKind, Name: sysctl, Previous: previous}); err != nil {
+		return fmt.Errorf("cannot remember the previous value of %s: %w", sysctl, err)
+	}
+	return nil
 }
 
 // goBack undoes a change that failed half way.
