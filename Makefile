@@ -1,6 +1,7 @@
 # make demo    the main job end to end, on this machine, in network namespaces
 # make test    all tests and checks
 # make build   the static binary, bin/gatelodge
+# make vm-test the package on virtual machines: kernel WireGuard, systemd, reboots
 # make release binaries, packages and checksums, in dist/
 # make man     manual pages and completions, in dist/manual/
 
@@ -10,7 +11,14 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 LDFLAGS  := -s -w -buildid= -X github.com/gatelodge/gatelodge/internal/cli.Version=$(VERSION)
 PROGRAMS := nft:nftables ip:iproute2 nsenter:util-linux gcc:gcc
 
-.PHONY: demo test build check race release man fuzz deps clean
+# What the virtual machines need; only vm-test, and only as root.
+VM_PROGRAMS := qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap:mmdebstrap mke2fs:e2fsprogs ssh-keygen:openssh-client
+# The most it may take is 15 minutes; what hangs must not hang for ever.
+VM_TIMEOUT  ?= 30m
+VM_RUN      ?= .
+VM_REBOOTS  ?= 1
+
+.PHONY: demo test build check race release man vm-test vm-reboots vm-deps vm-packages fuzz deps clean
 
 demo: deps build
 	bin/gatelodge lab
@@ -21,8 +29,10 @@ build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/gatelodge ./cmd/gatelodge
 
 # What tests and demo need from the system, installed if it is missing.
-deps:
-	@missing=; for p in $(PROGRAMS); do \
+deps: WANTED = $(PROGRAMS)
+vm-deps: WANTED = $(PROGRAMS) $(VM_PROGRAMS)
+deps vm-deps:
+	@missing=; for p in $(WANTED); do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v $${p%%:*} >/dev/null || missing="$$missing $${p##*:}"; done; \
 	if [ -n "$$missing" ]; then \
 	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
@@ -31,8 +41,9 @@ deps:
 	fi
 
 check:
-	@unformatted=$$(gofmt -l cmd internal packaging *.go); if [ -n "$$unformatted" ]; then echo "gofmt differs: $$unformatted"; exit 1; fi
+	@unformatted=$$(gofmt -l bench cmd internal packaging vmtest *.go); if [ -n "$$unformatted" ]; then echo "gofmt differs: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
+	$(GO) vet -tags vm ./vmtest
 	$(GO) tool staticcheck ./...
 	$(GO) -C packaging/release vet .
 	staticcheck=$$($(GO) tool -n staticcheck) && cd packaging/release && $$staticcheck .
@@ -41,6 +52,22 @@ check:
 race:
 	CGO_ENABLED=1 $(GO) test -race -timeout 12m ./...
 	$(GO) -C packaging/release test .
+
+# A report and the consoles' logs are left in bin/vm.
+vm-test: vm-deps vm-packages
+	CGO_ENABLED=0 $(GO) test -tags vm -count=1 -v -timeout $(VM_TIMEOUT) -run '$(VM_RUN)' ./vmtest \
+	  -package $(CURDIR)/bin/vm/gatelodge.deb -next-package $(CURDIR)/bin/vm/next.deb -output $(CURDIR)/bin/vm -reboots $(VM_REBOOTS)
+
+# Ten reboots and ten power cuts of each side, for the times.
+vm-reboots:
+	$(MAKE) vm-test VM_TIMEOUT=60m VM_REBOOTS=10 VM_RUN='TestKernel/(install|main|reboots|power_cut)' 
+
+# Two versions of the package, so that one can be upgraded to the other.
+vm-packages: build
+	rm -rf bin/vm && mkdir -p bin/vm/new
+	$(GO) -C packaging/release run . -out $(CURDIR)/bin/vm -arch amd64 -formats deb -foreign=false -version 0.0.1 -binary $(CURDIR)/bin/gatelodge
+	$(MAKE) build VERSION=0.0.2 && $(GO) -C packaging/release run . -out $(CURDIR)/bin/vm/new -arch amd64 -formats deb -foreign=false -version 0.0.2 -binary $(CURDIR)/bin/gatelodge
+	mv bin/vm/gatelodge_*.deb bin/vm/gatelodge.deb && mv bin/vm/new/gatelodge_*.deb bin/vm/next.deb
 
 # The same commit and the same Go give the same bytes; see docs/releasing.md.
 release:

@@ -14,26 +14,30 @@ import (
 	"github.com/gatelodge/gatelodge/internal/lab/machine"
 )
 
-// TestInit sets a gate up from home over ssh: nothing is on the gate before
-// but Debian.
-func TestInit(t *testing.T) {
-	w := newWorld(t, "kernel", machine.Boot{})
-	w.on(t, w.home, "apt-get install -y /payload/gatelodge.deb >/dev/null")
-	before := w.dumps(t)
-	w.scenario(t, "init refuses what cannot work", "", w.initRefuses)
-	w.scenario(t, "refusals have changed nothing", "3", func(t *testing.T) { w.same(t, before) })
+// overSSH sets a gate up from home over ssh: on the gate is nothing but Debian.
+func (w *world) overSSH(t *testing.T, before map[string]string) {
+	w.scenario(t, "init refuses what cannot work", "", func(t *testing.T) {
+		w.on(t, w.home, "apt-get install -y /payload/gatelodge.deb >/dev/null")
+		w.initRefuses(t)
+		w.on(t, w.home, "apt-get purge -y gatelodge >/dev/null")
+		w.same(t, before)
+	})
 	for _, login := range []struct{ name, args, input string }{
 		{"init as root", "root@198.51.100.1", ""},
 		{"init with sudo, sshd on another port", "--port 2222 owner@198.51.100.1", ""},
 		{"init with sudo that asks", "asked@198.51.100.1", "secret\n"},
 	} {
-		w.scenario(t, login.name, "", func(t *testing.T) { w.initAs(t, login.args, login.input) })
-		w.scenario(t, "uninstall after "+login.name, "7", func(t *testing.T) { w.uninstall(t, before) })
+		w.scenario(t, login.name, "7", func(t *testing.T) {
+			w.initAs(t, login.args, login.input)
+			w.uninstall(t)
+		})
 	}
+	w.scenario(t, "uninstall leaves nothing", "7", func(t *testing.T) { w.same(t, before) })
 }
 
 // initAs is the two commands of README.
 func (w *world) initAs(t *testing.T, args, input string) {
+	w.on(t, w.home, "apt-get install -y /payload/gatelodge.deb >/dev/null")
 	start := time.Now()
 	said := w.on(t, w.home, "printf '%%s' '%s' | gatelodge init --yes %s 2>&1", input, args)
 	took := time.Since(start)
@@ -55,11 +59,10 @@ func (w *world) initAs(t *testing.T, args, input string) {
 }
 
 // uninstall takes all of it away again: on the gate what init brought, at home
-// what joining left, where the package stays.
-func (w *world) uninstall(t *testing.T, before map[string]string) {
+// the package.
+func (w *world) uninstall(t *testing.T) {
 	w.on(t, w.gate, "gatelodge uninstall --purge 2>&1")
-	w.on(t, w.home, "apt-get purge -y gatelodge >/dev/null; apt-get install -y /payload/gatelodge.deb >/dev/null")
-	w.same(t, before)
+	w.on(t, w.home, "apt-get purge -y gatelodge >/dev/null")
 }
 
 // initRefuses tries what init must refuse, with the reason, before it has

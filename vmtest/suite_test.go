@@ -46,6 +46,7 @@ func TestKernel(t *testing.T) {
 	w.scenario(t, "home boots without DNS, in 1970", "20, 21", w.bootInThePast)
 	w.scenario(t, "memory", "30", w.memory)
 	w.scenario(t, "purge leaves nothing", "7", func(t *testing.T) { w.purge(t, before) })
+	w.overSSH(t, before)
 }
 
 // TestEmbedded runs the main job, and what the device makes a difference to,
@@ -56,7 +57,7 @@ func TestEmbedded(t *testing.T) {
 	w.mainJob(t)
 	w.scenario(t, "hardened unit", "46", w.hardened)
 	w.scenario(t, "daemon killed", "6, 32", w.killed)
-	w.scenario(t, "upgrade under traffic", "6", func(t *testing.T) { w.upgrade(t, -1, 2*time.Second) })
+	w.scenario(t, "upgrade under traffic", "6", func(t *testing.T) { w.upgrade(t, -1, emulated(2*time.Second)) })
 	w.scenario(t, "tunnel's interface deleted", "28", w.linkDeleted)
 	w.scenario(t, "gate's power cut", "19, 22", func(t *testing.T) { w.powerCut(t, w.gate) })
 	w.scenario(t, "home boots without DNS, in 1970", "20, 21", w.bootInThePast)
@@ -198,10 +199,15 @@ stat -c '%a %U %n' /var/lib/gatelodge /var/lib/gatelodge/*.json | grep -vE '^(70
 	}
 }
 
+// emulated is how long something may take here that may take d on a real
+// machine: these are some twenty times slower at starting a program, and most
+// of what is measured is that.
+func emulated(d time.Duration) time.Duration { return 3 * d }
+
 // killed kills the daemons again and again, under a stream of packets and a
 // connection that lasts.
 func (w *world) killed(t *testing.T) {
-	const kills = 10
+	const kills = 4
 	c := w.connect(t, 7000)
 	s := w.newStream(t, 7000)
 	for range kills {
@@ -210,18 +216,17 @@ func (w *world) killed(t *testing.T) {
 before=$(systemctl show -P MainPID gatelodge)
 kill -9 $before
 until now=$(systemctl show -P MainPID gatelodge); [ $now != 0 ] && [ $now != $before ] && systemctl is-active -q gatelodge; do sleep 0.1; done`)
+			w.visitor(t)
 		}
 	}
-	w.visitor(t)
 	c.alive(t)
 	sent, lost, gap := s.end(t)
 	w.figure = fmt.Sprintf("%d kills: %d of %d packets lost, longest gap %.1f s", 2*kills, lost, sent, gap.Seconds())
 	if w.device == "kernel" && lost > 0 {
 		t.Errorf("%d of %d packets lost; with the kernel's device none should be", lost, sent)
 	}
-	// A start of the daemon takes these machines a second or two, where a real
-	// one takes a tenth.
-	if gap > 10*time.Second {
+	// A second of that is systemd's, between two starts.
+	if gap > emulated(2*time.Second) {
 		t.Errorf("no packet came through for %s", gap)
 	}
 	for _, m := range w.machines() {
@@ -271,10 +276,6 @@ func (w *world) upgrade(t *testing.T, loss int, longest time.Duration) {
 	}
 }
 
-// restoredWithin is how soon what somebody deleted must be back: a second on a
-// real machine, of which these are some twenty times slower.
-const restoredWithin = 3 * time.Second
-
 // timed runs a change on a machine, waits until a condition holds again, and
 // returns how long that took by the machine's own clock.
 func (w *world) timed(t *testing.T, m *machine.Machine, change, until string) time.Duration {
@@ -309,7 +310,7 @@ func (w *world) networkd(t *testing.T) {
 	} {
 		took := w.timed(t, c.m, c.change, c.until)
 		worst = max(worst, took)
-		if took > restoredWithin {
+		if took > emulated(time.Second) {
 			t.Errorf("%s: %s: back after %s", c.m.Name, c.change, took)
 		}
 	}
@@ -336,7 +337,7 @@ func (w *world) linkDeleted(t *testing.T) {
 	var figures []string
 	for _, m := range w.machines() {
 		took := w.timed(t, m, "ip link del gatelodge", "ip link show gatelodge >/dev/null 2>&1")
-		if took > restoredWithin {
+		if took > emulated(time.Second) {
 			t.Errorf("%s: back after %s", m.Name, took)
 		}
 		visitor := w.visitor(t)
@@ -470,10 +471,7 @@ func (w *world) bootInThePast(t *testing.T) {
 	if got := w.on(t, w.home, "systemctl show -P NRestarts -P Result gatelodge"); got != "0\nsuccess" && got != "success\n0" {
 		t.Errorf("home's service: restarts and result %q", got)
 	}
-	must(t, w.home.PowerCut())
-	must(t, w.home.Start(w.boot))
-	w.await(t, w.home)
-	w.visitor(t)
+	w.on(t, w.home, "date -s @%d >/dev/null", time.Now().Unix())
 }
 
 // memory looks at what the daemons need, after all that has happened to them.
