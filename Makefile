@@ -18,7 +18,7 @@ VM_TIMEOUT  ?= 30m
 VM_RUN      ?= .
 VM_REBOOTS  ?= 1
 
-.PHONY: demo test build check race release man vm-test vm-reboots vm-deps vm-packages fuzz deps clean
+.PHONY: demo test build check race release man vm-test vm-run vm-reboots vm-deps vm-packages fuzz deps clean
 
 demo: deps build
 	bin/gatelodge lab
@@ -54,8 +54,10 @@ race:
 	$(GO) -C packaging/release test .
 
 # A report and the consoles' logs are left in bin/vm.
-vm-test: vm-deps vm-packages
-	CGO_ENABLED=0 $(GO) test -tags vm -count=1 -v -timeout $(VM_TIMEOUT) -run '$(VM_RUN)' ./vmtest \
+vm-test: vm-deps vm-packages vm-run
+
+vm-run:
+	CGO_ENABLED=0 $(GO) test -tags vm -count=1 -v $(VM_JSON) -timeout $(VM_TIMEOUT) -run '$(VM_RUN)' ./vmtest \
 	  -package $(CURDIR)/bin/vm/gatelodge.deb -next-package $(CURDIR)/bin/vm/next.deb -output $(CURDIR)/bin/vm -reboots $(VM_REBOOTS)
 
 # Ten reboots and ten power cuts of each side, for the times.

@@ -81,10 +81,15 @@ func service(args []string) error {
 	if len(args) != 2 || args[0] != "hold" {
 		return serve()
 	}
-	if _, err := net.ListenPacket("udp", ":"+args[1]); err != nil {
+	held, err := net.ListenPacket("udp", ":"+args[1])
+	if err != nil {
 		return err
 	}
-	select {}
+	for { // until it is killed
+		if _, _, err := held.ReadFrom(make([]byte, 1)); err != nil {
+			return err
+		}
+	}
 }
 
 // servedPorts are those of home's services, over TCP and UDP.
