@@ -24,8 +24,7 @@ func (w *world) overSSH(t *testing.T, before map[string]string) {
 	})
 	for _, login := range []struct{ name, args, input string }{
 		{"init as root", "root@198.51.100.1", ""},
-		{"init with sudo, sshd on another port", "--port 2222 owner@198.51.100.1", ""},
-		{"init with sudo that asks", "asked@198.51.100.1", "secret\n"},
+		{"init with sudo that asks, sshd on another port", "--port 2222 asked@198.51.100.1", "secret\n"},
 	} {
 		w.scenario(t, login.name, "7", func(t *testing.T) {
 			w.initAs(t, login.args, login.input)

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/gatelodge/gatelodge/internal/lab"
 	"github.com/gatelodge/gatelodge/internal/lab/machine"
 )
@@ -143,6 +145,27 @@ func (w *world) on(t *testing.T, m *machine.Machine, script string, args ...any)
 	out, err := w.try(t, m, script, args...)
 	must(t, err)
 	return out
+}
+
+// both runs a script on both machines at once, and returns what they said.
+func (w *world) both(t *testing.T, script string) map[string]string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	said := make([]string, len(w.machines()))
+	var group errgroup.Group
+	for i, m := range w.machines() {
+		group.Go(func() (err error) {
+			said[i], err = m.Shell(ctx, script)
+			return err
+		})
+	}
+	must(t, group.Wait())
+	all := map[string]string{}
+	for i, m := range w.machines() {
+		all[m.Name] = said[i]
+	}
+	return all
 }
 
 // try runs a script on a machine.
