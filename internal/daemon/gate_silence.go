@@ -25,6 +25,9 @@ const (
 	// again: longer than WireGuard waits for the answer to a handshake
 	// (REKEY_TIMEOUT, 5 seconds, in the WireGuard paper).
 	renewPause = 8 * time.Second
+	// longestRenewPause bounds how the pause grows for one that is heard now and
+	// then, and yet not well: its machine answers handshakes without a daemon.
+	longestRenewPause = 2 * time.Minute
 )
 
 // silences knows when each peer was last heard. Only authenticated bytes count,
@@ -38,7 +41,9 @@ type silences struct {
 type lastHeard struct {
 	received uint64    // bytes, when the gate last listened
 	at       time.Time // when they last became more
+	steady   bool      // it was heard in the last round, too
 	renewed  time.Time
+	pause    time.Duration // from that renewal to the next
 }
 
 func newSilences() *silences { return &silences{peers: map[key.Public]lastHeard{}} }
@@ -55,12 +60,17 @@ func (s *silences) due(now time.Time, observed []plan.ObservedPeer) []key.Public
 	var due []key.Public
 	for _, p := range observed {
 		h, known := s.peers[p.PublicKey]
-		if !known || p.ReceivedBytes > h.received {
+		// A renewed peer counts from zero again.
+		heard := known && p.ReceivedBytes > 0 && p.ReceivedBytes != h.received
+		if !known || heard {
 			h.at = now
 		}
-		h.received = p.ReceivedBytes
-		if p.ReceivedBytes > 0 && now.Sub(h.at) >= silentAfter && now.Sub(h.renewed) >= renewPause {
-			h.renewed = now
+		if heard && h.steady {
+			h.pause = 0
+		}
+		h.received, h.steady = p.ReceivedBytes, heard
+		if p.ReceivedBytes > 0 && now.Sub(h.at) >= silentAfter && now.Sub(h.renewed) >= h.pause {
+			h.renewed, h.pause = now, min(max(renewPause, 2*h.pause), longestRenewPause)
 			due = append(due, p.PublicKey)
 		}
 		next[p.PublicKey] = h
@@ -85,6 +95,10 @@ func (s *silences) heard(now time.Time) int {
 // renewSilent renews the peers that have fallen silent: homes, and invites,
 // whose one-time keys are WireGuard keys as well.
 func (g *gate) renewSilent(ctx context.Context) error {
+	if !g.apply.TryLock() {
+		return nil // what is due now may be well by the time that is done
+	}
+	defer g.apply.Unlock()
 	observed, err := g.host.Peers(ctx)
 	if err != nil {
 		return err
@@ -93,8 +107,6 @@ func (g *gate) renewSilent(ctx context.Context) error {
 	if len(due) == 0 {
 		return nil
 	}
-	g.apply.Lock()
-	defer g.apply.Unlock()
 	g.mu.Lock()
 	facts := g.facts
 	g.mu.Unlock()

@@ -31,6 +31,7 @@ func TestSilentPeersAreRenewed(t *testing.T) {
 		"it comes back with fewer bytes":  {{900, false}, {900, false}, {900, false}, {900, true}, {148, false}, {300, false}, {400, false}, {500, false}, {600, false}, {700, false}},
 		"it comes back and goes again":    {{9, false}, {9, false}, {9, false}, {9, true}, {0, false}, {148, false}, {148, false}, {148, false}, {148, true}},
 		"the device was not told":         {{9, false}, {9, false}, {9, false}, {9, true}, {9, false}, {9, false}, {9, false}, {9, true}},
+		"a kernel without its daemon":     {{900, false}, {900, false}, {900, false}, {900, true}, {148, false}, {148, false}, {148, false}, {148, true}, {148, false}, {148, false}, {148, false}, {148, false}, {148, false}, {148, false}, {148, false}, {148, true}},
 		"a gap of a few seconds":          {{100, false}, {100, false}, {100, false}, {200, false}, {200, false}, {200, false}, {300, false}},
 	} {
 		s, now := newSilences(), time.Now()

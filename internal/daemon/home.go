@@ -309,21 +309,6 @@ func (h *home) rememberEndpoint(ctx context.Context) error {
 	return nil
 }
 
-// receivedBytes returns how much has come from the gate, or 0 if that cannot
-// be told now.
-func (h *home) receivedBytes(ctx context.Context) uint64 {
-	peers, err := h.host.Peers(ctx)
-	if err != nil {
-		return 0
-	}
-	for _, p := range peers {
-		if p.PublicKey == h.memory.Joined.GatePublicKey {
-			return p.ReceivedBytes
-		}
-	}
-	return 0
-}
-
 // hasRoute reports whether this machine can send to addr outside the tunnel.
 func (h *home) hasRoute(ctx context.Context, addr netip.Addr) bool {
 	_, err := h.host.MTUTo(ctx, addr, h.config.Marks.Outer)

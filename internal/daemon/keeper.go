@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/control"
@@ -61,7 +62,6 @@ func (k *keeper) Run(ctx context.Context) error {
 	if !k.home.where().IsValid() {
 		answered = answered.Add(-silent) // there is nothing to wait for
 	}
-	var gate ear
 	for {
 		select {
 		case <-ctx.Done():
@@ -76,38 +76,36 @@ func (k *keeper) Run(ctx context.Context) error {
 			continue
 		}
 		timer.Reset(pingSooner)
-		gate.listen(k.home.receivedBytes(ctx))
 		if time.Since(answered) < silent {
 			continue
 		}
 		k.silent()
-		if gate.heard(silent) {
-			k.note("packets of the gate arrive, but its daemon does not answer")
-			continue // another way would only cut off who uses this one
+		if time.Since(tried) < another {
+			continue
 		}
-		if time.Since(tried) >= another {
+		if k.daemonAlone(ctx) {
+			k.note("the tunnel works, but the gate's daemon does not answer")
+		} else {
 			k.tryElsewhere(ctx)
-			tried = time.Now()
 		}
+		tried = time.Now()
 	}
 }
 
-// ear tells a tunnel that is dead from a gate of which only the daemon is:
-// bytes that WireGuard counts as received are authenticated.
-type ear struct {
-	bytes uint64
-	at    time.Time // when they last became more; zero if never
-}
-
-func (e *ear) listen(bytes uint64) {
-	if bytes > e.bytes && e.bytes > 0 {
-		e.at = time.Now()
+// daemonAlone reports whether only the gate's daemon is silent: its kernel
+// takes a connection for a daemon that hangs, and refuses one where there is
+// none. To begin the tunnel anew would only cut off who uses it.
+func (k *keeper) daemonAlone(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, pingPatience)
+	defer cancel()
+	own, gate := k.home.ends()
+	c, err := dialFrom(own)(ctx, "tcp", gate.String())
+	if err != nil {
+		return errors.Is(err, syscall.ECONNREFUSED)
 	}
-	e.bytes = bytes
+	_ = c.Close() // nothing was to be said
+	return true
 }
-
-// heard reports whether something came within the last d.
-func (e *ear) heard(d time.Duration) bool { return !e.at.IsZero() && time.Since(e.at) < d }
 
 // ping asks the gate for a sign of life.
 func (k *keeper) ping(ctx context.Context) (time.Duration, error) {

@@ -110,7 +110,7 @@ func (l *life) interval() time.Duration {
 // beat says once how things are.
 func (l *life) beat() {
 	working, failed := l.loop.state()
-	if text := l.summary(); text != l.said {
+	if text := l.summary(); text != "" && text != l.said {
 		l.said = text
 		l.tell(l.service.Status(text))
 	}

@@ -7,9 +7,12 @@ import (
 
 const settingUp = "setting this machine up"
 
-// summary says in a line how the gate is.
+// summary says in a line how the gate is; nothing if that would mean to wait,
+// for a slow disk perhaps.
 func (g *gate) summary() string {
-	g.mu.Lock()
+	if !g.mu.TryLock() {
+		return ""
+	}
 	defer g.mu.Unlock()
 	switch {
 	case len(g.problems) > 0:
@@ -29,10 +32,12 @@ func count(heard, homes int) string {
 	return fmt.Sprintf("%d of %d homes connected", min(heard, homes), homes)
 }
 
-// summary says in a line how the home is.
+// summary says in a line how the home is; nothing if that would mean to wait.
 func (h *home) summary() string {
 	up, _, why := h.keep.state()
-	h.mu.Lock()
+	if !h.mu.TryLock() {
+		return ""
+	}
 	defer h.mu.Unlock()
 	switch {
 	case len(h.problems) > 0:
