@@ -88,7 +88,8 @@ func (a *app) spawn() (<-chan error, error) {
 	if err := os.MkdirAll(a.paths().State(), 0o700); err != nil {
 		return nil, err
 	}
-	log, err := os.OpenFile(a.paths().Log(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	// Never through a link: the folder may belong to the service's user.
+	log, err := os.OpenFile(a.paths().Log(), os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,9 @@ var errTooLarge = errors.New("the file is far larger than anything gatelodge wri
 type folder struct{ root *os.Root }
 
 func (f folder) Read(name string) ([]byte, error) {
-	file, err := f.root.Open(name)
+	// Root reads in the folder of a user who could put a pipe there, which
+	// would be waited for.
+	file, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -39,6 +41,9 @@ func (f folder) Read(name string) ([]byte, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
 	}
 	if info.Size() > maxFile {
 		return nil, errTooLarge

@@ -292,3 +292,15 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// Who owns the folder could have root wait for ever at a pipe.
+func TestLoadDoesNotWaitAtAPipe(t *testing.T) {
+	s := openTemp(t)
+	if err := syscall.Mkfifo(filepath.Join(s.Dir(), "thing.json"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var v struct{}
+	if _, err := s.Load("thing", &v); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("Load of a pipe: %v", err)
+	}
+}
