@@ -12,7 +12,7 @@ import (
 )
 
 // sshIntoLab stands in for ssh(1): it carries the command out on the lab's
-// gate. A real one would want users and a pseudo-terminal, which namespaces
+// gate, as the login of a user whose .bashrc prints. A real one would want users and a pseudo-terminal, which namespaces
 // without root do not have; the suite of virtual machines has it.
 const sshIntoLab = `#!/bin/sh
 while [ $# -gt 0 ]; do
@@ -25,6 +25,7 @@ while [ $# -gt 0 ]; do
 	esac
 done
 shift
+echo "Welcome to the gate!"
 SSH_CONNECTION='192.0.2.2 40000 198.51.100.1 2222' exec nsenter --net=/run/netns/gate sh -c "$*"
 `
 

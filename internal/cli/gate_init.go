@@ -67,7 +67,7 @@ func (a *app) gateInit(ctx context.Context, o gateInit) error {
 		return err
 	}
 	a.showFound(found, file)
-	if err := a.agree(o.yes, fmt.Sprintf("Write %s and start the gate?", a.paths().ConfigFile(plan.Gate))); err != nil {
+	if err := a.agree(ctx, o.yes, fmt.Sprintf("Write %s and start the gate?", a.paths().ConfigFile(plan.Gate))); err != nil {
 		return err
 	}
 	if err := a.writeConfig(plan.Gate, config.NewGateFile(file)); err != nil {
@@ -224,7 +224,7 @@ func listAddrs(addrs []netip.Addr) string {
 }
 
 // agree asks, unless told not to.
-func (a *app) agree(yes bool, question string) error {
+func (a *app) agree(ctx context.Context, yes bool, question string) error {
 	if yes {
 		return nil
 	}
@@ -232,7 +232,7 @@ func (a *app) agree(yes bool, question string) error {
 		return fail(exitUsage, "add --yes", "there is nobody to ask: the input is not a terminal")
 	}
 	a.printf("%s [y/N] ", question)
-	line, err := bufio.NewReader(a.in).ReadString('\n')
+	line, err := unlessStopped(ctx, func() (string, error) { return bufio.NewReader(a.in).ReadString('\n') })
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}

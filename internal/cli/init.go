@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -178,17 +179,42 @@ func (a *app) newSetup(o initOptions) (*setup, error) {
 	return s, nil
 }
 
-// unjoined refuses to touch a machine that has a role already.
+// unjoined refuses to touch a machine that has a role already, or its keys.
 func (a *app) unjoined() error {
 	role, err := a.paths().Role()
 	switch {
 	case errors.Is(err, daemon.ErrNoRole):
-		return nil
+		return a.keyless()
 	case err != nil:
 		return err
 	}
 	leave := fmt.Sprintf("gatelodge down, then remove %s and %s.json and %s.json.last from %s", a.paths().ConfigFile(role), role, role, a.paths().State())
 	return fail(exitFailed, "gatelodge status; to begin anew: "+leave, "this machine is a %s already", role)
+}
+
+// keyless refuses a machine that has lost its role and not its keys: they would
+// go with what is taken back. Who is not root may not see them, and comes here
+// again as root.
+func (a *app) keyless() error {
+	for _, role := range []plan.Role{plan.Gate, plan.Home} {
+		for _, name := range stateFiles(role) {
+			file := filepath.Join(a.paths().State(), name)
+			_, err := os.Lstat(file)
+			if err == nil {
+				hint := fmt.Sprintf("put %s back; or, if it is a %s no longer, move %s away", a.paths().ConfigFile(role), role, a.paths().State())
+				return fail(exitFailed, hint, "this machine still has the keys of a %s, in %s", role, file)
+			}
+			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// stateFiles names what a role remembers, and its copy.
+func stateFiles(role plan.Role) []string {
+	return []string{string(role) + ".json", string(role) + ".json.last"}
 }
 
 // isMachine reports whether this is the machine's own instance.
@@ -243,7 +269,7 @@ func (s *setup) onFailure(what string, do func(ctx context.Context) error) {
 }
 
 // decide shows all that was found and will be done, and asks.
-func (s *setup) decide(context.Context) error {
+func (s *setup) decide(ctx context.Context) error {
 	s.showThere()
 	s.printf("To do, on the VPS:\n")
 	for _, line := range s.workThere() {
@@ -256,7 +282,7 @@ func (s *setup) decide(context.Context) error {
 	for _, n := range s.verdict.Notes {
 		s.printf("  note         %s\n", n)
 	}
-	return s.agree(s.o.yes, "Go on?")
+	return s.agree(ctx, s.o.yes, "Go on?")
 }
 
 func (s *setup) showThere() {

@@ -17,15 +17,12 @@ import (
 // makeHome joins this machine to the gate by what the commands install, join
 // and up do.
 func (s *setup) makeHome(ctx context.Context) error {
-	if s.install {
-		s.onFailure("gatelodge on this machine", func(ctx context.Context) error {
-			_, err := install.Uninstall(ctx, install.Options{Root: s.root}, true)
-			return err
-		})
-		if _, err := s.installSelf(ctx); err != nil {
-			return err
-		}
-		s.printf("  installed the service gatelodge\n")
+	// Again: somebody may have joined while init asked and copied.
+	if err := s.unjoined(); err != nil {
+		return err
+	}
+	if err := s.installHere(ctx); err != nil {
+		return err
 	}
 	leave, err := s.leaving()
 	if err != nil {
@@ -41,6 +38,46 @@ func (s *setup) makeHome(ctx context.Context) error {
 		return err
 	}
 	return s.awaitTunnel(ctx)
+}
+
+func (s *setup) installHere(ctx context.Context) error {
+	if !s.install {
+		return nil
+	}
+	// What others have left there is not to go with what is made now.
+	purge, err := emptyFolders(s.paths().Config(), s.paths().State())
+	if err != nil {
+		return err
+	}
+	s.onFailure("gatelodge on this machine", func(ctx context.Context) error {
+		_, err := install.Uninstall(ctx, install.Options{Root: s.root}, purge)
+		if errors.Is(err, install.ErrNotInstalled) {
+			return nil
+		}
+		return err
+	})
+	if _, err := s.installSelf(ctx); err != nil {
+		return err
+	}
+	s.printf("  installed the service gatelodge\n")
+	return nil
+}
+
+// emptyFolders reports whether none of the folders holds anything. What install
+// itself has written down there does not count: it knows what to do with it.
+func emptyFolders(folders ...string) (bool, error) {
+	for _, folder := range folders {
+		entries, err := os.ReadDir(folder)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		for _, e := range entries {
+			if e.Name() != install.RecordName {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
 }
 
 // tunnelTime is how long the first handshake may take: join has just talked to
@@ -93,7 +130,11 @@ func (s *setup) leave(ctx context.Context, made []string) error {
 			return err
 		}
 	}
-	for _, file := range []string{s.paths().ConfigFile(plan.Home), filepath.Join(s.paths().State(), "home.json"), filepath.Join(s.paths().State(), "home.json.last")} {
+	files := []string{s.paths().ConfigFile(plan.Home)}
+	for _, name := range stateFiles(plan.Home) {
+		files = append(files, filepath.Join(s.paths().State(), name))
+	}
+	for _, file := range files {
 		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -1,12 +1,21 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/remote"
@@ -126,5 +135,210 @@ func TestTheWitnessKnowsItsVisitor(t *testing.T) {
 	seen, err := w.visit(t.Context(), at)
 	if err != nil || seen != at.Addr() || !w.wasVisited() {
 		t.Errorf("%v: seen as %s, visited %t", err, seen, w.wasVisited())
+	}
+}
+
+// put makes empty files below a folder.
+func put(t *testing.T, root string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		file := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Keys without a role are somebody's: nothing is begun that would remove them
+// when it is taken back.
+func TestKeysWithoutARoleAreRefused(t *testing.T) {
+	for _, name := range []string{"home.json", "home.json.last", "gate.json", "gate.json.last"} {
+		a := &app{root: t.TempDir()}
+		put(t, a.root, "var/lib/gatelodge/gatelodge.log")
+		if err := a.unjoined(); err != nil {
+			t.Errorf("without keys: %v", err)
+		}
+		put(t, a.root, "var/lib/gatelodge/"+name)
+		err := a.unjoined()
+		role, _, _ := strings.Cut(name, ".")
+		if err == nil || !strings.Contains(err.Error(), "still has the keys of a "+role) {
+			t.Fatalf("with %s: %v", name, err)
+		}
+		if _, hint := classify(err); !strings.Contains(hint, role+".toml back") {
+			t.Errorf("with %s: the hint is %q", name, hint)
+		}
+		s := &setup{app: a}
+		if err := s.makeHome(t.Context()); err == nil || len(s.undo) > 0 {
+			t.Errorf("with %s: %v, to be taken back: %v", name, err, s.undo)
+		}
+	}
+}
+
+// Only what is all of this run's making is purged when it is taken back.
+func TestWhatOthersLeftIsNotPurged(t *testing.T) {
+	root := t.TempDir()
+	folders := []string{filepath.Join(root, "etc/gatelodge"), filepath.Join(root, "var/lib/gatelodge")}
+	for _, step := range []struct {
+		name  string
+		empty bool
+	}{{"etc/gatelodge/installed.json", true}, {"var/lib/gatelodge/notes", false}} {
+		put(t, root, step.name)
+		if empty, err := emptyFolders(folders...); err != nil || empty != step.empty {
+			t.Errorf("with %s: %v, empty: %t", step.name, err, empty)
+		}
+	}
+	for _, c := range []struct {
+		found remote.Found
+		init  bool
+		want  bool
+	}{
+		{remote.Found{}, true, true},
+		{remote.Found{}, false, false},
+		{remote.Found{Kept: []string{"/etc/gatelodge"}}, true, false},
+		{remote.Found{Program: "/usr/bin/gatelodge"}, true, false},
+	} {
+		s := &setup{found: c.found, verdict: remote.Verdict{Init: c.init}}
+		if got := s.purges(); got != c.want {
+			t.Errorf("%+v, a gate to be made: %t: purges %t", c.found, c.init, got)
+		}
+	}
+}
+
+// What down needs stays until down has done its work.
+func TestAGateThatIsNotDownIsNotUnmade(t *testing.T) {
+	for _, status := range []int{0, 4} {
+		root := t.TempDir()
+		program := filepath.Join(root, "program")
+		script := fmt.Sprintf("#!/bin/sh\necho \"$@\" >>%s/calls\nexit %d\n", root, status)
+		if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		put(t, root, "etc/gatelodge/gate.toml", "var/lib/gatelodge/gate.json", "var/lib/gatelodge/gate.json.last")
+		unmake := func() int {
+			c := exec.Command("sh", "-c", unmakeGate, "sh", program, root)
+			if err := c.Run(); err != nil && c.ProcessState == nil {
+				t.Fatal(err)
+			}
+			return c.ProcessState.ExitCode()
+		}
+		if got := unmake(); got != status {
+			t.Errorf("down ends with %d, the script with %d", status, got)
+		}
+		for _, name := range []string{"etc/gatelodge/gate.toml", "var/lib/gatelodge/gate.json", "var/lib/gatelodge/gate.json.last"} {
+			_, err := os.Lstat(filepath.Join(root, name))
+			if gone := errors.Is(err, fs.ErrNotExist); gone != (status == 0) {
+				t.Errorf("down ends with %d: %s is gone: %t", status, name, gone)
+			}
+		}
+		if status != 0 {
+			continue
+		}
+		if got := unmake(); got != 0 {
+			t.Errorf("a gate that never was: exit status %d", got)
+		}
+		calls, err := os.ReadFile(filepath.Join(root, "calls"))
+		if want := "--root " + root + "/ down\n"; err != nil || string(calls) != want {
+			t.Errorf("%v: called %q, wanted %q", err, calls, want)
+		}
+	}
+}
+
+// newTerminal returns both ends of a pseudo-terminal.
+func newTerminal(t *testing.T) (keyboard, terminal *os.File) {
+	t.Helper()
+	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skip("no pseudo-terminals here: ", err)
+	}
+	t.Cleanup(func() { keyboard.Close() })
+	n, err := unix.IoctlGetInt(int(keyboard.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(keyboard.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skip("no pseudo-terminals here: ", err)
+	}
+	t.Cleanup(func() { terminal.Close() })
+	return keyboard, terminal
+}
+
+func echoes(t *testing.T, terminal *os.File) bool {
+	t.Helper()
+	state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.Lflag&unix.ECHO != 0
+}
+
+// awaitSilence waits until what is typed is not shown.
+func awaitSilence(t *testing.T, terminal *os.File) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); echoes(t, terminal); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("what is typed is shown")
+		}
+	}
+}
+
+func TestAPasswordIsAskedForUntilCtrlC(t *testing.T) {
+	for _, stops := range []bool{false, true} {
+		keyboard, terminal := newTerminal(t)
+		s := &setup{app: &app{in: terminal, errOut: io.Discard}, conn: new(remote.Conn)}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		type answer struct {
+			password string
+			err      error
+		}
+		answers := make(chan answer, 1)
+		go func() {
+			password, err := s.askPassword(ctx)
+			answers <- answer{password, err}
+		}()
+		awaitSilence(t, terminal)
+		if stops {
+			stop()
+		} else if _, err := keyboard.WriteString("se cret\n"); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case a := <-answers:
+			if stops && !errors.Is(a.err, context.Canceled) || !stops && (a.err != nil || a.password != "se cret") {
+				t.Errorf("stopped %t: %v, %q", stops, a.err, a.password)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("stopped %t: it does not end", stops)
+		}
+		if !echoes(t, terminal) {
+			t.Errorf("stopped %t: the terminal does not show any more what is typed", stops)
+		}
+		// Ends the reading that goes on.
+		if _, err := keyboard.WriteString("\n"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Nor does a pipe from which nothing comes keep init.
+func TestAPasswordFromAPipe(t *testing.T) {
+	s := &setup{app: &app{in: bytes.NewBufferString("secret\nmore"), errOut: io.Discard}}
+	if password, err := s.askPassword(t.Context()); err != nil || password != "secret" {
+		t.Errorf("%v, %q", err, password)
+	}
+	in, out := io.Pipe()
+	defer out.Close()
+	s.in = in
+	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	if _, err := s.askPassword(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
 	}
 }

@@ -72,7 +72,7 @@ func (s *setup) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.conn.Rise(ctx, s.askPassword)
+	err = s.conn.Rise(ctx, func() (string, error) { return s.askPassword(ctx) })
 	if errors.Is(err, remote.ErrNoRoot) {
 		return fail(exitPrivilege, "log in as root, or as a user who may use sudo there", "%w", err)
 	}
@@ -115,19 +115,57 @@ func caller() (*remote.User, error) {
 
 // askPassword asks on the terminal. Where there is none, the first line of the
 // standard input is the password, as for sudo -S.
-func (s *setup) askPassword() (string, error) {
+func (s *setup) askPassword(ctx context.Context) (string, error) {
 	if !onTerminal(s.in) {
-		line, err := bufio.NewReader(io.LimitReader(s.in, 4096)).ReadString('\n')
-		if errors.Is(err, io.EOF) {
-			err = nil
-		}
-		return strings.TrimSuffix(line, "\n"), err
+		return unlessStopped(ctx, s.firstLine)
 	}
-	terminal := s.in.(*os.File) // onTerminal has made sure of that
+	terminal := int(s.in.(*os.File).Fd()) // onTerminal has made sure of that
+	before, err := term.GetState(terminal)
+	if err != nil {
+		return "", err
+	}
 	fmt.Fprintf(s.errOut, "[sudo] password of %s on the VPS: ", s.conn.User())
-	password, err := term.ReadPassword(int(terminal.Fd()))
+	password, err := unlessStopped(ctx, func() (string, error) {
+		p, err := term.ReadPassword(terminal)
+		return string(p), err
+	})
+	if ctx.Err() != nil {
+		// The reading goes on, and does not put the echo back.
+		err = errors.Join(err, term.Restore(terminal, before))
+	}
 	fmt.Fprintln(s.errOut)
-	return string(password), err
+	return password, err
+}
+
+func (s *setup) firstLine() (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(s.in, 4096)).ReadString('\n')
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return strings.TrimSuffix(line, "\n"), err
+}
+
+// unlessStopped reads until ctx ends: nothing else would end it, because Ctrl-C
+// is a signal that this program catches.
+func unlessStopped(ctx context.Context, read func() (string, error)) (string, error) {
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	type answer struct {
+		text string
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		text, err := read()
+		answers <- answer{text, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.text, a.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
 }
 
 // look looks at both machines, and changes neither.
@@ -302,17 +340,23 @@ func (s *setup) installThere(ctx context.Context) error {
 		return nil
 	}
 	if s.found.Program == "" {
-		purge := []string{"uninstall"}
-		if s.verdict.Init {
-			purge = append(purge, "--purge")
+		uninstall := []string{"uninstall"}
+		if s.purges() {
+			uninstall = append(uninstall, "--purge")
 		}
-		s.onFailure("gatelodge on the VPS", func(ctx context.Context) error { return s.uninstallThere(ctx, purge) })
+		s.onFailure("gatelodge on the VPS", func(ctx context.Context) error { return s.uninstallThere(ctx, uninstall) })
 	}
 	if err := s.conn.Bring(ctx, s.bring, s.o.remoteRoot); err != nil {
 		return explainThere(err)
 	}
 	s.printf("  copied %d MB, checked by SHA-256\n", len(s.bring)>>20)
 	return nil
+}
+
+// purges reports whether taking the program back also takes all that it keeps
+// on the VPS: only where all of that is of this run.
+func (s *setup) purges() bool {
+	return s.verdict.Init && s.found.Program == "" && len(s.found.Kept) == 0
 }
 
 // uninstallThere removes gatelodge from the VPS, if it has come there at all.
@@ -325,8 +369,9 @@ func (s *setup) uninstallThere(ctx context.Context, args []string) error {
 	return explainThere(err)
 }
 
-// unmakeGate takes back what gate init has made of a VPS that had the program.
-const unmakeGate = `"$1" --root "$2/" down
+// unmakeGate takes back what gate init has made of a VPS that had the program,
+// or files of somebody's. Down needs those that go afterwards.
+const unmakeGate = `if [ -e "$2/etc/gatelodge/gate.toml" ]; then "$1" --root "$2/" down || exit; fi
 if [ -z "$2" ] && [ -d /run/systemd/system ]; then systemctl disable ` + packaging.Service + `; fi
 rm -f "$2/etc/gatelodge/gate.toml" "$2/var/lib/gatelodge/gate.json" "$2/var/lib/gatelodge/gate.json.last"`
 
@@ -336,11 +381,11 @@ func (s *setup) makeGate(ctx context.Context) error {
 		_, err := s.gatelodge(ctx, "up")
 		return err
 	}
-	if s.found.Program != "" {
+	if !s.purges() {
 		root := strings.TrimRight(s.o.remoteRoot, "/")
 		s.onFailure("the gate", func(ctx context.Context) error {
 			_, err := s.conn.Root(ctx, remote.Command{Script: unmakeGate, Args: []string{root + s.program(), root}})
-			return err
+			return explainThere(err)
 		})
 	}
 	args := []string{"gate", "init", "--yes", "--listen-port", strconv.Itoa(int(s.o.listenPort)), "--input", s.o.input}

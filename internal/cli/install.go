@@ -69,7 +69,8 @@ func (a *app) uninstallCommand() *cobra.Command {
 		Long: `Uninstall takes down what the daemon set up, stops and disables the service,
 and removes what gatelodge install has made. Configuration and keys stay, so
 that installing again continues, unless --purge is given. A package is removed
-by its package manager.`,
+by its package manager; where one has been installed since, its service goes on
+in place of the removed one.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.uninstall(c.Context(), purge) },
 	}
@@ -79,19 +80,31 @@ by its package manager.`,
 
 func (a *app) uninstall(ctx context.Context, purge bool) error {
 	o := install.Options{Root: a.root}
-	if err := install.CanUninstall(ctx, o); err != nil {
+	replaced, err := install.CanUninstall(ctx, o, purge)
+	if err != nil {
 		return explainInstall(err)
 	}
-	_, err := a.paths().Role()
-	if err == nil {
-		err = a.down(ctx)
-	}
-	if err != nil && !errors.Is(err, daemon.ErrNoRole) {
-		return err
+	// A package's service goes on: what stands in the kernel is its now.
+	if !replaced {
+		if err := a.downIfRole(ctx); err != nil {
+			return err
+		}
 	}
 	done, err := install.Uninstall(ctx, o, purge)
 	for _, d := range done {
 		a.printf("  %s\n", d)
 	}
 	return err
+}
+
+// downIfRole brings down what may be up; a machine without a role has nothing.
+func (a *app) downIfRole(ctx context.Context) error {
+	_, err := a.paths().Role()
+	if errors.Is(err, daemon.ErrNoRole) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return a.down(ctx)
 }

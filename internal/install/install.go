@@ -33,6 +33,7 @@ type Options struct {
 	Root    string // prefix of all paths; where it is not "/", only files are written
 	Program string // the program's file
 	// The rest is this machine's, unless a test says otherwise.
+	whole   bool // Root is the root of a machine, whatever it is called
 	service service
 	users   users
 	owner   func(ctx context.Context) (string, error)
@@ -48,7 +49,10 @@ type service interface {
 }
 
 // PackagedError means that a package manager has installed the program.
-type PackagedError struct{ Manager string }
+type PackagedError struct {
+	Manager string
+	beside  bool // what Install has made is still there, too
+}
 
 // Error implements error.
 func (e *PackagedError) Error() string {
@@ -57,7 +61,12 @@ func (e *PackagedError) Error() string {
 
 // RemoveHint says how such a package is removed.
 func (e *PackagedError) RemoveHint() string {
-	return map[string]string{"dpkg": "apt purge gatelodge", "rpm": "dnf remove gatelodge", "apk": "apk del --purge gatelodge"}[e.Manager]
+	hint := map[string]string{"dpkg": "apt purge gatelodge", "rpm": "dnf remove gatelodge", "apk": "apk del --purge gatelodge"}[e.Manager]
+	if e.beside {
+		// A package's purge spares what is written down as installed.
+		return "gatelodge uninstall; then " + hint
+	}
+	return hint
 }
 
 // ErrNotInstalled is returned where there is nothing to uninstall.
@@ -84,7 +93,9 @@ func (o Options) withDefaults() Options {
 
 // asService reports whether the machine runs the program as a service, and not
 // only keeps it.
-func (o Options) asService() bool { return filepath.Clean(o.Root) == "/" && o.booted() }
+func (o Options) asService() bool { return o.isMachine() && o.booted() }
+
+func (o Options) isMachine() bool { return o.whole || filepath.Clean(o.Root) == "/" }
 
 func (o Options) path(name string) string { return filepath.Join(o.Root, name) }
 
@@ -126,14 +137,20 @@ func Install(ctx context.Context, o Options) ([]string, error) {
 
 // refusePackaged leaves a package manager's program to it.
 func (o Options) refusePackaged(ctx context.Context) error {
-	if filepath.Clean(o.Root) != "/" {
-		return nil
-	}
-	manager, err := o.owner(ctx)
+	manager, err := o.packaged(ctx)
 	if err == nil && manager != "" {
 		err = &PackagedError{Manager: manager}
 	}
 	return err
+}
+
+// packaged returns which package manager looks after the program, "" if none
+// does.
+func (o Options) packaged(ctx context.Context) (string, error) {
+	if !o.isMachine() {
+		return "", nil
+	}
+	return o.owner(ctx)
 }
 
 // file is one to be written.

@@ -82,8 +82,8 @@ func TestInstallAndUninstallLeaveNothing(t *testing.T) {
 	if again, err := Install(t.Context(), o); err != nil || len(again) != 0 {
 		t.Errorf("again: %v, %q", err, again)
 	}
-	if err := CanUninstall(t.Context(), o); err != nil {
-		t.Error(err)
+	if replaced, err := CanUninstall(t.Context(), o, true); err != nil || replaced {
+		t.Errorf("%v, replaced: %t", err, replaced)
 	}
 	if _, err := Uninstall(t.Context(), o, false); err != nil {
 		t.Fatal(err)
@@ -168,6 +168,76 @@ func TestAPackageIsLeftToItsManager(t *testing.T) {
 	}
 }
 
+// takenOver is a machine on which a package came after Install.
+func takenOver(t *testing.T, m *machine) (o Options, kept []string) {
+	t.Helper()
+	o = onMachine(t, m)
+	o.whole = true
+	if _, err := Install(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	kept = []string{packaging.Program, "/etc/gatelodge/gate.toml", "/var/lib/gatelodge/gate.json", "/run/gatelodge/journal.json"}
+	for _, name := range kept {
+		if err := makeFolders(filepath.Dir(o.path(name))); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(o.path(name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.owner = func(context.Context) (string, error) { return "dpkg", nil }
+	m.calls = nil
+	return o, kept
+}
+
+// A package that has come after keeps its service, and the machine its role.
+func TestUninstallGivesWayToAPackage(t *testing.T) {
+	for _, active := range []bool{false, true} {
+		m := &machine{active: active}
+		o, kept := takenOver(t, m)
+		if replaced, err := CanUninstall(t.Context(), o, false); err != nil || !replaced {
+			t.Errorf("%v, replaced: %t", err, replaced)
+		}
+		if _, err := Uninstall(t.Context(), o, false); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"daemon-reload"}
+		if active {
+			want = append(want, "restart")
+		}
+		if !slices.Equal(m.calls, want) || !m.user {
+			t.Errorf("called %q, wanted %q; the user stays: %t", m.calls, want, m.user)
+		}
+		for _, name := range kept {
+			if _, err := os.Stat(o.path(name)); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, name := range []string{Program, unitFile, networkd, recordFile} {
+			if _, err := os.Lstat(o.path(name)); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s is still there: %v", name, err)
+			}
+		}
+	}
+}
+
+func TestAPackagesKeysAreNotPurged(t *testing.T) {
+	m := &machine{active: true}
+	o, _ := takenOver(t, m)
+	before := tree(t, o.Root)
+	_, can := CanUninstall(t.Context(), o, true)
+	_, does := Uninstall(t.Context(), o, true)
+	for _, err := range []error{can, does} {
+		packaged, ok := errors.AsType[*PackagedError](err)
+		if !ok || packaged.RemoveHint() != "gatelodge uninstall; then apt purge gatelodge" {
+			t.Errorf("purging: %v", err)
+		}
+	}
+	if after := tree(t, o.Root); after != before || len(m.calls) > 0 {
+		t.Errorf("called %q, before:\n%s\nafter:\n%s", m.calls, before, after)
+	}
+}
+
 // An interrupted installation can be taken back.
 func TestInterrupted(t *testing.T) {
 	o := newOptions(t)
@@ -190,7 +260,7 @@ func TestADamagedRecordIsSaid(t *testing.T) {
 	if err := os.WriteFile(o.path(recordFile), []byte("{"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := CanUninstall(t.Context(), o); err == nil || errors.Is(err, ErrNotInstalled) {
+	if _, err := CanUninstall(t.Context(), o, false); err == nil || errors.Is(err, ErrNotInstalled) {
 		t.Errorf("said: %v", err)
 	}
 }

@@ -12,7 +12,11 @@ import (
 )
 
 // recordFile lies in root's folder: root removes what it names.
-const recordFile = "/etc/gatelodge/installed.json"
+const recordFile = "/etc/gatelodge/" + RecordName
+
+// RecordName is the name of the file in which Install writes down what it
+// makes, in the folder of the configuration.
+const RecordName = "installed.json"
 
 // record is what was made on this machine.
 type record struct {

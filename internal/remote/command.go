@@ -3,6 +3,7 @@ package remote
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -45,40 +46,76 @@ const preamble = `PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 // Run carries out a command as whoever has logged in, and returns what it
 // prints.
 func (c *Conn) Run(ctx context.Context, r Command) (string, error) {
-	return c.run(ctx, words(r), r.Input, r.Watch)
+	line, mark := words(r)
+	return c.answer(ctx, line, mark, r.Input, r.Watch)
 }
 
-// words are those of a command, for any login shell.
-func words(r Command) string {
-	return Quote(append([]string{"sh", "-c", preamble + r.Script, "sh"}, r.Args...)...)
+// words are those of a command, for any login shell, and the mark that it
+// prints before all else.
+func words(r Command) (line, mark string) {
+	mark = rand.Text()
+	return Quote(append([]string{"sh", "-c", preamble + "echo " + mark + "; " + r.Script, "sh"}, r.Args...)...), mark
+}
+
+// answer carries out a command line, and returns what it prints behind its
+// mark. What comes before is no answer: a login script has printed it.
+func (c *Conn) answer(ctx context.Context, line, mark string, in io.Reader, watch io.Writer) (string, error) {
+	a := &afterMark{mark: []byte(mark + "\n"), watch: watch}
+	err := c.run(ctx, line, in, a)
+	if err == nil && !a.begun {
+		return "", fmt.Errorf("the VPS says that all went well, and has not carried out the command: its answer is %.60q", a.before.String())
+	}
+	return a.text.String(), err
+}
+
+// afterMark keeps what is written to it after a mark, and passes that on.
+type afterMark struct {
+	mark         []byte
+	watch        io.Writer // may be nil
+	begun        bool
+	before, text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (a *afterMark) Write(p []byte) (int, error) {
+	rest := p
+	if !a.begun {
+		a.before.Write(p)
+		if _, rest, a.begun = bytes.Cut(a.before.Bytes(), a.mark); !a.begun {
+			return len(p), nil
+		}
+	}
+	a.text.Write(rest)
+	if a.watch != nil {
+		if _, err := a.watch.Write(rest); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
 }
 
 // run carries out a command line. Its ssh gets a process group of its own, so
 // that Ctrl-C reaches this program alone, which then ends things in its order;
 // and for want of a terminal it must not ask for anything.
-func (c *Conn) run(ctx context.Context, line string, in io.Reader, watch io.Writer) (string, error) {
+func (c *Conn) run(ctx context.Context, line string, in io.Reader, out io.Writer) error {
 	cmd, said := c.ssh(ctx, line, "BatchMode=yes")
 	cmd.SysProcAttr.Setpgid = true
-	var out bytes.Buffer
-	cmd.Stdin, cmd.Stdout = in, &out
-	if watch != nil {
-		cmd.Stdout = io.MultiWriter(&out, watch)
-	}
+	cmd.Stdin, cmd.Stdout = in, out
 	err := finish(cmd.Run())
 	if err == nil {
-		return out.String(), nil
+		return nil
 	}
 	if ctx.Err() != nil {
-		return "", context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {
-		return "", err
+		return err
 	}
 	if exit.ExitCode() == failedConnection {
-		return "", &LostError{Said: lastLine(said.String())}
+		return &LostError{Said: lastLine(said.String())}
 	}
-	return out.String(), &ExitError{Status: exit.ExitCode(), Said: said.String()}
+	return &ExitError{Status: exit.ExitCode(), Said: said.String()}
 }
 
 // Quote makes words for sh(1), and for the other shells that a login may have.

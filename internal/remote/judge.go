@@ -46,6 +46,7 @@ func Judge(f Found, w Wish) Verdict {
 	}
 	var v Verdict
 	v.judgeRole(f)
+	v.judgeState(f)
 	v.judgeMachine(f)
 	v.judgeTunnel(f)
 	v.judgeNFT(f)
@@ -65,6 +66,17 @@ func (v *Verdict) refuse(hint, format string, args ...any) {
 
 func (v *Verdict) note(format string, args ...any) {
 	v.Notes = append(v.Notes, fmt.Sprintf(format, args...))
+}
+
+// judgeState refuses a machine that has lost its role and not its keys: a new
+// gate would not run with them, and taking it back would remove them.
+func (v *Verdict) judgeState(f Found) {
+	if len(f.Roles) > 0 {
+		return
+	}
+	for _, role := range f.States {
+		v.refuse(fmt.Sprintf("there, put %s.toml back; or, if it is a %s no longer, move /var/lib/gatelodge away", role, role), "it still has the keys of a %s, without /etc/gatelodge/%s.toml", role, role)
+	}
 }
 
 // judgeRole finds out what of a gate is there already.

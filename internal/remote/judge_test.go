@@ -100,6 +100,9 @@ func TestJudge(t *testing.T) {
 		{"a program without its unit", but("program=/usr/local/bin/gatelodge", "version=dev"), usual, fresh, nil, []string{"unfinished"}},
 		{"a package", but("program=/usr/bin/gatelodge", "package=deb", "unit=/lib/systemd/system/gatelodge.service", "version=gatelodge version 1.0"), usual, "init", nil, []string{"from a package"}},
 		{"a home", but("program=/usr/bin/gatelodge", "package=deb", "unit=x", "role=home"), usual, "init", []string{"home already"}, []string{"from a package"}},
+		{"the keys of a gate", but("+state=gate", "+kept=/var/lib/gatelodge"), usual, fresh, []string{"still has the keys of a gate"}, nil},
+		{"the keys of a home", but("+state=home"), usual, fresh, []string{"still has the keys of a home"}, nil},
+		{"a gate with its keys", but("program=/usr/local/bin/gatelodge", "unit=x", "role=gate", "+state=gate"), usual, reused, nil, []string{"at /usr/local", "gate already"}},
 		{"all at once", but("machine=mips", "init=", "nft=nftables v0.9.8", "disk_kib=1"), usual, fresh, []string{"mips", "/usr/local", "0.9.8", "no systemd"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

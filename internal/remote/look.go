@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	_ "embed" // for the script
 	"errors"
@@ -16,6 +17,17 @@ import (
 //
 //go:embed look.sh
 var lookScript string
+
+// keptScript looks into folders that only root can read. What install itself
+// writes down is not the owner's.
+const keptScript = `for role in gate home; do
+	for file in "$1/var/lib/gatelodge/$role.json" "$1/var/lib/gatelodge/$role.json.last"; do
+		if [ -e "$file" ]; then echo "state=$role"; break; fi
+	done
+done
+for folder in /etc/gatelodge /var/lib/gatelodge; do
+	if [ -n "$(ls -A "$1$folder" 2>/dev/null | grep -vx installed.json)" ]; then echo "kept=$folder"; fi
+done`
 
 // Found is what a machine is, as the script has found it. Amounts that it
 // could not find out are -1.
@@ -47,22 +59,34 @@ type Found struct {
 	Unit    string   // its file
 	Package string   // "deb", "rpm", "apk"; "" if no package has brought it
 	Roles   []string // by the configuration that is there
+	States  []string // roles of which keys and enrolments are there
+	Kept    []string // folders of gatelodge's that are there and not empty
 }
 
 // lookTime bounds the looking: a machine short of memory may need long.
 const lookTime = time.Minute
 
 // Look finds out what the machine is. It changes nothing there. What belongs
-// to gatelodge is looked for below root.
+// to gatelodge is looked for below root. Rise comes before.
 func (c *Conn) Look(ctx context.Context, root string) (Found, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, lookTime, fmt.Errorf("no answer within %s", lookTime))
 	defer cancel()
-	script := "root_prefix=" + Quote(strings.TrimRight(root, "/")) + "\n" + lookScript
-	out, err := c.run(ctx, Quote("sh"), strings.NewReader(script), nil)
-	if err != nil {
+	root = strings.TrimRight(root, "/")
+	script := "root_prefix=" + Quote(root) + "\n" + lookScript
+	var out bytes.Buffer
+	if err := c.run(ctx, Quote("sh"), strings.NewReader(script), &out); err != nil {
 		return Found{}, fmt.Errorf("cannot look at the VPS: %w", err)
 	}
-	return Parse(out)
+	f, err := Parse(out.String())
+	if err != nil {
+		return f, err
+	}
+	kept, err := c.Root(ctx, Command{Script: keptScript, Args: []string{root}})
+	if err != nil {
+		return f, fmt.Errorf("cannot look at what gatelodge keeps on the VPS: %w", err)
+	}
+	err = f.take(kept)
+	return f, err
 }
 
 // Parse reads what the script has printed, behind whatever a login prints.
@@ -74,14 +98,20 @@ func Parse(out string) (Found, error) {
 		return Found{}, fmt.Errorf("the answer of the VPS is not whole: %.200q", strings.TrimSpace(out))
 	}
 	f := Found{DiskKiB: -1, StateKiB: -1, MemoryKiB: -1}
+	err := f.take(body)
+	return f, err
+}
+
+// take takes lines over.
+func (f *Found) take(lines string) error {
 	var errs []error
-	for line := range strings.Lines(body) {
+	for line := range strings.Lines(lines) {
 		name, value, _ := strings.Cut(printable(line), "=")
 		if err := f.set(name, value); err != nil {
 			errs = append(errs, fmt.Errorf("the VPS says that %s is %.80q: %w", name, value, err))
 		}
 	}
-	return f, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // printable leaves out what could move the cursor of our terminal.
@@ -103,7 +133,7 @@ func (f *Found) set(name, value string) (err error) {
 	}
 	numbers := map[string]*int{"uid": &f.UID, "disk_kib": &f.DiskKiB, "state_kib": &f.StateKiB, "memory_kib": &f.MemoryKiB}
 	flags := map[string]*bool{"apt": &f.APT, "tun": &f.TUN, "wireguard": &f.WireGuard}
-	lists := map[string]*[]string{"firewall": &f.Firewalls, "role": &f.Roles}
+	lists := map[string]*[]string{"firewall": &f.Firewalls, "role": &f.Roles, "state": &f.States, "kept": &f.Kept}
 	if t, ok := texts[name]; ok {
 		*t = value
 	} else if n, ok := numbers[name]; ok {

@@ -94,7 +94,8 @@ look_at_gatelodge() {
 	apk info -e gatelodge >/dev/null && say package apk
 }
 
-echo look=1
+# On a line of its own, whatever a login script has printed.
+printf '\nlook=1\n'
 look_at_user
 look_at_system
 look_at_tools

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,7 +12,8 @@ import (
 )
 
 // The programs that play their parts, first in the search path. ssh carries
-// commands out on this machine, as a user who is not root there.
+// commands out on this machine, as a user who is not root there and whose
+// .bashrc is a talkative one.
 const (
 	playSSH = `#!/bin/sh
 echo "$@" >>"$PLAY/ssh.log"
@@ -26,6 +28,8 @@ while [ $# -gt 0 ]; do
 done
 shift
 if [ -n "$PLAY_FAILS" ]; then echo "$PLAY_FAILS" >&2; exit 255; fi
+printf '\nWelcome to %s!\nlast login: never ' "$HOSTNAME"
+if [ -n "$PLAY_IGNORES" ]; then exit 0; fi
 SSH_CONNECTION='192.0.2.2 40000 198.51.100.1 2222' exec sh -c "$*"
 `
 	playID = `#!/bin/sh
@@ -102,6 +106,43 @@ func TestCommandsArriveWhole(t *testing.T) {
 	for _, want := range []string{"-p 2222", "-o IdentitiesOnly=yes -o ControlMaster=auto", "-o BatchMode=yes", "-- debian@vps"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("ssh is not told %q:\n%s", want, log)
+		}
+	}
+}
+
+// Nor does who watches see what a login script prints.
+func TestOnlyTheCommandsOwnWordsCount(t *testing.T) {
+	c, _ := play(t, "")
+	if err := c.Rise(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for name, run := range map[string]func(context.Context, Command) (string, error){"Run": c.Run, "Root": c.Root} {
+		var watch bytes.Buffer
+		out, err := run(t.Context(), Command{Script: "echo one; sleep 0.1; echo two; exit 3", Watch: &watch})
+		if !errors.As(err, new(*ExitError)) || out != "one\ntwo\n" || watch.String() != out {
+			t.Errorf("%s: %v: %q, and whoever watches sees %q", name, err, out, watch.String())
+		}
+	}
+	t.Setenv("PLAY_IGNORES", "yes")
+	for name, run := range map[string]func(context.Context, Command) (string, error){"Run": c.Run, "Root": c.Root} {
+		out, err := run(t.Context(), Command{Script: "true"})
+		if err == nil || out != "" || !strings.Contains(err.Error(), "has not carried out the command") {
+			t.Errorf("%s of a login that carries nothing out: %v: %q", name, err, out)
+		}
+	}
+}
+
+// The mark may come in pieces.
+func TestAfterMark(t *testing.T) {
+	for _, pieces := range [][]string{{"motd MARK\ntext\n"}, {"MA", "RK", "\n", "te", "xt\n"}, {"MARK MARK\ntext", "\n"}} {
+		a := &afterMark{mark: []byte("MARK\n")}
+		for _, p := range pieces {
+			if n, err := a.Write([]byte(p)); n != len(p) || err != nil {
+				t.Errorf("%d, %v", n, err)
+			}
+		}
+		if !a.begun || a.text.String() != "text\n" {
+			t.Errorf("%q leaves %q", pieces, a.text.String())
 		}
 	}
 }
@@ -211,6 +252,39 @@ func TestLookAtThisMachine(t *testing.T) {
 	}
 	if f.Connection.String() != "198.51.100.1:2222" {
 		t.Errorf("the session is at %s", f.Connection)
+	}
+}
+
+// What only root may see is looked at as root, whose sudo may ask.
+func TestLookForKeys(t *testing.T) {
+	c, _ := play(t, "secret")
+	if err := c.Rise(t.Context(), func() (string, error) { return "secret", nil }); err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	for _, step := range []struct{ file, states, kept string }{
+		{"etc/gatelodge/installed.json", "", ""},
+		{"var/lib/gatelodge/.hidden", "", "/var/lib/gatelodge"},
+		{"var/lib/gatelodge/home.json.last", "home", "/var/lib/gatelodge"},
+		{"var/lib/gatelodge/gate.json", "gate home", "/var/lib/gatelodge"},
+		{"etc/gatelodge/notes", "gate home", "/etc/gatelodge /var/lib/gatelodge"},
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, step.file)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, step.file), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := c.Look(t.Context(), root+"/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(f.States, " "); got != step.states {
+			t.Errorf("with %s: keys of %q, wanted %q", step.file, got, step.states)
+		}
+		if got := strings.Join(f.Kept, " "); got != step.kept {
+			t.Errorf("with %s: kept %q, wanted %q", step.file, got, step.kept)
+		}
 	}
 }
 

@@ -51,13 +51,14 @@ func (c *Conn) Root(ctx context.Context, r Command) (string, error) {
 	}
 	// A gate keeps the port of the session that sets it up open; sudo would
 	// take away where that one came from.
-	line := `env SSH_CONNECTION="$SSH_CONNECTION" ` + words(r)
+	line, mark := words(r)
+	line = `env SSH_CONNECTION="$SSH_CONNECTION" ` + line
 	if c.password == "" {
-		return c.run(ctx, "sudo -k -n -- "+line, r.Input, r.Watch)
+		return c.answer(ctx, "sudo -k -n -- "+line, mark, r.Input, r.Watch)
 	}
 	input := io.Reader(strings.NewReader(c.password + "\nbegin\n"))
 	if r.Input != nil {
 		input = io.MultiReader(input, r.Input)
 	}
-	return c.run(ctx, "sudo -k -S -p '' -- "+Quote("sh", "-c", guard, "sh")+" "+line, input, r.Watch)
+	return c.answer(ctx, "sudo -k -S -p '' -- "+Quote("sh", "-c", guard, "sh")+" "+line, mark, input, r.Watch)
 }
