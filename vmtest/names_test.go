@@ -19,7 +19,6 @@ const gateName = "gate.example"
 type nameServer struct {
 	conn   net.PacketConn
 	silent atomic.Bool
-	asked  atomic.Int64
 }
 
 // startNames serves names on a host until the test ends.
@@ -49,7 +48,6 @@ func (s *nameServer) serve() {
 		if err != nil {
 			return
 		}
-		s.asked.Add(1)
 		if s.silent.Load() {
 			continue
 		}

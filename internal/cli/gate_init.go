@@ -1,12 +1,10 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -221,25 +219,6 @@ func listAddrs(addrs []netip.Addr) string {
 		text[i] = a.String()
 	}
 	return "only " + strings.Join(text, ", ")
-}
-
-// agree asks, unless told not to.
-func (a *app) agree(ctx context.Context, yes bool, question string) error {
-	if yes {
-		return nil
-	}
-	if !onTerminal(a.in) {
-		return fail(exitUsage, "add --yes", "there is nobody to ask: the input is not a terminal")
-	}
-	a.printf("%s [y/N] ", question)
-	line, err := unlessStopped(ctx, func() (string, error) { return bufio.NewReader(a.in).ReadString('\n') })
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
-		return fail(exitFailed, "", "nothing was changed")
-	}
-	return nil
 }
 
 // writeConfig makes a configuration file where there is none. Whatever root's

@@ -251,7 +251,7 @@ func newTerminal(t *testing.T) (keyboard, terminal *os.File) {
 	t.Helper()
 	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Skip("no pseudo-terminals here: ", err)
+		t.Fatal("no pseudo-terminals here: ", err)
 	}
 	t.Cleanup(func() { keyboard.Close() })
 	n, err := unix.IoctlGetInt(int(keyboard.Fd()), unix.TIOCGPTN)
@@ -263,7 +263,7 @@ func newTerminal(t *testing.T) (keyboard, terminal *os.File) {
 	}
 	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Skip("no pseudo-terminals here: ", err)
+		t.Fatal("no pseudo-terminals here: ", err)
 	}
 	t.Cleanup(func() { terminal.Close() })
 	return keyboard, terminal

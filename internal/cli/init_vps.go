@@ -1,20 +1,16 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/user"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host"
@@ -111,61 +107,6 @@ func caller() (*remote.User, error) {
 		c.Groups = append(c.Groups, uint32(n))
 	}
 	return c, nil
-}
-
-// askPassword asks on the terminal. Where there is none, the first line of the
-// standard input is the password, as for sudo -S.
-func (s *setup) askPassword(ctx context.Context) (string, error) {
-	if !onTerminal(s.in) {
-		return unlessStopped(ctx, s.firstLine)
-	}
-	terminal := int(s.in.(*os.File).Fd()) // onTerminal has made sure of that
-	before, err := term.GetState(terminal)
-	if err != nil {
-		return "", err
-	}
-	fmt.Fprintf(s.errOut, "[sudo] password of %s on the VPS: ", s.conn.User())
-	password, err := unlessStopped(ctx, func() (string, error) {
-		p, err := term.ReadPassword(terminal)
-		return string(p), err
-	})
-	if ctx.Err() != nil {
-		// The reading goes on, and does not put the echo back.
-		err = errors.Join(err, term.Restore(terminal, before))
-	}
-	fmt.Fprintln(s.errOut)
-	return password, err
-}
-
-func (s *setup) firstLine() (string, error) {
-	line, err := bufio.NewReader(io.LimitReader(s.in, 4096)).ReadString('\n')
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return strings.TrimSuffix(line, "\n"), err
-}
-
-// unlessStopped reads until ctx ends: nothing else would end it, because Ctrl-C
-// is a signal that this program catches.
-func unlessStopped(ctx context.Context, read func() (string, error)) (string, error) {
-	if ctx.Err() != nil {
-		return "", context.Cause(ctx)
-	}
-	type answer struct {
-		text string
-		err  error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		text, err := read()
-		answers <- answer{text, err}
-	}()
-	select {
-	case a := <-answers:
-		return a.text, a.err
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	}
 }
 
 // look looks at both machines, and changes neither.
@@ -270,6 +211,10 @@ func (s *setup) program() string {
 	return s.found.Program
 }
 
+// rootThere is what stands before every path of the gate on the VPS; nothing,
+// unless several instances live there.
+func (s *setup) rootThere() string { return strings.TrimRight(s.o.remoteRoot, "/") }
+
 // commandTime bounds a command of gatelodge on the VPS: a slow one has half a
 // minute to start its daemon.
 const commandTime = 2 * time.Minute
@@ -279,7 +224,7 @@ const commandTime = 2 * time.Minute
 func (s *setup) gatelodge(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTime)
 	defer cancel()
-	root := strings.TrimRight(s.o.remoteRoot, "/")
+	root := s.rootThere()
 	words := []string{root + s.program(), "--root", root + "/"}
 	out, err := s.conn.Root(ctx, remote.Command{Script: `exec "$@"`, Args: append(words, args...)})
 	return out, explainThere(err)
@@ -361,7 +306,7 @@ func (s *setup) purges() bool {
 
 // uninstallThere removes gatelodge from the VPS, if it has come there at all.
 func (s *setup) uninstallThere(ctx context.Context, args []string) error {
-	root := strings.TrimRight(s.o.remoteRoot, "/")
+	root := s.rootThere()
 	_, err := s.conn.Root(ctx, remote.Command{
 		Script: `if [ -x "$1" ]; then exec "$@"; fi`,
 		Args:   append([]string{root + install.Program, "--root", root + "/"}, args...),
@@ -382,7 +327,7 @@ func (s *setup) makeGate(ctx context.Context) error {
 		return err
 	}
 	if !s.purges() {
-		root := strings.TrimRight(s.o.remoteRoot, "/")
+		root := s.rootThere()
 		s.onFailure("the gate", func(ctx context.Context) error {
 			_, err := s.conn.Root(ctx, remote.Command{Script: unmakeGate, Args: []string{root + s.program(), root}})
 			return explainThere(err)

@@ -72,7 +72,7 @@ func run(ctx context.Context, stop context.CancelFunc, o Options, ready func()) 
 	if err != nil {
 		return err
 	}
-	st, err := store.OpenFor(o.Paths.State(), o.Owner)
+	st, err := store.Open(o.Paths.State(), o.Owner)
 	if err != nil {
 		return err
 	}

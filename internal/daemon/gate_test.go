@@ -38,7 +38,7 @@ func newMemoryGate(t *testing.T) *gate {
 	if _, err = g.registry.Invite(g.identity(), "attic", secret, time.Now().AddDate(0, -1, 0), time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if g.store, err = store.Open(g.opts.Paths.State()); err != nil {
+	if g.store, err = store.Open(g.opts.Paths.State(), nil); err != nil {
 		t.Fatal(err)
 	}
 	return g
@@ -60,7 +60,7 @@ func TestAReviewThatCannotBeSavedStillHolds(t *testing.T) {
 		t.Errorf("the invite is still remembered: %+v", g.registry.Invites)
 	}
 	var err error
-	if g.store, err = store.Open(g.opts.Paths.State()); err != nil {
+	if g.store, err = store.Open(g.opts.Paths.State(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.review(plan.Facts{}); err != nil || g.unsaved {

@@ -42,7 +42,7 @@ func Join(ctx context.Context, o Options, invite key.Invite) (Joined, error) {
 	if err := refuseTunnel(ctx, invite); err != nil {
 		return Joined{}, err
 	}
-	st, err := store.OpenFor(o.Paths.State(), o.Owner)
+	st, err := store.Open(o.Paths.State(), o.Owner)
 	if err != nil {
 		return Joined{}, err
 	}

@@ -38,7 +38,7 @@ const interfaceKind = "interface"
 // reboot has been undone by it. It lies in memory, as what it describes does,
 // so that a disk which is full or read-only keeps no daemon from starting.
 func openJournal(o Options) (*store.Journal, error) {
-	st, err := store.OpenFor(o.Paths.Run(), o.Owner)
+	st, err := store.Open(o.Paths.Run(), o.Owner)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func Plan(ctx context.Context, o Options) (PlanResponse, error) {
 	if err != nil {
 		return PlanResponse{}, err
 	}
-	st, err := store.OpenFor(o.Paths.State(), o.Owner)
+	st, err := store.Open(o.Paths.State(), o.Owner)
 	if err != nil {
 		return PlanResponse{}, err
 	}
@@ -140,7 +140,7 @@ func Down(ctx context.Context, o Options) ([]string, error) {
 	if _, err := o.Paths.Role(); err != nil {
 		return nil, err
 	}
-	st, err := store.OpenFor(o.Paths.State(), o.Owner)
+	st, err := store.Open(o.Paths.State(), o.Owner)
 	if err != nil {
 		return nil, err
 	}

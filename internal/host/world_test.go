@@ -62,7 +62,7 @@ func newMachine(t testing.TB) *machine {
 	m.run(t, foreign, "ip", "-batch", "-")
 	m.run(t, foreignTable, "nft", "-f", "-")
 	var err error
-	m.store, err = store.Open(filepath.Join(t.TempDir(), "state")) // made for its owner alone
+	m.store, err = store.Open(filepath.Join(t.TempDir(), "state"), nil) // made for its owner alone
 	must(t, err)
 	m.open(t, config.DefaultInterface)
 	return m

@@ -35,7 +35,7 @@ type gate struct {
 
 func newGate(t *testing.T) *gate {
 	t.Helper()
-	s, err := store.Open(filepath.Join(t.TempDir(), "gate"))
+	s, err := store.Open(filepath.Join(t.TempDir(), "gate"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

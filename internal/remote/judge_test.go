@@ -184,12 +184,11 @@ func TestOlder(t *testing.T) {
 }
 
 func TestDestinations(t *testing.T) {
-	for d, host := range map[string]string{
-		"root@vps": "vps", "vps.example": "vps.example", "ssh://root@198.51.100.1:2222": "198.51.100.1",
-		"ssh://[2001:db8::1]:22": "2001:db8::1", "root@2001:db8::1": "2001:db8::1", "ssh://me@x/": "x",
+	for _, d := range []string{
+		"root@vps", "vps.example", "ssh://root@198.51.100.1:2222", "ssh://[2001:db8::1]:22", "root@2001:db8::1", "ssh://me@x/",
 	} {
-		if err := CheckDestination(d); err != nil || Host(d) != host {
-			t.Errorf("%s: %v, host %q", d, err, Host(d))
+		if err := CheckDestination(d); err != nil {
+			t.Errorf("%s: %v", d, err)
 		}
 	}
 	for _, d := range []string{"", "-oProxyCommand=x", "a b", "ssh://", "ssh://x/y", "$(x)", "a'b"} {

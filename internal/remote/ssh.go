@@ -87,16 +87,6 @@ func CheckDestination(d string) error {
 	return nil
 }
 
-// Host returns the host of a destination, without user and port.
-func Host(d string) string {
-	if strings.HasPrefix(d, "ssh://") {
-		if u, err := url.Parse(d); err == nil {
-			return u.Hostname()
-		}
-	}
-	return d[strings.LastIndexByte(d, '@')+1:]
-}
-
 // Connect opens the connection. It is the only call that may ask the owner for
 // something.
 func Connect(ctx context.Context, o Options) (*Conn, error) {

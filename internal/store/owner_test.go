@@ -41,7 +41,7 @@ func reachable(t *testing.T) string {
 func TestRootWritesForTheFoldersOwner(t *testing.T) {
 	daemonUser, another := daemonOwner(t)
 	dir := filepath.Join(reachable(t), "gatelodge")
-	s, err := OpenFor(dir, &daemonUser)
+	s, err := Open(dir, &daemonUser)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,12 +35,9 @@ type Owner struct{ UID, GID int }
 // refuses a folder in which somebody else could read or plant a file.
 //
 // Root may open the store of another user: the daemon has one of its own, the
-// commands are root's. Files that root writes there get the folder's owner.
-func Open(dir string) (*Store, error) { return OpenFor(dir, nil) }
-
-// OpenFor is Open, and a folder that it has to create belongs to owner; nil is
-// whoever runs this.
-func OpenFor(dir string, owner *Owner) (*Store, error) {
+// commands are root's. Files that root writes there get the folder's owner. A
+// folder that has to be created belongs to owner; nil is whoever runs this.
+func Open(dir string, owner *Owner) (*Store, error) {
 	if err := makeFolder(filepath.Clean(dir), owner); err != nil {
 		return nil, fmt.Errorf("cannot create the folder for the program's state: %w", explain(err))
 	}

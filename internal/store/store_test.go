@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 }
 
 func holdLock(dir string) {
-	s, err := Open(dir)
+	s, err := Open(dir, nil)
 	if err == nil {
 		_, err = s.Lock()
 	}
@@ -51,7 +51,7 @@ func holdLock(dir string) {
 
 func openTemp(t testing.TB) *Store {
 	t.Helper()
-	s, err := Open(filepath.Join(t.TempDir(), "var", "gatelodge"))
+	s, err := Open(filepath.Join(t.TempDir(), "var", "gatelodge"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	refused := map[string]string{link: "symbolic link", open: "chmod 700", file: "not a directory"}
 	for path, want := range refused {
-		if _, err := Open(path); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Open(path, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Open(%s) = %v, want %q in it", filepath.Base(path), err, want)
 		}
 	}

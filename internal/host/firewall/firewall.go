@@ -42,18 +42,6 @@ func Open() (*Firewall, error) {
 	return &Firewall{nft: path, version: v}, nil
 }
 
-// Render returns the wanted table as a document for nft(8), to be loaded where
-// no table of that name exists. The same want gives the same text. The error
-// names what in want cannot be put into a table: a bad name, or two forwards
-// for one port.
-func Render(want plan.Firewall) (string, error) {
-	d, err := build(want)
-	if err != nil {
-		return "", err
-	}
-	return d.text(), nil
-}
-
 // Apply makes the kernel's table the wanted one, in one transaction: no packet
 // ever meets half of a ruleset. A table that stands is refilled in place, so
 // that counters and per-visitor limits live on; one that an older version

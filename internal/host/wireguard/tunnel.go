@@ -38,7 +38,7 @@ const (
 )
 
 // OpenTunnel opens a tunnel to one peer and begins the handshake. It does not
-// wait for it: see Handshaked, and the deadline of DialContext.
+// wait for it: see the deadline of DialContext.
 func OpenTunnel(ctx context.Context, c TunnelConfig) (*Tunnel, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -94,24 +94,6 @@ func (t *Tunnel) DialContext(ctx context.Context, network, address string) (net.
 		return nil, fmt.Errorf("cannot dial %q in the tunnel: %w", address, err)
 	}
 	return t.stack.dial(ctx, network, to)
-}
-
-// SetEndpoint sends to the peer at another place from now on, beginning with
-// a handshake.
-func (t *Tunnel) SetEndpoint(at netip.AddrPort) error {
-	change := peerChange{PublicKey: t.peer, Endpoint: at}
-	if err := t.device.IpcSet(uapi(configuration{Peers: []peerChange{change}})); err != nil {
-		return fmt.Errorf("cannot send to %s: %w", at, err)
-	}
-	_ = beginAnew(t.device, t.peer) // as in start
-	return nil
-}
-
-// Handshaked reports whether the peer has ever completed a handshake: that it
-// is there, and knows our key.
-func (t *Tunnel) Handshaked() bool {
-	o, err := ask(t.device)
-	return err == nil && len(o.Peers) > 0 && !o.Peers[0].LatestHandshake.IsZero()
 }
 
 // Close ends the tunnel and all its connections.

@@ -51,14 +51,11 @@ func TestOpenTunnel(t *testing.T) {
 			}
 			defer conn.Close()
 			echo(t, conn)
-			if !tunnel.Handshaked() {
-				t.Error("no handshake, and yet an echo")
-			}
 		})
 	}
 }
 
-func TestTunnelTriesAnotherEndpoint(t *testing.T) {
+func TestTunnelToNobody(t *testing.T) {
 	w := newWorld(t)
 	c := w.guest(t, "10.99.0.7")
 	c.Endpoint = netip.MustParseAddrPort("198.51.100.99:51820") // nobody there
@@ -70,19 +67,6 @@ func TestTunnelTriesAnotherEndpoint(t *testing.T) {
 	if _, err := tunnel.DialContext(ctx, "tcp", "10.99.0.1:7000"); err == nil {
 		t.Error("somebody answered in nobody's place")
 	}
-	if tunnel.Handshaked() {
-		t.Error("somebody made a handshake in nobody's place")
-	}
-	if err := tunnel.SetEndpoint(gateEndpoint); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "a handshake with the gate", tunnel.Handshaked)
-	conn, err := tunnel.DialContext(t.Context(), "tcp", "10.99.0.1:7000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	echo(t, conn)
 }
 
 // A tunnel is closed while its connections still have much to say.

@@ -197,19 +197,6 @@ func (m *Machine) off() error {
 	return err
 }
 
-// Shutdown switches the machine off as its owner would.
-func (m *Machine) Shutdown(ctx context.Context) error {
-	if err := m.Send("systemctl", "poweroff"); err != nil {
-		return err
-	}
-	select {
-	case <-m.ended:
-		return m.off()
-	case <-ctx.Done():
-		return m.explain(errors.Join(context.Cause(ctx), m.PowerCut()))
-	}
-}
-
 // Reboot starts the machine again from within, and returns once it has left:
 // Await waits for its return.
 func (m *Machine) Reboot(ctx context.Context) error {

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// agree asks, unless told not to.
+func (a *app) agree(ctx context.Context, yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	if !onTerminal(a.in) {
+		return fail(exitUsage, "add --yes", "there is nobody to ask: the input is not a terminal")
+	}
+	a.printf("%s [y/N] ", question)
+	line, err := unlessStopped(ctx, func() (string, error) { return bufio.NewReader(a.in).ReadString('\n') })
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
+		return fail(exitFailed, "", "nothing was changed")
+	}
+	return nil
+}
+
+// askPassword asks on the terminal. Where there is none, the first line of the
+// standard input is the password, as for sudo -S.
+func (s *setup) askPassword(ctx context.Context) (string, error) {
+	if !onTerminal(s.in) {
+		return unlessStopped(ctx, s.firstLine)
+	}
+	terminal := int(s.in.(*os.File).Fd()) // onTerminal has made sure of that
+	before, err := term.GetState(terminal)
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintf(s.errOut, "[sudo] password of %s on the VPS: ", s.conn.User())
+	password, err := unlessStopped(ctx, func() (string, error) {
+		p, err := term.ReadPassword(terminal)
+		return string(p), err
+	})
+	if ctx.Err() != nil {
+		// The reading goes on, and does not put the echo back.
+		err = errors.Join(err, term.Restore(terminal, before))
+	}
+	fmt.Fprintln(s.errOut)
+	return password, err
+}
+
+func (s *setup) firstLine() (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(s.in, 4096)).ReadString('\n')
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return strings.TrimSuffix(line, "\n"), err
+}
+
+// unlessStopped reads until ctx ends: nothing else would end it, because Ctrl-C
+// is a signal that this program catches.
+func unlessStopped(ctx context.Context, read func() (string, error)) (string, error) {
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	type answer struct {
+		text string
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		text, err := read()
+		answers <- answer{text, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.text, a.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
