@@ -74,7 +74,8 @@ var private = []netip.Prefix{
 // tunnel address comes in elsewhere (CVE-2019-14899). By the tunnel comes only
 // what is for that address, and never from an address of this machine, of its
 // own networks, or with DropPrivate of any private network: services trust
-// such sources.
+// such sources. Multicast is what the gate's kernel says to every link it has;
+// it is dropped without being counted, as nobody meant it.
 var tunnelGuard = []chain{
 	{
 		name: "tunnel_guard",
@@ -88,6 +89,8 @@ var tunnelGuard = []chain{
 	{
 		name: "arrivals",
 		rules: rules(`
+			ip daddr 224.0.0.0/4 drop
+			ip6 daddr ff00::/8 drop
 			ip daddr != @own4 counter name total_tunnel drop
 			ip6 daddr != @own6 counter name total_tunnel drop
 			fib saddr type local counter name total_spoofed drop
