@@ -62,7 +62,7 @@ vm-run:
 
 # Ten reboots and ten power cuts of each side, for the times.
 vm-reboots:
-	$(MAKE) vm-test VM_TIMEOUT=60m VM_REBOOTS=10 VM_RUN='TestKernel/(install|main|reboots|power_cut)' 
+	$(MAKE) vm-test VM_TIMEOUT=60m VM_REBOOTS=10 VM_RUN='TestKernel/(^install|main|reboots|power_cut)'
 
 # Two versions of the package, so that one can be upgraded to the other.
 vm-packages: build
