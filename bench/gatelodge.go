@@ -22,6 +22,9 @@ func setUpGatelodge(ctx context.Context, s *stand, _ options) (values, error) {
 	if err := startDaemon(ctx, gate, "gate.toml"); err != nil {
 		return nil, err
 	}
+	if err := gate.Confirm(ctx); err != nil {
+		return nil, err
+	}
 	invite, err := gate.Gatelodge(ctx, "gate", "invite", home.Name)
 	if err != nil {
 		return nil, err

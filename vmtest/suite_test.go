@@ -4,6 +4,7 @@ package vmtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -71,6 +72,7 @@ func (w *world) mainJob(t *testing.T) {
 	w.scenario(t, "main job", "1, 45", func(t *testing.T) {
 		start := time.Now()
 		w.on(t, w.gate, "gatelodge gate init --yes --endpoint %s", gateName)
+		w.keepsItsPolicy(t)
 		invite := w.on(t, w.gate, "gatelodge gate invite attic")
 		w.on(t, w.home, "gatelodge join %s", invite)
 		w.on(t, w.home, "gatelodge expose 443; gatelodge expose 7000 --name echo; gatelodge expose 7001 --name masked --source masquerade")
@@ -125,6 +127,21 @@ func (w *world) addresses(t *testing.T) {
 			t.Errorf("ssh of the gate, port %d: %v", port, err)
 		}
 	}
+}
+
+// keepsItsPolicy is what the owner of a gate does after gate init: open a new
+// ssh session.
+func (w *world) keepsItsPolicy(t *testing.T) {
+	t.Helper()
+	w.eventually(t, "the gate keeps its input policy", func(ctx context.Context) error {
+		if err := sshAnswers(ctx, w.lab.Visitor(), 22); err != nil {
+			return err
+		}
+		if got := w.on(t, w.gate, "gatelodge status --json"); !strings.Contains(got, `"state": "kept"`) {
+			return errors.New("it is not kept yet")
+		}
+		return nil
+	})
 }
 
 // sshAnswers makes a new connection to the gate's sshd, up to its

@@ -19,7 +19,8 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	-O) exit 0 ;;
 	-G) echo "hostname 198.51.100.1"; exit 0 ;;
-	-o | -S | -p) shift 2 ;;
+	-S) [ "$2" != none ] || exec bash -c 'read -r banner </dev/tcp/198.51.100.1/2222'; shift 2 ;;
+	-o | -p) shift 2 ;;
 	--) shift; break ;;
 	*) shift ;;
 	esac

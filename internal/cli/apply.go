@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,6 +41,9 @@ func (a *app) showPlan(p daemon.PlanResponse, asJSON bool) error {
 		}
 	} else {
 		a.printChanges(p.Changes)
+		if len(p.Risks) > 0 {
+			a.printf("on trial until it is confirmed, because it closes %s\n", strings.Join(p.Risks, ", "))
+		}
 	}
 	if len(p.Changes) > 0 {
 		return fail(exitDiffers, "gatelodge apply", "the machine is not as wanted: %d changes", len(p.Changes))
@@ -58,26 +62,30 @@ func (a *app) printChanges(changes []string) {
 
 func (a *app) applyCommand() *cobra.Command {
 	var asJSON bool
+	var req daemon.ApplyRequest
 	c := &cobra.Command{
 		Use:   "apply",
 		Short: "Read the configuration file again and carry it out",
-		Args:  cobra.NoArgs,
+		Long: `Apply reads the configuration file again and carries it out. On a gate, a change
+that closes ports of the gate's own is on trial first: the kernel takes it back
+unless you open a new ssh session, or confirm it from one, before the time is
+up. The same goes for one that is not confirmed yet and that a restart has left
+out of force.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := a.client().Apply(c.Context())
+			r, err := a.client().Apply(c.Context(), req)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				if err := a.printJSON(r); err != nil {
-					return err
-				}
-			} else {
-				a.printChanges(r.Changes)
+				return errors.Join(a.printJSON(r), refusals(r.Report))
 			}
-			return refusals(r.Report)
+			a.printChanges(r.Changes)
+			return errors.Join(refusals(r.Report), a.showTrial(c.Context(), r.Report.Input))
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the changes and the report as JSON")
+	c.Flags().DurationVar(&req.ConfirmWithin, "confirm-within", daemon.ConfirmTime, "time to confirm a change that could cut you off")
 	return c
 }
 

@@ -76,7 +76,7 @@ To try it:    gatelodge lab`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddCommand(
 		a.gateCommand(), a.joinCommand(), a.exposeCommand(), a.unexposeCommand(),
-		a.statusCommand(), a.checkCommand(), a.planCommand(), a.applyCommand(),
+		a.statusCommand(), a.checkCommand(), a.planCommand(), a.applyCommand(), a.confirmCommand(),
 		a.upCommand(), a.downCommand(), a.runCommand(), newLabCommand(),
 		a.initCommand(), a.installCommand(), a.uninstallCommand(),
 	)

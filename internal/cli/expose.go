@@ -127,7 +127,7 @@ func checkForward(f config.NewForward) error {
 // publish hands the change to the daemon, and takes it back where the gate
 // says no: a forward that cannot be must not stay in the file.
 func (a *app) publish(ctx context.Context, name string, before []byte) error {
-	r, err := a.client().Apply(ctx)
+	r, err := a.client().Apply(ctx, daemon.ApplyRequest{})
 	if errors.Is(err, daemon.ErrNotRunning) {
 		a.printf("%s is in home.toml; it will be published by: gatelodge up\n", name)
 		return nil
@@ -163,7 +163,7 @@ func (a *app) restore(ctx context.Context, before []byte) error {
 	if err := store.ReplaceFile(a.paths().ConfigFile(plan.Home), before); err != nil {
 		return fmt.Errorf("home.toml could not be put back as it was: %w", err)
 	}
-	if _, err := a.client().Apply(ctx); err != nil && !errors.Is(err, daemon.ErrNotRunning) {
+	if _, err := a.client().Apply(ctx, daemon.ApplyRequest{}); err != nil && !errors.Is(err, daemon.ErrNotRunning) {
 		return fmt.Errorf("home.toml is as it was, but could not be applied again: %w", err)
 	}
 	return nil
@@ -186,7 +186,7 @@ func (a *app) unexposeCommand() *cobra.Command {
 			if err := store.ReplaceFile(a.paths().ConfigFile(plan.Home), after); err != nil {
 				return err
 			}
-			_, err = a.client().Apply(c.Context())
+			_, err = a.client().Apply(c.Context(), daemon.ApplyRequest{})
 			if err != nil && !errors.Is(err, daemon.ErrNotRunning) {
 				return fmt.Errorf("%s is out of home.toml, but the change could not be applied: %w", args[0], err)
 			}

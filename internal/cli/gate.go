@@ -84,7 +84,7 @@ func (a *app) invite(ctx context.Context, req daemon.InviteRequest, ports []stri
 		return daemon.InviteResponse{}, err
 	}
 	var invite daemon.InviteResponse
-	if _, err = a.client().Apply(ctx); err == nil {
+	if _, err = a.client().Apply(ctx, daemon.ApplyRequest{LeaveInput: true}); err == nil {
 		invite, err = a.client().Invite(ctx, req)
 	}
 	if err != nil {
@@ -115,7 +115,7 @@ func (a *app) restoreGate(ctx context.Context, before []byte) error {
 	if err := store.ReplaceFile(a.paths().ConfigFile(plan.Gate), before); err != nil {
 		return fmt.Errorf("gate.toml could not be put back as it was: %w", err)
 	}
-	if _, err := a.client().Apply(ctx); err != nil && !errors.Is(err, daemon.ErrNotRunning) {
+	if _, err := a.client().Apply(ctx, daemon.ApplyRequest{LeaveInput: true}); err != nil && !errors.Is(err, daemon.ErrNotRunning) {
 		return fmt.Errorf("gate.toml is as it was, but could not be applied again: %w", err)
 	}
 	return nil

@@ -56,7 +56,7 @@ func (a *app) gateInit(ctx context.Context, o gateInit) error {
 	if err := a.fresh(); err != nil {
 		return err
 	}
-	found, err := host.Look(ctx, os.Getenv("SSH_CONNECTION"))
+	found, err := host.Look(ctx, sshConnection())
 	if err != nil {
 		return err
 	}

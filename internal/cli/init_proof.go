@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/status"
@@ -108,7 +109,7 @@ func (s *setup) publishProof(ctx context.Context, before []byte, port uint16) (s
 	if err := store.ReplaceFile(s.paths().ConfigFile(plan.Home), after); err != nil {
 		return status.Forward{}, err
 	}
-	r, err := s.client().Apply(ctx)
+	r, err := s.client().Apply(ctx, daemon.ApplyRequest{})
 	if err != nil {
 		return status.Forward{}, err
 	}

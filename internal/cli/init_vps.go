@@ -341,7 +341,32 @@ func (s *setup) makeGate(ctx context.Context) error {
 		return err
 	}
 	s.printf("  it runs\n")
-	return nil
+	return s.proveInput(ctx)
+}
+
+// proveInput shows the gate a new ssh connection, so that it keeps the input
+// policy that is on trial there.
+func (s *setup) proveInput(ctx context.Context) error {
+	r, err := s.gateStatus(ctx)
+	if err != nil || r.Input == nil || r.Input.State != status.OnTrial {
+		return err
+	}
+	knock := s.conn.Knock(ctx)
+	const look = 500 * time.Millisecond
+	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(look) {
+		if r, err = s.gateStatus(ctx); err != nil {
+			return err
+		}
+		if r.Input != nil && r.Input.State == status.Kept {
+			s.printf("  a new ssh connection comes through: its firewall stays\n")
+			return nil
+		}
+	}
+	hint := "with --input leave, gatelodge does not filter what arrives for the VPS itself"
+	if knock != nil {
+		return fail(exitFailed, hint, "the VPS's firewall was on trial, and failed: %w", knock)
+	}
+	return fail(exitFailed, hint, "the VPS's firewall was on trial, and the gate has seen no new ssh connection come through")
 }
 
 // makeInvite gets an invite, which is shown nowhere. One of the same name that

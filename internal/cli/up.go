@@ -40,15 +40,15 @@ func (a *app) up(ctx context.Context) error {
 	if _, err := a.paths().Role(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTime)
+	starting, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	if _, err := a.client().Status(ctx); err == nil {
+	if _, err := a.client().Status(starting); err == nil {
 		a.printf("already running\n")
 		return nil
 	} else if !errors.Is(err, daemon.ErrNotRunning) {
 		return err
 	}
-	r, err := a.start(ctx)
+	r, err := a.start(starting)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,23 @@ func (a *app) up(ctx context.Context) error {
 		a.notef("running; the gate has not answered yet, and is tried until it does: gatelodge status")
 		return nil
 	}
-	return r.WriteText(a.out, time.Now())
+	if r.Input == nil || r.Input.State != status.Unconfirmed {
+		return r.WriteText(a.out, time.Now())
+	}
+	return a.tryInput(ctx)
+}
+
+// tryInput puts an input policy on trial that a start alone does not bring into
+// force: nobody has confirmed it yet.
+func (a *app) tryInput(ctx context.Context) error {
+	applied, err := a.client().Apply(ctx, daemon.ApplyRequest{})
+	if err != nil {
+		return err
+	}
+	if err := applied.Report.WriteText(a.out, time.Now()); err != nil {
+		return err
+	}
+	return a.showTrial(ctx, applied.Report.Input)
 }
 
 // start starts the daemon, as a service if it is one, and waits for its
@@ -150,9 +166,13 @@ daemon that died.`,
 }
 
 func (a *app) down(ctx context.Context) error {
+	r, statusErr := a.client().Status(ctx)
 	comesBack, err := a.stop(ctx)
 	if err != nil {
 		return err
+	}
+	if statusErr == nil && r.Input != nil && r.Input.State == status.OnTrial {
+		a.notef("the input policy that waited for confirmation is given up, and tried again by: gatelodge up")
 	}
 	o, err := a.options(ctx)
 	if err != nil {

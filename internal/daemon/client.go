@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"syscall"
 	"time"
@@ -23,6 +24,26 @@ type (
 	// PlanResponse lists, in words, what differs from the wanted state.
 	PlanResponse struct {
 		Changes []string `json:"changes"`
+		// Risks lists what the change would close on a gate: it has to be
+		// confirmed.
+		Risks []string `json:"risks,omitempty"`
+	}
+	// ApplyRequest says how long the owner has to confirm a change that could
+	// cut him off; 0 is ConfirmTime.
+	ApplyRequest struct {
+		ConfirmWithin time.Duration `json:"confirm_within_ns"`
+		// LeaveInput leaves the gate's input policy as it is if the file's could
+		// cut the owner off: for changes of something else.
+		LeaveInput bool `json:"leave_input,omitempty"`
+	}
+	// ConfirmRequest keeps a change. Session is the visitor's end of the ssh
+	// session in which the command runs; the zero value: there is none.
+	ConfirmRequest struct {
+		Session netip.AddrPort `json:"session"`
+	}
+	// ConfirmResponse says how things stand now.
+	ConfirmResponse struct {
+		Report status.Report `json:"report"`
 	}
 	// ApplyResponse lists what was changed, and how things stand now.
 	ApplyResponse struct {
@@ -94,9 +115,15 @@ func (c *Client) Plan(ctx context.Context) (PlanResponse, error) {
 
 // Apply makes the daemon read its configuration again and carry it out. On a
 // home it also waits a while for the gate's verdict on each forward.
-func (c *Client) Apply(ctx context.Context) (ApplyResponse, error) {
+func (c *Client) Apply(ctx context.Context, req ApplyRequest) (ApplyResponse, error) {
 	var r ApplyResponse
-	return r, c.call(ctx, http.MethodPost, "/apply", struct{}{}, &r)
+	return r, c.call(ctx, http.MethodPost, "/apply", req, &r)
+}
+
+// Confirm keeps a change that would be taken back otherwise.
+func (c *Client) Confirm(ctx context.Context, req ConfirmRequest) (ConfirmResponse, error) {
+	var r ConfirmResponse
+	return r, c.call(ctx, http.MethodPost, "/confirm", req, &r)
 }
 
 // Invite makes an invite.

@@ -142,7 +142,9 @@ func (f fakeRole) Report(context.Context) status.Report {
 func (f fakeRole) Plan(context.Context) (PlanResponse, error) {
 	return PlanResponse{Changes: []string{"add rule"}}, f.err
 }
-func (f fakeRole) Apply(context.Context) (ApplyResponse, error) { return ApplyResponse{}, f.err }
+func (f fakeRole) Apply(context.Context, ApplyRequest) (ApplyResponse, error) {
+	return ApplyResponse{}, f.err
+}
 
 func TestTheLocalSocket(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "run", "daemon.sock")
@@ -165,7 +167,7 @@ func TestTheLocalSocket(t *testing.T) {
 	if r, err := client.Status(t.Context()); err != nil || !r.Running {
 		t.Errorf("status: %+v, %v", r, err)
 	}
-	_, err = client.Apply(t.Context())
+	_, err = client.Apply(t.Context(), ApplyRequest{})
 	if got, ok := errors.AsType[*RefusedError](err); !ok || *got != *refusal {
 		t.Errorf("a refusal arrives as %v", err)
 	}

@@ -27,6 +27,7 @@ type gate struct {
 	store    *store.Store
 	host     *host.Host
 	loop     *loop
+	prover   *loop // works while a policy is on trial
 	ready    *readiness
 	silences *silences
 	instance string // of this run: homes push again when it changes
@@ -40,6 +41,7 @@ type gate struct {
 	config   config.Gate
 	key      key.Private
 	registry *registry.State
+	inputs   inputs
 	facts    plan.Facts
 	applied  []plan.GateForward // as the machine carries them out now
 	// endpoints are where the homes were when this run began. Later ones are
@@ -55,6 +57,7 @@ type gate struct {
 type gateMemory struct {
 	PrivateKey store.PrivateKey `json:"private_key"`
 	Registry   *registry.State  `json:"registry"`
+	Input      *inputMemory     `json:"input,omitempty"` // the policy kept last; nil: none yet
 }
 
 // gateName is the name of that memory in the store.
@@ -81,11 +84,13 @@ func runGate(ctx context.Context, stop context.CancelFunc, o Options, st *store.
 	}()
 	life := newLife(o, g.loop, g.ready, g.summary)
 	g.ready.then(func() { ready(); life.ready() })
-	hangups(ctx, o.Log, life, g.reload, g.loop.kick)
+	reload := func() error { return g.takeConfig(ctx, ApplyRequest{}) }
+	hangups(ctx, o.Log, life, reload, g.loop.kick)
 	return runTasks(ctx, o.Log, g.loop, life,
 		newWatcher(g.host, o.Log, g.loop.nudge),
 		newLocalServer(o.Paths.Socket(), g, stop, o.Log).loop(),
 		newControlServer(g),
+		g.prover,
 		newLoop("silent homes", silenceRound, o.Log, g.renewSilent),
 		newLoop("remember endpoints", endpointRound, o.Log, g.rememberEndpoints))
 }
@@ -112,6 +117,7 @@ func newGate(ctx context.Context, o Options, st *store.Store) (*gate, error) {
 		_, err := g.reconcile(ctx)
 		return err
 	})
+	g.prover = newLoop("policy on trial", time.Hour, o.Log, g.proveTrial)
 	return g, nil
 }
 
@@ -135,6 +141,7 @@ func (g *gate) recall() error {
 		g.log.Error("state", "warning", loaded.Warning)
 		g.problems = append(g.problems, loaded.Warning)
 	}
+	g.startInput(m.Input)
 	if !loaded.Found {
 		return g.firstMemory()
 	}
@@ -161,7 +168,8 @@ func (g *gate) firstMemory() (err error) {
 // save stores a state of the registry. Only once it is on disk may the caller
 // let it count.
 func (g *gate) save(r *registry.State) error {
-	return g.store.Save(gateName, gateMemory{PrivateKey: store.PrivateKey{Private: g.key}, Registry: r})
+	input := inputMemory(g.inputs.kept)
+	return g.store.Save(gateName, gateMemory{PrivateKey: store.PrivateKey{Private: g.key}, Registry: r, Input: &input})
 }
 
 // identity is what the registry has to know of this gate.
@@ -187,7 +195,7 @@ func (g *gate) change(f func(r *registry.State) error) error {
 
 // reconcile brings the machine to what the configuration and the registry
 // say: gather facts, plan, observe, apply the difference, publish. The file
-// itself is read again only when its owner asks (reload): it may be half
+// itself is read again only when its owner asks (takeConfig): it may be half
 // edited at any other time.
 func (g *gate) reconcile(ctx context.Context) ([]plan.Change, error) {
 	g.apply.Lock()
@@ -234,24 +242,6 @@ func (g *gate) refuseOverlap(facts plan.Facts) error {
 	return nil
 }
 
-// reload reads the configuration again. A file that is wrong leaves the last
-// good one in force.
-func (g *gate) reload() error {
-	c, err := g.readConfig()
-	if err != nil {
-		return err
-	}
-	g.apply.Lock()
-	defer g.apply.Unlock()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if err := sameInstance(g.config.Tunnel.Interface, c.Tunnel.Interface); err != nil {
-		return err
-	}
-	g.config = c
-	return nil
-}
-
 // review drops invites whose time is up, and judges all forwards again: the
 // policy or the ports of sshd may have changed. What it finds holds at once,
 // also if the disk takes no writes: the next start would find the same.
@@ -259,6 +249,7 @@ func (g *gate) review(facts plan.Facts) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.facts = facts
+	g.endTrial()
 	next := g.registry.Clone()
 	dropped := next.Expire(time.Now())
 	judged := next.Reconsider(g.policies())
@@ -275,7 +266,7 @@ func (g *gate) review(facts plan.Facts) error {
 func (g *gate) want(facts plan.Facts) plan.State {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	in := plan.GateInput{PrivateKey: g.key, Forwards: gateForwards(g.registry)}
+	in := plan.GateInput{PrivateKey: g.key, Forwards: gateForwards(g.registry), Input: g.inputs.kept, Trial: g.inputs.planned()}
 	for _, h := range g.registry.Homes {
 		in.Tenants = append(in.Tenants, plan.Tenant{PublicKey: h.PublicKey, Addresses: addresses(h.Address4, h.Address6), Endpoint: g.endpoints[h.PublicKey]})
 	}
@@ -324,6 +315,7 @@ func (g *gate) publish(facts plan.Facts, err error) {
 	if err != nil {
 		g.problems = []string{err.Error()}
 	}
+	g.problems = append(g.problems, g.inputProblem()...)
 	if len(facts.Public) == 0 && len(g.config.Public.Addresses) == 0 {
 		g.problems = append(g.problems, "no interface of this machine has a default route and a global address: no visitor can arrive")
 	}

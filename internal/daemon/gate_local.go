@@ -32,14 +32,16 @@ func (g *gate) Plan(ctx context.Context) (PlanResponse, error) {
 		return PlanResponse{}, err
 	}
 	changes, err := g.host.Diff(ctx, g.wantWith(c, facts))
-	return PlanResponse{Changes: texts(changes)}, err
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return PlanResponse{Changes: texts(changes), Risks: plan.WantedInput(c).Closes(g.inputs.kept)}, err
 }
 
 // wantWith plans this gate as it would be with another configuration, and
 // remembers nothing of it.
 func (g *gate) wantWith(c config.Gate, facts plan.Facts) plan.State {
 	g.mu.Lock()
-	would := &gate{config: c, facts: facts, key: g.key, registry: g.registry.Clone(), endpoints: g.endpoints}
+	would := &gate{config: c, facts: facts, key: g.key, registry: g.registry.Clone(), endpoints: g.endpoints, inputs: inputs{kept: plan.WantedInput(c)}}
 	g.mu.Unlock()
 	would.registry.Expire(time.Now())
 	would.registry.Reconsider(would.policies())
@@ -47,15 +49,21 @@ func (g *gate) wantWith(c config.Gate, facts plan.Facts) plan.State {
 }
 
 // Apply implements role.
-func (g *gate) Apply(ctx context.Context) (ApplyResponse, error) {
-	if err := g.reload(); err != nil {
+func (g *gate) Apply(ctx context.Context, req ApplyRequest) (ApplyResponse, error) {
+	if err := checkConfirmTime(req.ConfirmWithin); err != nil {
+		return ApplyResponse{}, err
+	}
+	if err := g.takeConfig(ctx, req); err != nil {
 		return ApplyResponse{}, err
 	}
 	changes, err := g.reconcile(ctx)
+	if err != nil {
+		g.dropTrial() // what is on trial has not come into force
+	}
 	return ApplyResponse{Changes: texts(changes), Report: g.Report(ctx)}, err
 }
 
-// Invite implements inviter.
+// Invite implements gatekeeper.
 func (g *gate) Invite(ctx context.Context, req InviteRequest) (InviteResponse, error) {
 	secret, err := key.NewSecret()
 	if err != nil {
@@ -127,7 +135,7 @@ func (g *gate) dialable() ([]string, error) {
 	return endpoints, nil
 }
 
-// Revoke implements inviter. Once it returns, the key opens nothing any more.
+// Revoke implements gatekeeper. Once it returns, the key opens nothing any more.
 func (g *gate) Revoke(ctx context.Context, name string) error {
 	err := g.change(func(r *registry.State) error {
 		_, err := r.Revoke(name)

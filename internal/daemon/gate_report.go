@@ -17,6 +17,7 @@ func (g *gate) Report(ctx context.Context) status.Report {
 	g.mu.Lock()
 	facts, r := g.facts, g.registry.Clone()
 	problems := slices.Clone(g.problems)
+	input := g.inputStatus()
 	g.mu.Unlock()
 	want := g.want(facts)
 	seen := look(ctx, g.host, want)
@@ -26,6 +27,7 @@ func (g *gate) Report(ctx context.Context) status.Report {
 		Running:  true,
 		Since:    g.since,
 		Tunnel:   g.tunnel(want, seen),
+		Input:    input,
 		Forwards: []status.Forward{},
 		Counters: seen.counters(),
 		Drift:    seen.drift,

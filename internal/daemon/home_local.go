@@ -34,7 +34,7 @@ func (h *home) Plan(ctx context.Context) (PlanResponse, error) {
 const verdictTime = 8 * time.Second
 
 // Apply implements role.
-func (h *home) Apply(ctx context.Context) (ApplyResponse, error) {
+func (h *home) Apply(ctx context.Context, _ ApplyRequest) (ApplyResponse, error) {
 	if err := h.reload(); err != nil {
 		return ApplyResponse{}, err
 	}

@@ -19,7 +19,7 @@ import (
 type role interface {
 	Report(ctx context.Context) status.Report
 	Plan(ctx context.Context) (PlanResponse, error)
-	Apply(ctx context.Context) (ApplyResponse, error)
+	Apply(ctx context.Context, req ApplyRequest) (ApplyResponse, error)
 }
 
 // localServer answers the commands of this machine over a socket that only
@@ -40,32 +40,45 @@ func newLocalServer(path string, r role, stop context.CancelFunc, log *slog.Logg
 		s.answer(w, p, err)
 	})
 	s.mux.HandleFunc("POST /apply", func(w http.ResponseWriter, req *http.Request) {
-		a, err := r.Apply(req.Context())
+		var in ApplyRequest
+		if !s.read(w, req, &in) {
+			return
+		}
+		a, err := r.Apply(req.Context(), in)
 		s.answer(w, a, err)
 	})
 	s.mux.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) {
 		s.answer(w, struct{}{}, nil)
 		stop()
 	})
-	if g, ok := r.(inviter); ok {
+	if g, ok := r.(gatekeeper); ok {
 		s.handleGate(g)
 	}
 	return s
 }
 
-// inviter is what only a gate can do.
-type inviter interface {
+// gatekeeper is what only a gate can do.
+type gatekeeper interface {
 	Invite(ctx context.Context, req InviteRequest) (InviteResponse, error)
 	Revoke(ctx context.Context, name string) error
+	Confirm(ctx context.Context, req ConfirmRequest) (ConfirmResponse, error)
 }
 
-func (s *localServer) handleGate(g inviter) {
+func (s *localServer) handleGate(g gatekeeper) {
 	s.mux.HandleFunc("POST /invite", func(w http.ResponseWriter, req *http.Request) {
 		var in InviteRequest
 		if !s.read(w, req, &in) {
 			return
 		}
 		out, err := g.Invite(req.Context(), in)
+		s.answer(w, out, err)
+	})
+	s.mux.HandleFunc("POST /confirm", func(w http.ResponseWriter, req *http.Request) {
+		var in ConfirmRequest
+		if !s.read(w, req, &in) {
+			return
+		}
+		out, err := g.Confirm(req.Context(), in)
 		s.answer(w, out, err)
 	})
 	s.mux.HandleFunc("POST /revoke", func(w http.ResponseWriter, req *http.Request) {

@@ -126,6 +126,7 @@ func (m *machine) gate(t testing.TB, text string, forwards ...plan.GateForward) 
 		PrivateKey: newKey(t),
 		Tenants:    []plan.Tenant{{PublicKey: newKey(t).Public(), Addresses: []netip.Addr{addr("10.99.0.2")}}},
 		Forwards:   forwards,
+		Input:      plan.WantedInput(c),
 	}, m.facts(t))
 }
 

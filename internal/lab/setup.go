@@ -75,7 +75,22 @@ func (l *Lab) InitGate(ctx context.Context) error {
 	if err := l.Gate().Start(); err != nil {
 		return err
 	}
-	return l.Gate().Ready(ctx)
+	if err := l.Gate().Ready(ctx); err != nil {
+		return err
+	}
+	return l.Gate().Confirm(ctx)
+}
+
+// Confirm brings the host's input policy into force, and keeps it: as its
+// owner does at the console.
+func (h *Host) Confirm(ctx context.Context) error {
+	for _, command := range []string{"apply", "confirm"} {
+		h.lab.logf("%s: gatelodge %s", h.Name, command)
+		if _, err := h.Gatelodge(ctx, command); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Join invites a home under its host's name, joins it, and starts it. More

@@ -26,12 +26,14 @@ const (
 	defaultMTU = 1420
 )
 
-// GateInput is what the gate knows beside its configuration: its key, and who
-// may come in.
+// GateInput is what the gate knows beside its configuration: its key, who may
+// come in, and which input policy has been confirmed or is on trial.
 type GateInput struct {
 	PrivateKey key.Private
 	Tenants    []Tenant
 	Forwards   []GateForward
+	Input      InputPolicy
+	Trial      *Trial
 }
 
 // Tenant is a home, or somebody with an invite: a WireGuard peer of the gate
@@ -64,9 +66,9 @@ func ForGate(c config.Gate, in GateInput, facts Facts) State {
 			Gate: &GateFirewall{
 				Interface:   c.Tunnel.Interface,
 				Public:      public,
-				Protect:     c.Firewall.Protect,
+				Input:       in.Input,
+				Trial:       in.Trial,
 				SSHPorts:    mergePorts(c.Firewall.SSHPorts, facts.SSHPorts),
-				Accept:      c.Firewall.Accept,
 				ListenPort:  c.Tunnel.ListenPort,
 				ControlPort: c.Tunnel.ControlPort,
 				Addresses:   GateAddresses(c),

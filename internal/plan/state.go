@@ -125,9 +125,11 @@ type Marks struct {
 type GateFirewall struct {
 	Interface string       // the tunnel's
 	Public    []netip.Addr // addresses at which visitors arrive, IPv4 and IPv6
-	Protect   bool         // whether to filter what arrives for the gate itself
-	SSHPorts  []uint16     // of sshd, always accepted, never forwarded
-	Accept    forward.PortSet
+	// Input is what the gate lets in for itself, and Trial what it lets in
+	// instead while that lives; nil: no trial.
+	Input    InputPolicy
+	Trial    *Trial
+	SSHPorts []uint16 // of sshd, always accepted, never forwarded
 	// ListenPort and ControlPort are WireGuard's (UDP) and that of the control
 	// channel (TCP and UDP, tunnel only).
 	ListenPort  uint16
@@ -151,7 +153,11 @@ func (g GateFirewall) Reserved() forward.PortSet {
 	for _, p := range g.SSHPorts {
 		ports = append(ports, one(forward.TCP, p))
 	}
-	return forward.NewPortSet(ports...).Union(g.Accept)
+	reserved := forward.NewPortSet(ports...).Union(g.Input.Accept)
+	if g.Trial != nil {
+		reserved = reserved.Union(g.Trial.Policy.Accept)
+	}
+	return reserved
 }
 
 // GateForward is a granted forward as the gate's table carries it out.

@@ -213,6 +213,20 @@ func (c *Conn) Address(ctx context.Context) (name string, direct bool, err error
 	return name, direct && name != "", nil
 }
 
+// Knock opens another connection, for some seconds if it may log in without
+// asking, so that the machine sees one come through.
+func (c *Conn) Knock(ctx context.Context) error {
+	const patience = 20 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	cmd, said := c.ssh(ctx, "sleep 3", "ControlPath=none", "BatchMode=yes")
+	cmd.Args = slices.Replace(cmd.Args, 2, 4, "-S", "none")
+	if err := finish(cmd.Run()); err != nil && ctx.Err() != nil {
+		return fmt.Errorf("no new ssh connection to %s within %s: %s", c.options.Destination, patience, lastLine(said.String()))
+	}
+	return nil
+}
+
 // finish drops the one error that is none: the command has ended well, and the
 // connection keeps its pipes.
 func finish(err error) error {

@@ -17,6 +17,7 @@ type Report struct {
 	Running  bool      `json:"running"` // whether a daemon answered
 	Since    time.Time `json:"since,omitzero"`
 	Tunnel   Tunnel    `json:"tunnel"`
+	Input    *Input    `json:"input,omitempty"` // on a gate
 	Forwards []Forward `json:"forwards"`
 	Homes    []Home    `json:"homes,omitempty"`   // on a gate
 	Invites  []Invite  `json:"invites,omitempty"` // on a gate
@@ -41,6 +42,27 @@ type Tunnel struct {
 	Public []netip.Addr `json:"public"`
 	Peer   *Peer        `json:"peer,omitempty"` // on a home: the gate
 }
+
+// Input is what a gate lets in for itself.
+type Input struct {
+	Policy string     `json:"policy"` // "protect" or "leave"; the one that was kept
+	State  InputState `json:"state"`
+	// Closes lists what the file's policy closes and the one that was kept does
+	// not.
+	Closes []string `json:"closes,omitempty"`
+	// Left is after which time a policy on trial is taken back.
+	Left time.Duration `json:"left_ns,omitempty"`
+}
+
+// InputState says how the input policy stands to the one of the file.
+type InputState string
+
+// The states of an input policy.
+const (
+	Kept        InputState = "kept"        // it is that of the file
+	OnTrial     InputState = "on trial"    // that of the file is in force until its time is up, unless it is confirmed
+	Unconfirmed InputState = "unconfirmed" // that of the file is not in force
+)
 
 // Peer is the other end of a tunnel as the WireGuard device sees it.
 type Peer struct {

@@ -69,8 +69,15 @@ func (p *printer) head(r Report) {
 	} else {
 		p.line("listening\tUDP %d, key %s", t.ListenPort, t.PublicKey)
 	}
+	p.input(r.Input)
 	if len(t.Public) > 0 {
 		p.line("visitors\tarrive at %s", addrs(t.Public))
+	}
+}
+
+func (p *printer) input(in *Input) {
+	if in != nil && in.State == OnTrial {
+		p.line("on trial\tthe input policy, which closes %s; taken back in %s unless it is confirmed: gatelodge confirm", strings.Join(in.Closes, ", "), in.Left.Round(time.Second))
 	}
 }
 

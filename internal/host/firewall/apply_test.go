@@ -64,7 +64,7 @@ func TestOnlyARemovedForwardsConnectionsAreCut(t *testing.T) {
 		}
 	})
 	leave := gateWant(toHome(2, "6000"))
-	leave.Gate.Protect = false // so that the gate says no instead of nothing
+	leave.Gate.Input.Protect = false // so that the gate says no instead of nothing
 	w.apply(t, leave)
 	must(t, w.gate.Do(func() error { return firewall.DeleteForward(defaultMarks, 1) }))
 	for i, again := range cut {
@@ -83,7 +83,7 @@ func TestARunningUDPSenderReachesANewForward(t *testing.T) {
 	w := newWorld(t)
 	serve(t, w.home, 5000)
 	gate := gateWant()
-	gate.Gate.Protect = false
+	gate.Gate.Input.Protect = false
 	w.apply(t, gate, homeWant(mappings(netip.Addr{}, "5000")...))
 	silent := w.listen(t, 5000)
 	for _, c := range []struct{ visitor, public netip.Addr }{{visitors[0], gatePublic4}, {visitors[2], gatePublic6}} {

@@ -23,7 +23,7 @@ func build(want plan.Firewall) (*document, error) {
 		return nil, fmt.Errorf("cannot write the table %s: %w", want.Table, err)
 	}
 	d.table = want.Table
-	d.contents = fingerprint(d.constants() + d.body())
+	d.contents = fingerprint(d.lasting())
 	d.schema, err = schema(want)
 	return d, err
 }
@@ -47,7 +47,8 @@ func schema(want plan.Firewall) (string, error) {
 	if want.Gate != nil {
 		example = plan.Firewall{Gate: &plan.GateFirewall{
 			Interface: "tunnel",
-			Protect:   true,
+			Input:     plan.InputPolicy{Protect: true},
+			Trial:     &plan.Trial{},
 			Forwards: []plan.GateForward{{
 				ID:    1,
 				Allow: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)},

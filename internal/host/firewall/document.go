@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -29,7 +30,12 @@ type set struct {
 	options  []string // further statements, such as "flags interval"
 	elements []string
 	dynamic  bool // packets fill it: it outlives changes of the rules
+	fleeting bool // its elements end by themselves, and loading the table again must not renew them
 }
+
+// outlives reports whether what is in the set stays when the table is loaded
+// again, and is not counted when it is compared.
+func (s set) outlives() bool { return s.dynamic || s.fleeting }
 
 // chain is a base chain if it has a hook.
 type chain struct {
@@ -129,6 +135,25 @@ func (c chain) write(b *strings.Builder) {
 	b.WriteString("\t}\n")
 }
 
+// lasting is all that makes one table another: the text without what ends by
+// itself.
+func (d *document) lasting() string {
+	lasting := d.without(func(s set) bool { return s.fleeting })
+	return lasting.constants() + lasting.body()
+}
+
+// without returns the document with the elements of some sets left out.
+func (d *document) without(elementsOf func(set) bool) *document {
+	copied := *d
+	copied.sets = slices.Clone(d.sets)
+	for i, s := range copied.sets {
+		if elementsOf(s) {
+			copied.sets[i].elements = nil
+		}
+	}
+	return &copied
+}
+
 // replace deletes whatever table stands and makes a new one.
 func (d *document) replace() string { return deletion(d.table) + d.text() }
 
@@ -143,7 +168,7 @@ func (d *document) refill(loaded table) string {
 		do("flush", "chain", c)
 	}
 	for _, s := range loaded.sets {
-		if !want.sets[s.name].dynamic {
+		if !want.sets[s.name].outlives() {
 			do("flush", want.kind(s), s.name)
 		}
 	}
@@ -162,7 +187,7 @@ func (d *document) refill(loaded table) string {
 			do("delete", "counter", c)
 		}
 	}
-	return b.String() + d.text()
+	return b.String() + d.without(func(s set) bool { return s.fleeting && loaded.hasSet(s.name) }).text()
 }
 
 // names finds the parts of a document by name.

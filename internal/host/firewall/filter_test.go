@@ -46,7 +46,7 @@ const (
 func TestGateInputProtected(t *testing.T) {
 	w := newWorld(t)
 	want := gateWant()
-	want.Gate.Accept = ports("53", "9000-9010/tcp", "7117")
+	want.Gate.Input.Accept = ports("53", "9000-9010/tcp", "7117")
 	w.apply(t, want)
 	before := w.counters(t, w.gate).Totals
 	w.check(t, append([]passage{
@@ -86,7 +86,7 @@ func (w *world) fromHomes() []passage {
 func TestGateInputLeft(t *testing.T) {
 	w := newWorld(t)
 	want := gateWant(toHome(1, "80/tcp"))
-	want.Gate.Protect = false
+	want.Gate.Input.Protect = false
 	w.apply(t, want)
 	w.check(t, append([]passage{
 		{"any port", w.internet, "eth0", tcp, "203.0.113.10", "198.51.100.2:81", "gate tcp 198.51.100.2:81"},

@@ -98,7 +98,7 @@ func gateWant(forwards ...plan.GateForward) plan.Firewall {
 	return plan.Firewall{Table: tableName, Gate: &plan.GateFirewall{
 		Interface:   tunnelName,
 		Public:      []netip.Addr{gatePublic4, gatePublic6},
-		Protect:     true,
+		Input:       plan.InputPolicy{Protect: true},
 		SSHPorts:    []uint16{22},
 		ListenPort:  51820,
 		ControlPort: 7117,

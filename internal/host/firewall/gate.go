@@ -30,7 +30,7 @@ func buildGate(g plan.GateFirewall) (*document, error) {
 	d.chains = append(d.chains, visitorNAT...)
 	d.chains = append(d.chains, gateForward...)
 	d.chains = append(d.chains, gateMSS)
-	d.chains = append(d.chains, gateInput(g.Protect)...)
+	d.chains = append(d.chains, gateInput(g)...)
 	return d, nil
 }
 
@@ -42,13 +42,6 @@ func gateConstants(g plan.GateFirewall) []define {
 }
 
 func gateSets(g plan.GateFirewall) []set {
-	open := forward.PortSet{single(forward.UDP, g.ListenPort)}
-	for _, p := range g.SSHPorts {
-		open = append(open, single(forward.TCP, p))
-	}
-	// The control channel answers inside the tunnel only, whatever else the
-	// owner lets in.
-	control := forward.PortSet{single(forward.TCP, g.ControlPort), single(forward.UDP, g.ControlPort)}
 	return slices.Concat(
 		addressSets("public", g.Public),
 		addressSets("own", g.Addresses),
@@ -56,9 +49,22 @@ func gateSets(g plan.GateFirewall) []set {
 		addressSets("inside", slices.Concat(g.Addresses, g.Tenants)),
 		[]set{
 			portSet("reserved", g.Reserved()),
-			portSet("open", forward.NewPortSet(open...).Union(g.Accept).Without(control)),
+			portSet("open", openPorts(g, g.Input)),
 		},
+		trialSets(g),
 	)
+}
+
+// openPorts are what an input policy lets in from anywhere, with what the gate
+// cannot do without. The control channel answers inside the tunnel only,
+// whatever else the owner lets in.
+func openPorts(g plan.GateFirewall, p plan.InputPolicy) forward.PortSet {
+	open := forward.PortSet{single(forward.UDP, g.ListenPort)}
+	for _, port := range g.SSHPorts {
+		open = append(open, single(forward.TCP, port))
+	}
+	control := forward.PortSet{single(forward.TCP, g.ControlPort), single(forward.UDP, g.ControlPort)}
+	return forward.NewPortSet(open...).Union(p.Accept).Without(control)
 }
 
 // sourceGuard believes a source address only where it can be true: homes send
@@ -158,32 +164,6 @@ var gateMSS = chain{
 		iifname $tunnel tcp flags syn / syn,rst tcp option maxseg size set rt mtu
 	`),
 }
-
-// gateInput filters what is for the gate itself: always what comes from the
-// tunnel, and with protect everything.
-func gateInput(protect bool) []chain {
-	if !protect {
-		return []chain{{name: "gate_input", hook: inputHook, rules: rules(`iifname $tunnel goto from_homes`)}, fromHomes}
-	}
-	return []chain{{name: "gate_input", hook: inputHook, rules: gateInputRules}, fromHomes, fromInternet}
-}
-
-const inputHook = "type filter hook input priority filter - 5"
-
-// gateInputRules let in what answers the gate, what the gate offers, and what
-// it needs: ICMP, and answers of DHCP servers, which conntrack does not
-// recognise as such because the question went to everyone.
-var gateInputRules = rules(`
-	iifname "lo" accept
-	iifname $tunnel goto from_homes
-	ct state invalid counter name total_invalid drop
-	ct state established,related meta mark set meta mark or $accepted accept
-	meta l4proto { icmp, icmpv6 } jump icmp_from_internet
-	meta nfproto ipv4 udp sport 67 udp dport 68 accept
-	ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
-	meta l4proto . th dport @open meta mark set meta mark or $accepted accept
-	counter name total_closed drop
-`)
 
 // fromHomes is all that homes and invites may ask of the gate.
 var fromHomes = chain{

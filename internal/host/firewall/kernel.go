@@ -26,6 +26,11 @@ type loadedSet struct {
 	isMap bool
 }
 
+// hasSet reports whether the table has a set of that name.
+func (t table) hasSet(name string) bool {
+	return slices.ContainsFunc(t.sets, func(s loadedSet) bool { return s.name == name })
+}
+
 // refillable reports whether the table was made by a version of this program
 // that gives tables the same shape.
 func (t table) refillable(d *document) bool {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -29,9 +30,11 @@ const maxPort = 12
 func drawPolicy(t *rapid.T) policy {
 	p := policy{gate: gateWant(), home: homeWant()}
 	g := p.gate.Gate
-	g.Protect = rapid.Bool().Draw(t, "protect")
+	g.Input = drawInput(t, "input")
+	if rapid.IntRange(0, 2).Draw(t, "trial") == 0 {
+		g.Trial = &plan.Trial{Policy: drawInput(t, "on trial"), Left: time.Hour}
+	}
 	g.SSHPorts = []uint16{drawPort(t, "ssh")}
-	g.Accept = drawPorts(t, "accept")
 	p.home.Home.DropPrivate = rapid.Bool().Draw(t, "drop private")
 	for _, r := range drawRanges(t, "at the gate") {
 		f := plan.GateForward{ID: uint32(len(g.Forwards) + 1), Ports: []forward.Ports{r}}
@@ -50,6 +53,10 @@ func drawPolicy(t *rapid.T) policy {
 		p.home.Home.Forwards = append(p.home.Home.Forwards, drawTarget(t, r))
 	}
 	return p
+}
+
+func drawInput(t *rapid.T, label string) plan.InputPolicy {
+	return plan.InputPolicy{Protect: rapid.Bool().Draw(t, label+": protect"), Accept: drawPorts(t, label+": accept")}
 }
 
 func drawPort(t *rapid.T, label string) uint16 {
@@ -166,10 +173,28 @@ func (p policy) fromInternet(b probe) place {
 		}
 		return p.atHome(b, target)
 	}
-	if !g.Protect || reserved && b.dst.Port() != g.ControlPort {
+	if letsIn(*g, to) {
 		return at("gate", b.protocol, b.dst.Addr(), b.dst.Port())
 	}
 	return ""
+}
+
+// letsIn judges by the policy on trial, if there is one: it lives as long as
+// the test.
+func letsIn(g plan.GateFirewall, to forward.Ports) bool {
+	in := g.Input
+	if g.Trial != nil {
+		in = g.Trial.Policy
+	}
+	switch {
+	case !in.Protect:
+		return true
+	case to.Range.First == g.ControlPort:
+		return false
+	case to == one(udp, g.ListenPort), to == one(tcp, g.SSHPorts[0]):
+		return true
+	}
+	return in.Accept.Contains(to)
 }
 
 func allows(list []netip.Prefix, a netip.Addr) bool {

@@ -104,7 +104,7 @@ func (d *document) setDrift(loaded table) ([]string, error) {
 	wanted := d.names().sets
 	for _, l := range loaded.sets {
 		s, ours := wanted[l.name]
-		if !ours || s.dynamic {
+		if !ours || s.outlives() {
 			continue
 		}
 		n, err := countElements(d.table, l.name)

@@ -26,7 +26,10 @@ var update = flag.Bool("update", false, "write the golden rulesets anew")
 func rulesets() map[string]plan.Firewall {
 	everything := fullGate()
 	leave := gateWant(toHome(1, "80/tcp"))
-	leave.Gate.Protect = false
+	leave.Gate.Input.Protect = false
+	trial := gateWant()
+	trial.Gate.Input.Protect = false
+	trial.Gate.Trial = &plan.Trial{Number: 1, Policy: plan.InputPolicy{Protect: true, Accept: ports("8443/tcp")}, Left: time.Minute}
 	private := homeWant(mappings(netip.Addr{}, "443")...)
 	private.Home.DropPrivate = true
 	return map[string]plan.Firewall{
@@ -34,6 +37,7 @@ func rulesets() map[string]plan.Firewall {
 		"gate_minimal":    gateWant(toHome(1, "80/tcp")),
 		"gate_full":       everything,
 		"gate_leave":      leave,
+		"gate_trial":      trial,
 		"home_none":       homeWant(),
 		"home_host":       private,
 		"home_remap":      homeWant(mappings(netip.Addr{}, "2222:22/tcp", "8000-8003:9000-9003/udp")...),
@@ -54,7 +58,7 @@ func fullGate() plan.Firewall {
 	hourly.Limit.NewConnections = forward.Rate{Count: 10, Per: time.Hour}
 	want := gateWant(games, limited, hidden, hourly)
 	want.Gate.SSHPorts = []uint16{22, 2200}
-	want.Gate.Accept = ports("53", "7117/tcp", "9000-9010/tcp")
+	want.Gate.Input.Accept = ports("53", "7117/tcp", "9000-9010/tcp")
 	return want
 }
 

@@ -214,7 +214,7 @@ func TestTheGateReachesItsOwnForwards(t *testing.T) {
 func TestReservedPortsStayTheGates(t *testing.T) {
 	w := newWorld(t)
 	greedy := gateWant(toHome(1, "1-65535"))
-	greedy.Gate.Accept = ports("53/udp")
+	greedy.Gate.Input.Accept = ports("53/udp")
 	w.apply(t, greedy, homeWant(mappings(netip.Addr{}, "1-65535")...))
 	for _, c := range []struct {
 		ports []string

@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/status"
+)
+
+func (a *app) confirmCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "confirm",
+		Short: "Keep a change that would be taken back otherwise",
+		Long: `A change that closes ports of the gate's own could lock you out, so it is taken
+back after a minute unless it is confirmed. Confirm it from an ssh session that
+you have opened after the change: an older one would go on whatever is closed.
+Opening a new one is enough, if the gate sees it come through.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.onGate(); err != nil {
+				return err
+			}
+			session, err := visitorsEnd(sshConnection())
+			if err != nil {
+				return err
+			}
+			r, err := a.client().Confirm(c.Context(), daemon.ConfirmRequest{Session: session})
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return a.printJSON(r)
+			}
+			a.printf("kept\n")
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
+	return c
+}
+
+// onGate refuses what only a gate can do.
+func (a *app) onGate() error {
+	role, err := a.paths().Role()
+	if err != nil {
+		return err
+	}
+	if role != plan.Gate {
+		return fail(exitFailed, "run it on the VPS", "this machine is a home: it closes nothing of its own")
+	}
+	return nil
+}
+
+// visitorsEnd reads the address and port of the client from the value of
+// SSH_CONNECTION (ssh(1)); the zero value is none.
+func visitorsEnd(sshConnection string) (netip.AddrPort, error) {
+	fields := strings.Fields(sshConnection)
+	if len(fields) == 0 {
+		return netip.AddrPort{}, nil
+	}
+	bad := fail(exitFailed, "run it in a new ssh session", "SSH_CONNECTION is %q, which is no ssh session", sshConnection)
+	if len(fields) != 4 {
+		return netip.AddrPort{}, bad
+	}
+	addr, addrErr := netip.ParseAddr(fields[0])
+	port, portErr := strconv.ParseUint(fields[1], 10, 16)
+	if addrErr != nil || portErr != nil {
+		return netip.AddrPort{}, bad
+	}
+	return netip.AddrPortFrom(addr.Unmap().WithZone(""), uint16(port)), nil
+}
+
+// sshConnection returns SSH_CONNECTION of the session that this command runs
+// in; "" if it is none of ssh. sudo takes the variable away, so it is looked
+// for in the environment of those who have started this process, too.
+func sshConnection() string {
+	if c := os.Getenv("SSH_CONNECTION"); c != "" {
+		return c
+	}
+	const generations = 16
+	for pid, n := os.Getppid(), 0; pid > 1 && n < generations; pid, n = parent(pid), n+1 {
+		environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil {
+			continue // another user's, or gone: the next may tell
+		}
+		for v := range strings.SplitSeq(string(environ), "\x00") {
+			if value, ok := strings.CutPrefix(v, "SSH_CONNECTION="); ok && value != "" {
+				return value
+			}
+		}
+	}
+	return ""
+}
+
+// parent returns the process that has started another (proc_pid_stat(5)), 0 if
+// that cannot be told.
+func parent(pid int) int {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The name of the program stands in parentheses and may hold any byte.
+	_, rest, _ := cutLast(string(stat), ")")
+	fields := strings.Fields(rest)
+	if len(fields) < 2 {
+		return 0
+	}
+	ppid, err := strconv.Atoi(fields[1])
+	if err != nil {
+		return 0
+	}
+	return ppid
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// showTrial says what is on trial, and on a terminal how much time is left,
+// until it is kept or taken back.
+func (a *app) showTrial(ctx context.Context, in *status.Input) error {
+	if in == nil || in.State != status.OnTrial {
+		return nil
+	}
+	a.notef("on trial: this closes %s", strings.Join(in.Closes, ", "))
+	a.notef("it is taken back in %s, unless you open a new ssh session to this machine, or run there: gatelodge confirm", in.Left.Round(time.Second))
+	if !onTerminal(a.errOut) {
+		return nil
+	}
+	return a.countDown(ctx)
+}
+
+// countDown returns when the policy on trial is kept, or with an error when it
+// is not.
+func (a *app) countDown(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	defer fmt.Fprintln(a.errOut)
+	for {
+		r, err := a.client().Status(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil && !errors.Is(err, daemon.ErrNotRunning):
+			return err
+		case err != nil || r.Input == nil:
+			return fail(exitFailed, "gatelodge status", "the daemon has ended; what was on trial is taken back")
+		case r.Input.State == status.Kept:
+			fmt.Fprintf(a.errOut, "\r\x1b[Kgatelodge: kept: a new connection came through, or you have confirmed it")
+			return nil
+		case r.Input.State == status.Unconfirmed:
+			return fail(exitFailed, "gatelodge apply, and then open a new ssh session", "taken back: nobody has confirmed it")
+		}
+		fmt.Fprintf(a.errOut, "\r\x1b[Kgatelodge: taken back in %s ", r.Input.Left.Round(time.Second))
+		select {
+		case <-ctx.Done():
+			return fail(exitFailed, "gatelodge confirm, in a new ssh session", "not waiting any longer; it is taken back by itself")
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package firewall
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
+
+const inputHook = "type filter hook input priority filter - 5"
+
+// gateInput filters what is for the gate itself: always what comes from the
+// tunnel, and with protection everything.
+//
+// A policy on trial goes before the confirmed one, for as long as its set has
+// elements. They have a timeout, so that it is the kernel which takes a policy
+// back that has cut the owner off: no process has to live for that, no disk to
+// take writes, no clock to be right; and a reboot forgets it all.
+func gateInput(g plan.GateFirewall) []chain {
+	input := chain{name: "gate_input", hook: inputHook, rules: inputRules(g.Input, "open")}
+	chains := []chain{input, fromHomes}
+	if g.Trial != nil {
+		chains[0].rules = slices.Concat([]string{"meta nfproto @" + trialSet(g.Trial) + " goto on_trial"}, input.rules)
+		chains = append(chains, chain{name: "on_trial", rules: inputRules(g.Trial.Policy, "open_trial")})
+	}
+	if g.Input.Protect || g.Trial != nil {
+		chains = append(chains, fromInternet)
+	}
+	return chains
+}
+
+// trialSet names the set whose elements are a trial's life. Each trial has its
+// own: elements are only ever added to a set that is new.
+func trialSet(t *plan.Trial) string { return fmt.Sprintf("trial_%d", t.Number) }
+
+// trialSets are what a policy on trial needs.
+func trialSets(g plan.GateFirewall) []set {
+	if g.Trial == nil {
+		return nil
+	}
+	timeout := fmt.Sprintf(" timeout %dms", max(g.Trial.Left.Milliseconds(), 1))
+	return []set{
+		{
+			name: trialSet(g.Trial), key: "nf_proto", options: []string{"flags timeout"}, fleeting: true,
+			elements: []string{"ipv4" + timeout, "ipv6" + timeout},
+		},
+		portSet("open_trial", openPorts(g, g.Trial.Policy)),
+	}
+}
+
+// inputRules let in what answers the gate, what the gate offers in the named
+// set, and what it needs: ICMP, and answers of DHCP servers, which conntrack
+// does not recognise as such because the question went to everyone.
+func inputRules(p plan.InputPolicy, open string) []string {
+	if !p.Protect {
+		return rules(`iifname $tunnel goto from_homes`)
+	}
+	return rules(`
+		iifname "lo" accept
+		iifname $tunnel goto from_homes
+		ct state invalid counter name total_invalid drop
+		ct state established,related meta mark set meta mark or $accepted accept
+		meta l4proto { icmp, icmpv6 } jump icmp_from_internet
+		meta nfproto ipv4 udp sport 67 udp dport 68 accept
+		ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
+		meta l4proto . th dport @` + open + ` meta mark set meta mark or $accepted accept
+		counter name total_closed drop
+	`)
+}

@@ -1,0 +1,10 @@
+package host
+
+import "github.com/gatelodge/gatelodge/internal/host/routing"
+
+// Session is a TCP connection that somebody has opened to this machine.
+type Session = routing.Session
+
+// Sessions returns the connections to these local ports of this machine, also
+// those that have ended moments ago.
+func Sessions(ports []uint16) ([]Session, error) { return routing.Sessions(ports) }
