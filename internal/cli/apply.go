@@ -73,7 +73,11 @@ up. The same goes for one that is not confirmed yet and that a restart has left
 out of force.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := a.client().Apply(c.Context(), req)
+			var r daemon.ApplyResponse
+			err := a.alone(c.Context(), func() (err error) {
+				r, err = a.client().Apply(c.Context(), req)
+				return err
+			})
 			if err != nil {
 				return err
 			}

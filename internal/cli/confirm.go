@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/daemon"
-	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
@@ -28,7 +27,7 @@ you have opened after the change: an older one would go on whatever is closed.
 Opening a new one is enough, if the gate sees it come through.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := a.onGate(); err != nil {
+			if err := a.asGate(); err != nil {
 				return err
 			}
 			session, err := visitorsEnd(sshConnection())
@@ -48,18 +47,6 @@ Opening a new one is enough, if the gate sees it come through.`,
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
 	return c
-}
-
-// onGate refuses what only a gate can do.
-func (a *app) onGate() error {
-	role, err := a.paths().Role()
-	if err != nil {
-		return err
-	}
-	if role != plan.Gate {
-		return fail(exitFailed, "run it on the VPS", "this machine is a home: it closes nothing of its own")
-	}
-	return nil
 }
 
 // visitorsEnd reads the address and port of the client from the value of

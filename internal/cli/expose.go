@@ -42,7 +42,7 @@ If the gate refuses, home.toml is left as it was.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			f.Ports = splitPorts(args)
 			f.NewConnections, f.Connections = limit.rate, limit.connections
-			return a.expose(c.Context(), f)
+			return a.alone(c.Context(), func() error { return a.expose(c.Context(), f) })
 		},
 	}
 	c.Flags().StringVar(&f.Name, "name", "", "name of the forward (default: made from its first port)")
@@ -175,25 +175,29 @@ func (a *app) unexposeCommand() *cobra.Command {
 		Short: "Publish a forward no longer, and end its connections",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			before, err := a.readHome()
-			if err != nil {
-				return err
-			}
-			after, err := config.RemoveForward(before, args[0])
-			if err != nil {
-				return err
-			}
-			if err := store.ReplaceFile(a.paths().ConfigFile(plan.Home), after); err != nil {
-				return err
-			}
-			_, err = a.client().Apply(c.Context(), daemon.ApplyRequest{})
-			if err != nil && !errors.Is(err, daemon.ErrNotRunning) {
-				return fmt.Errorf("%s is out of home.toml, but the change could not be applied: %w", args[0], err)
-			}
-			a.printf("%s is published no longer\n", args[0])
-			return nil
+			return a.alone(c.Context(), func() error { return a.unexpose(c.Context(), args[0]) })
 		},
 	}
+}
+
+func (a *app) unexpose(ctx context.Context, name string) error {
+	before, err := a.readHome()
+	if err != nil {
+		return err
+	}
+	after, err := config.RemoveForward(before, name)
+	if err != nil {
+		return err
+	}
+	if err := store.ReplaceFile(a.paths().ConfigFile(plan.Home), after); err != nil {
+		return err
+	}
+	_, err = a.client().Apply(ctx, daemon.ApplyRequest{})
+	if err != nil && !errors.Is(err, daemon.ErrNotRunning) {
+		return fmt.Errorf("%s is out of home.toml, but the change could not be applied: %w", name, err)
+	}
+	a.printf("%s is published no longer\n", name)
+	return nil
 }
 
 // readHome returns home.toml, valid as it stands.

@@ -57,7 +57,11 @@ terminal. Whoever has it can join once, until it expires: it is a secret.`,
 				return err
 			}
 			req.Name = args[0]
-			invite, err := a.invite(c.Context(), req, ports)
+			var invite daemon.InviteResponse
+			err := a.alone(c.Context(), func() (err error) {
+				invite, err = a.invite(c.Context(), req, ports)
+				return err
+			})
 			if err != nil {
 				return err
 			}

@@ -161,7 +161,9 @@ table, rules and routes, and puts kernel settings back to their previous
 values. Configuration, keys and enrolment stay. It also cleans up behind a
 daemon that died.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.down(c.Context()) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.alone(c.Context(), func() error { return a.down(c.Context()) })
+		},
 	}
 }
 
