@@ -21,7 +21,14 @@ func Facts(ctx context.Context, rt *routing.Routing, tunnel, sshConnection strin
 
 // Facts gathers what planning needs to know of this machine now.
 func (h *Host) Facts(ctx context.Context, tunnel string) (plan.Facts, error) {
-	return Facts(ctx, h.routing, tunnel, "")
+	facts, err := Facts(ctx, h.routing, tunnel, "")
+	// What we have added ourselves is not the owner's.
+	for _, e := range h.journal.Entries() {
+		if e.Kind == sysctlKind && e.Name == plan.LocalReserved {
+			facts.LocalPorts.Reserved = e.Previous
+		}
+	}
+	return facts, err
 }
 
 // MTUTo returns the MTU of the route to addr in bytes, for packets with the

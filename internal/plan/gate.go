@@ -52,6 +52,20 @@ func ForGate(c config.Gate, in GateInput, facts Facts) State {
 	if len(public) == 0 {
 		public = facts.Public
 	}
+	firewall := GateFirewall{
+		Interface:   c.Tunnel.Interface,
+		Public:      public,
+		Input:       in.Input,
+		Trial:       in.Trial,
+		SSHPorts:    mergePorts(c.Firewall.SSHPorts, facts.SSHPorts),
+		ListenPort:  c.Tunnel.ListenPort,
+		ControlPort: c.Tunnel.ControlPort,
+		Addresses:   GateAddresses(c),
+		Tenants:     tenantAddresses(in.Tenants),
+		Forwards:    in.Forwards,
+		Connections: facts.Connections.forVisitors(),
+		Marks:       marks(c.Marks),
+	}
 	return State{
 		Role:      Gate,
 		WireGuard: gateWireGuard(c, in, mtu),
@@ -59,23 +73,11 @@ func ForGate(c config.Gate, in GateInput, facts Facts) State {
 			Interface: c.Tunnel.Interface,
 			MTU:       mtu,
 			Addresses: gatePrefixes(c, facts),
-			Sysctls:   gateSysctls(c, facts),
+			Sysctls:   append(gateSysctls(c, facts), facts.LocalPorts.sysctls(firewall)...),
 		},
 		Firewall: Firewall{
 			Table: c.Tunnel.Interface,
-			Gate: &GateFirewall{
-				Interface:   c.Tunnel.Interface,
-				Public:      public,
-				Input:       in.Input,
-				Trial:       in.Trial,
-				SSHPorts:    mergePorts(c.Firewall.SSHPorts, facts.SSHPorts),
-				ListenPort:  c.Tunnel.ListenPort,
-				ControlPort: c.Tunnel.ControlPort,
-				Addresses:   GateAddresses(c),
-				Tenants:     tenantAddresses(in.Tenants),
-				Forwards:    in.Forwards,
-				Marks:       marks(c.Marks),
-			},
+			Gate:  &firewall,
 		},
 	}
 }
@@ -125,7 +127,7 @@ func gatePrefixes(c config.Gate, facts Facts) []netip.Prefix {
 }
 
 func gateSysctls(c config.Gate, facts Facts) []Sysctl {
-	sysctls := []Sysctl{{"net.ipv4.ip_forward", "1"}}
+	sysctls := append(facts.Connections.sysctls(), Sysctl{"net.ipv4.ip_forward", "1"})
 	if c.Tunnel.Prefix6.IsValid() && facts.IPv6 {
 		sysctls = append(sysctls, forwardIPv6(c.Tunnel.Interface, facts)...)
 	}

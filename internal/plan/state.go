@@ -137,6 +137,9 @@ type GateFirewall struct {
 	Addresses   []netip.Addr // the gate's own in the tunnel
 	Tenants     []netip.Addr // addresses in the tunnel that homes and invites may send from
 	Forwards    []GateForward
+	// Connections is how many connections visitors may have at once, over all
+	// forwards; 0: as many as the kernel has room for.
+	Connections int
 	Marks       Marks
 }
 
@@ -227,6 +230,10 @@ type Facts struct {
 	AcceptingRA []string
 	// UnderlayMTU is the MTU of the route to the other side, in bytes.
 	UnderlayMTU int
+	// Connections is the kernel's table of connections.
+	Connections ConnectionTable
+	// LocalPorts are those of this machine's own connections.
+	LocalPorts LocalPorts
 }
 
 // Network is a prefix on link at an interface.

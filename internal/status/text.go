@@ -161,6 +161,9 @@ func (p *printer) counters(r Report) {
 	p.line("")
 	if r.Role == "gate" {
 		p.line("dropped\tclosed ports %d, invalid %d, spoofed %d, from homes %d", c.Closed, c.Invalid, c.Spoofed, c.Tunnel)
+		if c.Full > 0 {
+			p.line("full\t%d new connections turned away: the kernel's table of connections keeps the rest for ssh and the tunnel", c.Full)
+		}
 		return
 	}
 	p.line("dropped\tunpublished ports %d, invalid %d, spoofed %d, leaks stopped %d", c.Tunnel, c.Invalid, c.Spoofed, c.Leaked)

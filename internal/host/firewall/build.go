@@ -46,9 +46,10 @@ func schema(want plan.Firewall) (string, error) {
 	}}
 	if want.Gate != nil {
 		example = plan.Firewall{Gate: &plan.GateFirewall{
-			Interface: "tunnel",
-			Input:     plan.InputPolicy{Protect: true},
-			Trial:     &plan.Trial{},
+			Interface:   "tunnel",
+			Input:       plan.InputPolicy{Protect: true},
+			Connections: 1,
+			Trial:       &plan.Trial{},
 			Forwards: []plan.GateForward{{
 				ID:    1,
 				Allow: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)},
@@ -81,6 +82,7 @@ const (
 	countTunnel  = "total_tunnel"
 	countSpoofed = "total_spoofed"
 	countLeaked  = "total_leaked"
+	countFull    = "total_full"
 )
 
 func totals() []string {

@@ -42,6 +42,9 @@ type Totals struct {
 	// address to the world: home to home, home to internet, and packets whose
 	// translation conntrack has forgotten.
 	Leaked Count
+	// Full are new connections of visitors beyond what the kernel's table of
+	// connections has room for beside the gate's own; on a gate only.
+	Full Count
 }
 
 // Counters reads what our table of that name has counted; none if there is no
@@ -73,6 +76,7 @@ func (c *Counters) add(name string, n Count) {
 		countTunnel:  &c.Totals.Tunnel,
 		countSpoofed: &c.Totals.Spoofed,
 		countLeaked:  &c.Totals.Leaked,
+		countFull:    &c.Totals.Full,
 	}
 	if total, ok := totals[name]; ok {
 		*total = n

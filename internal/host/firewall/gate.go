@@ -28,7 +28,10 @@ func buildGate(g plan.GateFirewall) (*document, error) {
 	}
 	d.chains = append(d.chains, sourceGuard)
 	d.chains = append(d.chains, visitorNAT...)
-	d.chains = append(d.chains, gateForward...)
+	if g.Connections > 0 {
+		d.addRoom(g)
+	}
+	d.chains = append(d.chains, gateForward(g.Connections > 0)...)
 	d.chains = append(d.chains, gateMSS)
 	d.chains = append(d.chains, gateInput(g)...)
 	return d, nil
@@ -130,27 +133,34 @@ var visitorNAT = []chain{
 // packets whose translation conntrack has forgotten and which would show a
 // home's tunnel address to the world. What does not concern the tunnel is left
 // to others.
-var gateForward = []chain{
-	{
-		name: "gate_forward",
-		hook: "type filter hook forward priority filter - 5",
-		rules: rules(`
-			iifname != $tunnel oifname != $tunnel accept
-			ct state invalid counter name total_invalid drop
-			ct state established,related goto passed
-			iifname != $tunnel oifname $tunnel ct state new ct status dnat ct mark vmap @limits
-			iifname != $tunnel oifname $tunnel ct state new ct status dnat ct mark and $mask == $ours counter name ct mark map @count_new goto passed
-			counter name total_leaked drop
-		`),
-	},
-	{
-		name: "passed",
-		rules: rules(`
-			ct direction original counter name ct mark map @count_in
-			ct direction reply counter name ct mark map @count_out
-			meta mark set meta mark or $accepted accept
-		`),
-	},
+func gateForward(bounded bool) []chain {
+	room := ""
+	if bounded {
+		room = "iifname != $tunnel oifname $tunnel ct state new ct status dnat jump room"
+	}
+	return []chain{
+		{
+			name: "gate_forward",
+			hook: "type filter hook forward priority filter - 5",
+			rules: rules(`
+				iifname != $tunnel oifname != $tunnel accept
+				ct state invalid counter name total_invalid drop
+				ct state established,related goto passed
+				` + room + `
+				iifname != $tunnel oifname $tunnel ct state new ct status dnat ct mark vmap @limits
+				iifname != $tunnel oifname $tunnel ct state new ct status dnat ct mark and $mask == $ours counter name ct mark map @count_new goto passed
+				counter name total_leaked drop
+			`),
+		},
+		{
+			name: "passed",
+			rules: rules(`
+				ct direction original counter name ct mark map @count_in
+				ct direction reply counter name ct mark map @count_out
+				meta mark set meta mark or $accepted accept
+			`),
+		},
+	}
 }
 
 // gateMSS keeps TCP segments within what the tunnel carries, both ways: "rt

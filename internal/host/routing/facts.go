@@ -29,6 +29,12 @@ func (r *Routing) Facts(_ context.Context, tunnel string) (plan.Facts, error) {
 	facts := plan.Facts{}
 	_, err = r.ReadSysctl("net.ipv6.conf.all.forwarding")
 	facts.IPv6 = err == nil
+	if facts.LocalPorts, err = r.localPorts(); err != nil {
+		return plan.Facts{}, err
+	}
+	if facts.Connections, err = r.connectionTable(); err != nil {
+		return plan.Facts{}, err
+	}
 	for _, link := range links {
 		if link.Attrs().Name == tunnel || link.Attrs().RawFlags&unix.IFF_LOOPBACK != 0 {
 			continue

@@ -1,0 +1,70 @@
+package firewall_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
+
+// flood sends 40 packets, each the first of a flow, to a forward, and returns
+// how many came as far as the home.
+func (w *world) flood(t *testing.T, from, to string) int {
+	t.Helper()
+	sent := make([]probe, 40)
+	for i := range sent {
+		sent[i] = w.probe(w.internet, "eth0", udp, addr(from), to)
+		sent[i].send(t, w.internet, "eth0")
+	}
+	places, n := w.settle(t), 0
+	for _, p := range sent {
+		if places[p.src.Port()] != "" {
+			n++
+		}
+	}
+	return n
+}
+
+func TestVisitorsLeaveRoomForOthers(t *testing.T) {
+	w := newWorld(t)
+	want := gateWant(toHome(1, "5000"))
+	want.Gate.Connections = 64
+	w.apply(t, want, homeWant(mappings(netip.Addr{}, "5000", "6000")...))
+	if n := w.flood(t, "203.0.113.50", "198.51.100.2:5000"); n != 16 {
+		t.Errorf("one address has %d connections, not its quarter", n)
+	}
+	if n := w.flood(t, "2001:db8:c::50", "[2001:db8:a::2]:5000") + w.flood(t, "2001:db8:c::51", "[2001:db8:a::2]:5000"); n != 16 {
+		t.Errorf("one /64 has %d connections, not its quarter", n)
+	}
+	all := 32
+	for host := range 4 {
+		all += w.flood(t, fmt.Sprintf("203.0.113.%d", 60+host), "198.51.100.2:5000")
+	}
+	// The lists fill up one by one, by the visitors' ports.
+	if all < 48 || all > 64 {
+		t.Errorf("visitors have %d connections", all)
+	}
+	// What has been counted outlives changes.
+	more := gateWant(toHome(1, "5000"), toHome(2, "6000"))
+	more.Gate.Connections = 64
+	w.apply(t, more)
+	if all += w.flood(t, "203.0.113.70", "198.51.100.2:6000"); all > 64 {
+		t.Errorf("they have %d after a change of the forwards", all)
+	}
+	if n := w.counters(t, w.gate).Totals.Full.Packets; n != uint64(40*8-all) {
+		t.Errorf("%d packets are counted as turned away", n)
+	}
+	w.check(t, []passage{
+		{"ssh", w.internet, "eth0", tcp, "203.0.113.50", "198.51.100.2:22", "gate tcp 198.51.100.2:22"},
+		{"WireGuard", w.internet, "eth0", udp, "203.0.113.50", "198.51.100.2:51820", "gate udp 198.51.100.2:51820"},
+		{"the control channel", w.home, tunnelName, tcp, "10.99.0.2", "10.99.0.1:7117", "gate tcp 10.99.0.1:7117"},
+	})
+	// A larger table lets more in at once.
+	wide := *more.Gate
+	wide.Connections = 6400
+	w.apply(t, plan.Firewall{Table: tableName, Gate: &wide})
+	if n := w.flood(t, "203.0.113.70", "198.51.100.2:6000"); n != 40 {
+		t.Errorf("%d get in with more room", n)
+	}
+}

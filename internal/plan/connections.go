@@ -1,0 +1,126 @@
+package plan
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+)
+
+// ConnectionTable is the kernel's table of connections (conntrack). Once it is
+// full, new connections are dropped, those of ssh and of the tunnel included.
+type ConnectionTable struct {
+	Max    int    // entries at most; 0: not known, conntrack is not loaded yet
+	Fixed  bool   // this network namespace cannot change that
+	Memory uint64 // of the machine, in bytes
+}
+
+// The size that a gate gives the table: an entry takes 320 bytes and more, so
+// a full one takes at most about a twentieth of the memory.
+const (
+	bytesPerConnection = 8192
+	leastConnections   = 1 << 14
+	mostConnections    = 1 << 18
+)
+
+// size is how many entries the table shall have: never fewer than it has.
+func (t ConnectionTable) size() int {
+	if t.Max == 0 || t.Fixed {
+		return t.Max
+	}
+	byMemory := min(max(int(t.Memory/bytesPerConnection), leastConnections), mostConnections)
+	return max(t.Max, byMemory)
+}
+
+// forVisitors is how many connections visitors may have in all: the rest is
+// for ssh, the tunnel and what the machine does beside.
+func (t ConnectionTable) forVisitors() int {
+	const reserve = 1024
+	size := t.size()
+	return max(size-max(reserve, size/8), size/2)
+}
+
+func (t ConnectionTable) sysctls() []Sysctl {
+	if t.size() <= t.Max {
+		return nil
+	}
+	return []Sysctl{{conntrackMax, strconv.Itoa(t.size())}}
+}
+
+const conntrackMax = "net.netfilter.nf_conntrack_max"
+
+// LocalPorts is from where the kernel takes the source ports of this machine's
+// own connections (ip-sysctl.rst).
+type LocalPorts struct {
+	Range forward.Range // ip_local_port_range; zero: not known
+	// Reserved is the owner's own ip_local_reserved_ports: what it was before
+	// us.
+	Reserved string
+}
+
+// sysctls keep the gate's own connections off ports that belong to others
+// there: the answers to a connection from a forwarded port would go to a home.
+func (l LocalPorts) sysctls(g GateFirewall) []Sysctl {
+	var taken portBits
+	if l.Range.First == 0 || !taken.parse(l.Reserved) {
+		return nil
+	}
+	for _, p := range g.taken() {
+		for port := max(int(p.Range.First), int(l.Range.First)); port <= min(int(p.Range.Last), int(l.Range.Last)); port++ {
+			taken[port] = true
+		}
+	}
+	return []Sysctl{{LocalReserved, taken.String()}}
+}
+
+// LocalReserved is the name of the setting.
+const LocalReserved = "net.ipv4.ip_local_reserved_ports"
+
+// taken are all ports of the gate's public addresses that mean something.
+func (g GateFirewall) taken() forward.PortSet {
+	taken := g.Reserved()
+	for _, f := range g.Forwards {
+		taken = append(taken, f.Ports...)
+	}
+	return taken
+}
+
+// portBits is a set of ports as the kernel's lists of ports have it.
+type portBits [1 << 16]bool
+
+// parse reads a list such as "22,8000-8010", and reports whether it is one.
+func (b *portBits) parse(list string) bool {
+	for text := range strings.SplitSeq(list, ",") {
+		if text == "" {
+			continue
+		}
+		r, err := forward.ParseRange(text)
+		if err != nil {
+			return false
+		}
+		for port := int(r.First); port <= int(r.Last); port++ {
+			b[port] = true
+		}
+	}
+	return true
+}
+
+// String spells the list as the kernel does, so that it can be compared.
+func (b *portBits) String() string {
+	var list []string
+	for first := 0; first < len(b); first++ {
+		if !b[first] {
+			continue
+		}
+		last := first
+		for last+1 < len(b) && b[last+1] {
+			last++
+		}
+		text := strconv.Itoa(first)
+		if last > first {
+			text += "-" + strconv.Itoa(last)
+		}
+		list, first = append(list, text), last
+	}
+	return strings.Join(list, ",")
+}

@@ -1,0 +1,74 @@
+package plan_test
+
+import (
+	"testing"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
+
+func sysctlOf(s plan.State, name string) string {
+	for _, c := range s.Routing.Sysctls {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return "not set"
+}
+
+func TestTheTableOfConnectionsFitsTheMachine(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct {
+		why      string
+		table    plan.ConnectionTable
+		wanted   string
+		visitors int
+	}{
+		{"a small VPS", plan.ConnectionTable{Max: 4096, Memory: 512 * mib}, "65536", 57344},
+		{"less than a tenth of that", plan.ConnectionTable{Max: 1024, Memory: 40 * mib}, "16384", 14336},
+		{"a large machine", plan.ConnectionTable{Max: 65536, Memory: 64 << 30}, "262144", 229376},
+		{"never lower", plan.ConnectionTable{Max: 1 << 20, Memory: 512 * mib}, "not set", 917504},
+		{"another's to set", plan.ConnectionTable{Max: 4096, Memory: 512 * mib, Fixed: true}, "not set", 3072},
+		{"a tiny one", plan.ConnectionTable{Max: 200, Fixed: true}, "not set", 100},
+		{"no conntrack yet", plan.ConnectionTable{Memory: 512 * mib}, "not set", 0},
+	} {
+		s := plan.ForGate(parseGate(t, "version = 1\n"), plan.GateInput{}, plan.Facts{Connections: c.table})
+		if got := sysctlOf(s, "net.netfilter.nf_conntrack_max"); got != c.wanted {
+			t.Errorf("%s: the table's size is %s, wanted %s", c.why, got, c.wanted)
+		}
+		if got := s.Firewall.Gate.Connections; got != c.visitors {
+			t.Errorf("%s: %d for visitors, wanted %d", c.why, got, c.visitors)
+		}
+	}
+}
+
+func TestOwnConnectionsLeaveForwardedPortsAlone(t *testing.T) {
+	const name = "net.ipv4.ip_local_reserved_ports"
+	in := plan.GateInput{Forwards: []plan.GateForward{
+		{ID: 1, Ports: mustPorts(t, "443")},
+		{ID: 2, Ports: mustPorts(t, "40000-40010/udp")},
+		{ID: 3, Ports: mustPorts(t, "40011/tcp")},
+		{ID: 4, Ports: mustPorts(t, "32000-32770/tcp")},
+	}}
+	local := plan.LocalPorts{Range: forward.Range{First: 32768, Last: 60999}, Reserved: "8000,50000-50002"}
+	c := parseGate(t, "version = 1\n")
+	if got, want := sysctlOf(plan.ForGate(c, in, plan.Facts{LocalPorts: local}), name), "8000,32768-32770,40000-40011,50000-50002,55107-55108"; got != want {
+		t.Errorf("reserved are %s, wanted %s", got, want)
+	}
+	if got := sysctlOf(plan.ForGate(c, plan.GateInput{}, plan.Facts{LocalPorts: local}), name); got != "8000,50000-50002,55107-55108" {
+		t.Errorf("once the forwards are gone: %s", got)
+	}
+	local.Reserved = "what?"
+	if got := sysctlOf(plan.ForGate(c, in, plan.Facts{LocalPorts: local}), name); got != "not set" {
+		t.Errorf("what is no list is overwritten with %s", got)
+	}
+}
+
+func mustPorts(t *testing.T, text string) []forward.Ports {
+	t.Helper()
+	ports, err := forward.ParsePorts(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ports
+}
