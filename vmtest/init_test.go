@@ -68,13 +68,7 @@ func (w *world) uninstall(t *testing.T) {
 // changed anything.
 func (w *world) initRefuses(t *testing.T) {
 	const target = "root@198.51.100.1"
-	for _, c := range []struct {
-		name      string
-		on        *machine.Machine
-		hurt, fix string
-		args      string
-		says      []string
-	}{
+	w.refuses(t, []refusal{
 		{"unknown host key", w.home, "", "", "init --yes " + target, []string{"host key", "connect"}},
 		{"nobody there", w.home, "", "", "init --yes --port 23 " + target, []string{"connect", "refused"}},
 		{"no such login", w.home, "ssh-keyscan -T 60 198.51.100.1 >/root/.ssh/known_hosts 2>/dev/null; ssh-keyscan -T 60 -p 2222 198.51.100.1 >>/root/.ssh/known_hosts 2>/dev/null; [ -s /root/.ssh/known_hosts ]", "", "init --yes nobody@198.51.100.1", []string{"connect", "ermission denied"}},
@@ -85,7 +79,23 @@ func (w *world) initRefuses(t *testing.T) {
 		{"another architecture", w.gate, "printf '#!/bin/sh\\n[ \"$1\" = -m ] && echo s390x || exec /usr/bin/uname.away \"$@\"\\n' >/usr/bin/uname.new; chmod 755 /usr/bin/uname.new; mv /usr/bin/uname /usr/bin/uname.away; mv /usr/bin/uname.new /usr/bin/uname", "mv /usr/bin/uname.away /usr/bin/uname", "init --yes " + target, []string{"s390x"}},
 		{"not Linux", w.gate, "printf '#!/bin/sh\\n[ \"$1\" = -s ] && echo FreeBSD || exec /usr/bin/uname.away \"$@\"\\n' >/usr/bin/uname.new; chmod 755 /usr/bin/uname.new; mv /usr/bin/uname /usr/bin/uname.away; mv /usr/bin/uname.new /usr/bin/uname", "mv /usr/bin/uname.away /usr/bin/uname", "init --yes " + target, []string{"FreeBSD", "Linux"}},
 		{"neither root nor sudo", w.gate, "mv /etc/sudoers.d/owners /root/owners", "mv /root/owners /etc/sudoers.d/owners", "init --yes owner@198.51.100.1", []string{"sudo"}},
-	} {
+	})
+}
+
+// refusal is something that init must refuse.
+type refusal struct {
+	name      string
+	on        *machine.Machine // where it is hurt, by a script, and mended by another
+	hurt, fix string
+	args      string
+	says      []string // what its refusal names
+}
+
+// refuses tries refusals, each of which must name its reason and leave nothing
+// on the gate.
+func (w *world) refuses(t *testing.T, list []refusal) {
+	t.Helper()
+	for _, c := range list {
 		t.Run(c.name, func(t *testing.T) {
 			if c.hurt != "" {
 				w.on(t, c.on, "%s", c.hurt)

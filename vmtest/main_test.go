@@ -16,7 +16,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/gatelodge/gatelodge/internal/lab"
 	"github.com/gatelodge/gatelodge/internal/lab/machine"
@@ -29,6 +31,8 @@ var (
 	output      = flag.String("output", "", "folder for the report and the consoles' logs")
 	reboots     = flag.Int("reboots", 1, "how often each side is rebooted, and has its power cut")
 )
+
+var more = flag.Bool("more", false, "fetch the packages of others' firewalls, for the tests called TestMore")
 
 // serviceName is what this program is called on a machine, where it is what
 // visitors come for: see service.
@@ -46,7 +50,7 @@ func TestMain(m *testing.M) {
 	}
 	// Outside there is a network to fetch Debian's packages from.
 	if !netns.Inside() {
-		if _, err := machine.Build(context.Background(), os.Stderr); err != nil {
+		if err := bringDebian(context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -67,6 +71,16 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
+// bringDebian has image and packages made, where they are not there already.
+func bringDebian(ctx context.Context) error {
+	image, err := machine.Build(ctx, os.Stderr)
+	if err != nil || !*more {
+		return err
+	}
+	_, err = machine.Packages(ctx, image, foreignPackages(), os.Stderr)
+	return err
+}
+
 func checkFlags() error {
 	for _, f := range []string{*packageFile, *nextPackage, *output} {
 		if !filepath.IsAbs(f) {
@@ -76,10 +90,14 @@ func checkFlags() error {
 	return os.MkdirAll(*output, 0o755)
 }
 
-// service is home's echo, or with "hold PORT" a program that holds a UDP port.
+// service is home's echo; or with "hold PORT" a program that holds a UDP port,
+// with "hog MIB" one that holds memory.
 func service(args []string) error {
-	if len(args) != 2 || args[0] != "hold" {
+	if len(args) != 2 {
 		return serve()
+	}
+	if args[0] == "hog" {
+		return hog(args[1])
 	}
 	held, err := net.ListenPacket("udp", ":"+args[1])
 	if err != nil {
@@ -89,6 +107,22 @@ func service(args []string) error {
 		if _, _, err := held.ReadFrom(make([]byte, 1)); err != nil {
 			return err
 		}
+	}
+}
+
+// hog takes memory and keeps it.
+func hog(mib string) error {
+	n, err := strconv.Atoi(mib)
+	if err != nil {
+		return err
+	}
+	taken := make([]byte, n<<20)
+	for {
+		for i := 0; i < len(taken); i += os.Getpagesize() {
+			taken[i]++
+		}
+		fmt.Println("taken", mib)
+		time.Sleep(time.Second)
 	}
 }
 

@@ -30,14 +30,24 @@ type world struct {
 	device string // what the machines' tunnel is expected to be
 	boot   machine.Boot
 	figure string // of the scenario under way
+
+	dir     string // of the machines' files
+	payload string // the disk with what is brought to them
 }
+
+// By these the image knows which machine it is.
+const (
+	gateMAC = "52:54:00:00:00:01"
+	homeMAC = "52:54:00:00:00:02"
+)
 
 // patience is how long anything may take that must happen: these machines are
 // some twenty times slower than real ones.
 const patience = 90 * time.Second
 
-// newWorld starts both machines with new disks.
-func newWorld(t *testing.T, device string, boot machine.Boot) *world {
+// newWorld starts both machines with new disks. The folders are brought to the
+// machines, into /payload.
+func newWorld(t *testing.T, device string, boot machine.Boot, folders ...string) *world {
 	t.Helper()
 	self, err := os.Executable()
 	must(t, err)
@@ -48,10 +58,10 @@ func newWorld(t *testing.T, device string, boot machine.Boot) *world {
 	w.names = startNames(t, l.Host("internet"))
 	image, err := machine.Build(t.Context(), os.Stderr)
 	must(t, err)
-	dir := t.TempDir()
-	payload := makePayload(t, self, dir)
-	w.gate = w.newMachine(t, image, dir, payload, "gate", "52:54:00:00:00:01")
-	w.home = w.newMachine(t, image, dir, payload, "home", "52:54:00:00:00:02")
+	w.dir = t.TempDir()
+	w.payload = makePayload(t, self, w.dir, folders)
+	w.gate = w.newMachine(t, image, w.dir, "gate", gateMAC)
+	w.home = w.newMachine(t, image, w.dir, "home", homeMAC)
 	for _, m := range w.machines() {
 		must(t, m.Start(boot))
 	}
@@ -64,12 +74,15 @@ func newWorld(t *testing.T, device string, boot machine.Boot) *world {
 func (w *world) machines() []*machine.Machine { return []*machine.Machine{w.gate, w.home} }
 
 // makePayload makes the disk with what is brought to the machines.
-func makePayload(t *testing.T, self, dir string) string {
+func makePayload(t *testing.T, self, dir string, folders []string) string {
 	t.Helper()
 	folder := filepath.Join(dir, "payload")
 	must(t, os.Mkdir(folder, 0o755))
 	for name, from := range map[string]string{serviceName: self, "gatelodge.deb": *packageFile, "next.deb": *nextPackage, "dump": "testdata/dump"} {
 		copyFile(t, from, filepath.Join(folder, name))
+	}
+	for _, f := range folders {
+		must(t, os.CopyFS(folder, os.DirFS(f)))
 	}
 	disk := filepath.Join(dir, "payload.disk")
 	must(t, machine.Payload(t.Context(), folder, disk))
@@ -87,11 +100,11 @@ func copyFile(t *testing.T, from, to string) {
 	must(t, errors.Join(err, out.Close()))
 }
 
-func (w *world) newMachine(t *testing.T, image machine.Image, dir, payload, name, mac string) *machine.Machine {
+func (w *world) newMachine(t *testing.T, image machine.Image, dir, name, mac string) *machine.Machine {
 	t.Helper()
 	beside, tap := w.lab.Socket(name)
 	m, err := machine.New(t.Context(), machine.Options{
-		Name: name, Image: image, Dir: dir, MAC: mac, Tap: tap, Disks: []string{payload},
+		Name: name, Image: image, Dir: dir, MAC: mac, Tap: tap, Disks: []string{w.payload},
 		Start: func(c *exec.Cmd) error { return beside.Launch(c) },
 	})
 	must(t, err)
@@ -150,7 +163,13 @@ func (w *world) on(t *testing.T, m *machine.Machine, script string, args ...any)
 // both runs a script on both machines at once, and returns what they said.
 func (w *world) both(t *testing.T, script string) map[string]string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	return w.bothWithin(t, 3*time.Minute, script)
+}
+
+// bothWithin is both, with a time of its own.
+func (w *world) bothWithin(t *testing.T, limit time.Duration, script string) map[string]string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	said := make([]string, len(w.machines()))
 	var group errgroup.Group

@@ -7,6 +7,7 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,7 +66,7 @@ func New(ctx context.Context, o Options) (*Machine, error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	create := exec.CommandContext(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", o.Image.Disk, m.disk())
+	create := exec.CommandContext(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-F", cmp.Or(o.Image.Format, "raw"), "-b", o.Image.Disk, m.disk())
 	if text, err := create.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("cannot make the disk of machine %s: %w: %s", o.Name, err, text)
 	}
@@ -220,6 +221,25 @@ func (m *Machine) Reboot(ctx context.Context) error {
 		}
 		time.Sleep(100 * time.Millisecond) // it is on its way down
 	}
+}
+
+// SwitchOff ends the machine in order.
+func (m *Machine) SwitchOff(ctx context.Context) error {
+	if err := m.Send("systemctl", "poweroff"); err != nil {
+		return err
+	}
+	select {
+	case <-m.ended:
+		return m.off()
+	case <-ctx.Done():
+		return m.explain(context.Cause(ctx))
+	}
+}
+
+// Frozen returns the disk of a machine that is off as an image, for others to
+// start from. The machine itself must not be started again.
+func (m *Machine) Frozen() Image {
+	return Image{Disk: m.disk(), Format: "qcow2", Kernel: m.options.Image.Kernel, Initrd: m.options.Image.Initrd}
 }
 
 func (m *Machine) bootID(ctx context.Context) (string, error) {
