@@ -37,7 +37,9 @@ look_at_tools() {
 	has apt-get && say apt yes
 	has dpkg-query && say nft_package "$(dpkg-query -W -f '${db:Status-Status}' nftables)"
 	$sudo sh -c '[ -c /dev/net/tun ] && exec 3<>/dev/net/tun' && say tun yes
-	if [ -d /sys/module/wireguard ] || $sudo modprobe -n -q wireguard; then say wireguard yes; fi
+	# By the name that the kernel itself asks for it by: what is blacklisted is
+	# not loaded then.
+	if [ -d /sys/module/wireguard ] || $sudo modprobe -n -q rtnl-link-wireguard; then say wireguard yes; fi
 }
 
 look_at_network() {
