@@ -255,6 +255,27 @@ func TestLookAtThisMachine(t *testing.T) {
 	}
 }
 
+// A module that its owner has blacklisted is there by its own name, and not by
+// the one that the kernel asks for.
+func TestLookForWireGuard(t *testing.T) {
+	_, err := os.Stat("/sys/module/wireguard")
+	loaded := err == nil // which counts, whatever modprobe says
+	c, dir := play(t, "")
+	for known, want := range map[string]bool{"wireguard": false, "rtnl-link-wireguard": true} {
+		script := "#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done\n[ \"$1\" = " + known + " ]\n"
+		if err := os.WriteFile(filepath.Join(dir, "modprobe"), []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		f, err := c.Look(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.WireGuard != (want || loaded) {
+			t.Errorf("modprobe knows %s: WireGuard %t", known, f.WireGuard)
+		}
+	}
+}
+
 // What only root may see is looked at as root, whose sudo may ask.
 func TestLookForKeys(t *testing.T) {
 	c, _ := play(t, "secret")
