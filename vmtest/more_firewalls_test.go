@@ -33,7 +33,7 @@ type foreign struct {
 var foreigns = []foreign{
 	{
 		name:    "nftables.service",
-		set:     "printf '%s\n' '#!/usr/sbin/nft -f' 'flush ruleset' 'table inet filter {' 'chain input { type filter hook input priority filter; policy drop; ct state established,related accept; iif lo accept; meta l4proto { icmp, ipv6-icmp } accept; tcp dport { 22, 2222 } accept; }' 'chain forward { type filter hook forward priority filter; policy drop; ct state established,related accept; }' '}' >/etc/nftables.conf; systemctl enable --now nftables 2>/dev/null; systemctl restart nftables",
+		set:     "printf '%s\n' '#!/usr/sbin/nft -f' 'flush ruleset' 'table inet filter {' 'chain input { type filter hook input priority filter; policy drop; ct state established,related accept; iif lo accept; meta l4proto { 1, 58 } accept; tcp dport { 22, 2222 } accept; }' 'chain forward { type filter hook forward priority filter; policy drop; ct state established,related accept; }' '}' >/etc/nftables.conf; systemctl enable --now nftables 2>/dev/null; systemctl restart nftables",
 		reload:  "systemctl reload nftables",
 		restart: "systemctl restart nftables",
 		open:    "sed -i 's/tcp dport { 22, 2222 } accept;/& udp dport 55107 accept;/; s/hook forward.*accept;/& ct status dnat accept;/' /etc/nftables.conf; systemctl reload nftables",
@@ -135,13 +135,13 @@ func (w *world) beside(t *testing.T, f foreign) {
 		check(t, os.WriteFile(filepath.Join(*output, name), []byte(said.String()), 0o644))
 	}()
 	if len(f.packages) > 0 {
-		w.on(t, w.gate, "DEBIAN_FRONTEND=noninteractive apt-get install -y -o Dpkg::Options::=--force-confdef /payload/%s/*.deb >/dev/null 2>&1", f.name)
+		w.on(t, w.gate, "DEBIAN_FRONTEND=noninteractive apt-get install -y -o Dpkg::Options::=--force-confdef /payload/%s/*.deb >&2", f.name)
 	}
 	ours := w.on(t, w.gate, ourTable)
 	var cells []string
 	var worst time.Duration
 	cell := func(name, change string) {
-		took := w.timed(t, w.gate, fmt.Sprintf("{ %s; } >/dev/null 2>&1", change), fmt.Sprintf(`[ "$(%s)" = '%s' ]`, ourTable, ours))
+		took := w.timed(t, w.gate, fmt.Sprintf("{ %s; } >&2", change), fmt.Sprintf(`[ "$(%s)" = '%s' ]`, ourTable, ours))
 		worst = max(worst, took)
 		if took > emulated(time.Second) {
 			t.Errorf("%s: our rules were back after %s", name, took)
@@ -162,7 +162,7 @@ func (w *world) beside(t *testing.T, f foreign) {
 	cells = append(cells, "reboot "+w.besideNow(t, f, "reboot", said))
 
 	// Without us, it is what it is for its owner; then we come.
-	w.on(t, w.gate, "apt-get remove -y gatelodge >/dev/null 2>&1; ! nft list table inet gatelodge 2>/dev/null; %s >/dev/null 2>&1", f.restart)
+	w.on(t, w.gate, "apt-get remove -y gatelodge >/dev/null 2>&1; ! nft list table inet gatelodge 2>/dev/null; { %s; } >&2", f.restart)
 	w.settle(t, f)
 	alone = w.foreignRules(t)
 	files := w.on(t, w.gate, foreignFiles)
@@ -174,9 +174,9 @@ func (w *world) beside(t *testing.T, f foreign) {
 	}
 
 	if f.open != "" {
-		w.on(t, w.gate, "{ %s; } >/dev/null 2>&1", f.open)
+		w.on(t, w.gate, "{ %s; } >&2", f.open)
 		w.opened(t)
-		w.on(t, w.gate, "{ %s; } >/dev/null 2>&1", f.reload)
+		w.on(t, w.gate, "{ %s; } >&2", f.reload)
 		w.opened(t)
 		cells = append(cells, "opened passes")
 	}
@@ -185,6 +185,9 @@ func (w *world) beside(t *testing.T, f foreign) {
 
 // ourTable prints a digest of our table.
 const ourTable = "nft -s list table inet gatelodge 2>/dev/null | sha256sum | cut -c1-16"
+
+// hasDoctor succeeds where the program has that command.
+const hasDoctor = "gatelodge --help | grep -q '^ *doctor '"
 
 // foreignFiles lists the files of /etc that are not ours.
 const foreignFiles = "find /etc -xdev -type f ! -path '/etc/gatelodge/*' ! -name '*-' ! -name ld.so.cache ! -name .pwd.lock ! -path '*gatelodge*' -exec sha256sum {} + | sort -k2"
@@ -226,7 +229,7 @@ func (w *world) besideNow(t *testing.T, f foreign, cell string, said *strings.Bu
 	for _, port := range []uint16{22, 2222} {
 		w.eventually(t, cell+": ssh of the gate answers", func(ctx context.Context) error { return sshAnswers(ctx, w.lab.Visitor(), port) })
 	}
-	status, _ := w.try(t, w.gate, "gatelodge status 2>&1; ! gatelodge help doctor >/dev/null 2>&1 || gatelodge doctor 2>&1 || true")
+	status, _ := w.try(t, w.gate, "gatelodge status 2>&1; ! "+hasDoctor+" || gatelodge doctor 2>&1 || true")
 	fmt.Fprintf(said, "== %s: visitor passes: %t\n%s\n%s\n", cell, passes, status, w.foreignRules(t))
 	if passes {
 		return "passes"
@@ -234,7 +237,7 @@ func (w *world) besideNow(t *testing.T, f foreign, cell string, said *strings.Bu
 	if f.culprit == "" {
 		t.Errorf("%s: a visitor is blocked beside %s, which blocks nobody", cell, f.name)
 	}
-	if doctor, err := w.try(t, w.gate, "gatelodge help doctor >/dev/null && { gatelodge doctor 2>&1 || true; }"); err == nil && !strings.Contains(doctor, f.culprit) {
+	if doctor, err := w.try(t, w.gate, hasDoctor+" && { gatelodge doctor 2>&1 || true; }"); err == nil && !strings.Contains(doctor, f.culprit) {
 		t.Errorf("%s: doctor should name %s; it says: %s", cell, f.culprit, doctor)
 	}
 	return "blocked"

@@ -15,9 +15,9 @@ func TestMoreInit(t *testing.T) {
 	before := w.dumps(t)
 	w.on(t, w.home, "ssh-keyscan -T 60 198.51.100.1 >/root/.ssh/known_hosts 2>/dev/null; ssh-keyscan -T 60 -p 2222 198.51.100.1 >>/root/.ssh/known_hosts 2>/dev/null; [ -s /root/.ssh/known_hosts ]")
 	w.scenario(t, "init refuses what cannot work: more", "", func(t *testing.T) {
-		w.on(t, w.home, "apt-get install -y /payload/gatelodge.deb >/dev/null")
+		w.on(t, w.home, "dpkg --install /payload/gatelodge.deb >/dev/null")
 		w.refusesMore(t)
-		w.on(t, w.home, "apt-get purge -y gatelodge >/dev/null")
+		w.on(t, w.home, "dpkg --purge gatelodge >/dev/null 2>&1")
 		w.same(t, before)
 	})
 	for _, c := range []struct{ name, script string }{

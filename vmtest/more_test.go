@@ -38,7 +38,7 @@ while hundredths; [ $now -lt $end ]; do
 	daemon
 	[ -n "$pid" ] || { sleep 0.05; continue; }
 	hundredths; [ $kills = 0 ] || [ $((now - from)) -le $longest ] || longest=$((now - from))
-	sleep 0.$pause; pause=$(((pause + 3) %% 10))
+	sleep 0.$pause; pause=$(((pause + 1) %% 6))
 	daemon
 	[ -n "$pid" ] && kill -9 $pid 2>/dev/null || continue
 	kills=$((kills + 1)); hundredths; from=$now
