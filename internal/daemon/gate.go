@@ -17,6 +17,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/registry"
+	"github.com/gatelodge/gatelodge/internal/step"
 	"github.com/gatelodge/gatelodge/internal/store"
 )
 
@@ -186,9 +187,11 @@ func (g *gate) change(f func(r *registry.State) error) error {
 	if err := f(next); err != nil {
 		return err
 	}
+	step.At("gate: before the registry's change")
 	if err := g.save(next); err != nil {
 		return err
 	}
+	step.At("gate: after the registry's change")
 	g.registry, g.unsaved = next, false
 	return nil
 }
@@ -214,6 +217,7 @@ func (g *gate) reconcile(ctx context.Context) ([]plan.Change, error) {
 	changes, err := g.host.Apply(ctx, want)
 	logChanges(g.log, changes)
 	if err == nil {
+		step.At("gate: machine stands")
 		g.ready.reach(machineStands)
 		err = g.settle(want.Firewall.Gate)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/step"
 	"github.com/gatelodge/gatelodge/internal/store"
 )
 
@@ -167,6 +168,7 @@ func (h *home) reconcile(ctx context.Context) ([]plan.Change, error) {
 	logChanges(h.log, changes)
 	h.publish(facts, err)
 	if err == nil {
+		step.At("home: machine stands")
 		h.ready.reach(machineStands)
 		h.push.kick()
 	}

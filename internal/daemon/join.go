@@ -14,6 +14,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/step"
 	"github.com/gatelodge/gatelodge/internal/store"
 )
 
@@ -55,10 +56,12 @@ func Join(ctx context.Context, o Options, invite key.Invite) (Joined, error) {
 	if err != nil {
 		return Joined{}, err
 	}
+	step.At("join: key remembered")
 	answer, err := redeem(ctx, o, invite, memory.PrivateKey.Public())
 	if err != nil {
 		return Joined{}, err
 	}
+	step.At("join: enrolled")
 	memory.Joined = &membership{
 		Name:          answer.Name,
 		Addresses:     addresses(answer.Address4, answer.Address6),

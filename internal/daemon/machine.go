@@ -12,6 +12,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/step"
 	"github.com/gatelodge/gatelodge/internal/store"
 )
 
@@ -166,6 +167,7 @@ func Down(ctx context.Context, o Options) ([]string, error) {
 	if err != nil {
 		return done, err
 	}
+	step.At("down: before the journal is cleared")
 	return done, journal.Clear()
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/host/wireguard"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/step"
 	"github.com/gatelodge/gatelodge/internal/store"
 )
 
@@ -133,9 +134,11 @@ func (h *Host) Apply(ctx context.Context, want plan.State) ([]plan.Change, error
 // carryOut makes the changes one by one, and returns those that it has made.
 func (h *Host) carryOut(ctx context.Context, changes []plan.Change, want plan.State) ([]plan.Change, error) {
 	for i, c := range changes {
+		step.At("host: before", c)
 		if err := h.step(ctx, c, want); err != nil {
 			return changes[:i], fmt.Errorf("cannot %s: %w", c, err)
 		}
+		step.At("host: after", c)
 	}
 	return changes, nil
 }

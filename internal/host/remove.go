@@ -9,6 +9,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/host/routing"
 	"github.com/gatelodge/gatelodge/internal/host/wireguard"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/step"
 	"github.com/gatelodge/gatelodge/internal/store"
 )
 
@@ -50,8 +51,10 @@ func Remove(ctx context.Context, names []string, notes []store.Entry) (done []st
 		if what != "" && err == nil {
 			done = append(done, what)
 		}
+		step.At("host: after", what)
 		errs = append(errs, err)
 	}
+	step.At("host: before removal")
 	for _, n := range notes {
 		took(restore(ctx, rt, n))
 	}

@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"syscall"
+
+	"github.com/gatelodge/gatelodge/internal/step"
 )
 
 // files is the part of a file system that the store stands on. Names are
@@ -56,12 +58,14 @@ func (f folder) Create(name string, content []byte) error {
 	if err != nil {
 		return err
 	}
+	step.At("store: empty", name)
 	if err := f.giveAway(file); err != nil {
 		return errors.Join(err, file.Close())
 	}
 	if _, err := file.Write(content); err != nil {
 		return errors.Join(err, file.Close())
 	}
+	step.At("store: written", name)
 	if err := file.Sync(); err != nil {
 		return errors.Join(err, file.Close())
 	}
@@ -82,7 +86,12 @@ func (f folder) giveAway(file *os.File) error {
 	return file.Chown(int(s.Uid), int(s.Gid))
 }
 
-func (f folder) Rename(from, to string) error { return f.root.Rename(from, to) }
+func (f folder) Rename(from, to string) error {
+	step.At("store: before the name", to)
+	err := f.root.Rename(from, to)
+	step.At("store: after the name", to)
+	return err
+}
 
 func (f folder) Remove(name string) error { return f.root.Remove(name) }
 
@@ -91,5 +100,7 @@ func (f folder) Sync() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	err = errors.Join(dir.Sync(), dir.Close())
+	step.At("store: names on the disk")
+	return err
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/step"
 )
 
 const lockFile = "lock"
@@ -113,6 +115,7 @@ func writePID(file *os.File) error {
 	if err := file.Truncate(0); err != nil {
 		return err
 	}
+	step.At("store: lock without number")
 	_, err := file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/step"
 )
 
 // Store is a folder of values that only its owner can read. It is safe for
@@ -64,6 +65,7 @@ func makeFolder(dir string, owner *Owner) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	step.At("store: folder made", dir)
 	if owner != nil {
 		if err := os.Lchown(dir, owner.UID, owner.GID); err != nil {
 			return err

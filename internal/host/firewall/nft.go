@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gatelodge/gatelodge/internal/step"
 )
 
 // ErrMissing reports that nft(8) is not installed.
@@ -106,7 +108,9 @@ func checkVersion(path string) (version, error) {
 
 // load hands a document to nft(8), which makes one transaction of it.
 func (f *Firewall) load(ctx context.Context, text string, options ...string) error {
+	step.At("firewall: before nft")
 	out, err := run(ctx, f.nft, text, append(options, "--file", "-")...)
+	step.At("firewall: after nft")
 	if err == nil {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/step"
 )
 
 // Remove deletes the rules and routes of ours that belong to the instance of
@@ -28,6 +29,7 @@ func (r *Routing) Remove(ctx context.Context, name string) (int, error) {
 		if err == nil {
 			n++
 		}
+		step.At("routing: one deleted")
 	}
 	for _, rule := range rules {
 		if belongs(tableBehind(rule, rules)) {

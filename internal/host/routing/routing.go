@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/step"
 )
 
 // ErrNoIPv6 reports that IPv6 is switched off, on the machine or on the
@@ -46,6 +47,7 @@ func (r *Routing) SetLink(_ context.Context, name string, mtu int) error {
 		if err := netlink.LinkSetMTU(link, mtu); err != nil {
 			return fmt.Errorf("cannot set the MTU of %s to %d: %w", name, mtu, err)
 		}
+		step.At("routing: MTU set", name)
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("cannot bring up %s: %w", name, err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/step"
 )
 
 // embedded is wireguard-go in this process, over a TUN interface that
@@ -119,9 +120,11 @@ func (e *embedded) openTUN() (*os.File, error) {
 // there are peers for the packets that wait in the interface.
 func (e *embedded) set(c configuration, port uint16) error {
 	err := e.device.IpcSet(uapi(c))
+	step.At("wireguard: device configured")
 	if err == nil {
 		err = e.device.Up()
 	}
+	step.At("wireguard: device up")
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
 		return fmt.Errorf("port %d: %w", port, ErrPortInUse)

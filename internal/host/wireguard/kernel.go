@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/step"
 )
 
 // kernel is a WireGuard interface of the kernel's.
@@ -81,6 +82,7 @@ func (k *kernel) set(c wgtypes.Config, port uint16) error {
 		return nil
 	}
 	err := k.client.ConfigureDevice(k.name, c)
+	step.At("wireguard: interface configured")
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
 		return fmt.Errorf("port %d: %w", port, ErrPortInUse)

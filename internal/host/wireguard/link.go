@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/step"
 )
 
 // findOurs returns the interface of that name, nil if there is none. It
@@ -67,6 +68,7 @@ func makeKernelLink(name string, mtu int) error {
 	if err != nil {
 		return fmt.Errorf("cannot make WireGuard interface %s: %w", name, err)
 	}
+	step.At("wireguard: interface made")
 	return nil
 }
 
@@ -87,7 +89,9 @@ func openTUN(name string) (*os.File, error) {
 // settleTUN makes an open TUN interface one that outlives this process, and
 // takes over its descriptor.
 func settleTUN(fd int, name string) (*os.File, error) {
+	step.At("wireguard: TUN interface open")
 	err := os.NewSyscallError("TUNSETPERSIST", unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1))
+	step.At("wireguard: TUN interface stays")
 	if err == nil {
 		err = withoutLinkLocal(name)
 	}
