@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host/firewall"
@@ -187,22 +188,34 @@ func (h *Host) setLink(ctx context.Context, c plan.SetLink) error {
 // tunnel interface go with the interface and need no note.
 func (h *Host) setSysctl(ctx context.Context, c plan.SetSysctl, tunnel string) error {
 	if !c.Sysctl.OfInterface(tunnel) {
-		if err := h.note(c.Sysctl.Name); err != nil {
+		if err := h.note(dependants[c.Sysctl.Name], c.Sysctl.Name); err != nil {
 			return err
 		}
 	}
 	return h.routing.SetSysctl(ctx, c.Sysctl)
 }
 
-// note writes down the value of a sysctl, for Remove to put it back. Only the
-// first note of a name counts.
-func (h *Host) note(sysctl string) error {
-	previous, err := h.routing.ReadSysctl(sysctl)
-	if err != nil {
-		return err
+// dependants are settings that the kernel sets by itself when another one is
+// set: inet_forward_change in net/ipv4/devinet.c of Linux. They are noted
+// before that one, and so put back after it.
+var dependants = map[string]string{"net.ipv4.ip_forward": "net.ipv4.conf.all.accept_redirects"}
+
+// note writes down the values of sysctls, for Remove to put them back, the last
+// one first. Only the first note of a name counts; "" is none.
+func (h *Host) note(sysctls ...string) error {
+	var entries []store.Entry
+	for _, name := range sysctls {
+		if name == "" {
+			continue
+		}
+		previous, err := h.routing.ReadSysctl(name)
+		if err != nil {
+			return err
+		}
+		entries = append(entries, store.Entry{Kind: sysctlKind, Name: name, Previous: previous})
 	}
-	if err := h.journal.Record(store.Entry{Kind: sysctlKind, Name: sysctl, Previous: previous}); err != nil {
-		return fmt.Errorf("cannot remember the previous value of %s: %w", sysctl, err)
+	if err := h.journal.Record(entries...); err != nil {
+		return fmt.Errorf("cannot remember the previous value of %s: %w", strings.Join(sysctls, " "), err)
 	}
 	return nil
 }
@@ -235,8 +248,20 @@ func (h *Host) putBack(ctx context.Context, made []plan.Change, tunnel string) e
 			continue
 		}
 		errs = append(errs, h.routing.SetSysctl(ctx, plan.Sysctl{Name: set.Sysctl.Name, Value: set.Previous}))
+		errs = append(errs, h.putBackDependant(ctx, set.Sysctl.Name))
 	}
 	return errors.Join(errs...)
+}
+
+// putBackDependant gives what the kernel has set along with a setting its value
+// from before us.
+func (h *Host) putBackDependant(ctx context.Context, sysctl string) error {
+	for _, e := range h.journal.Entries() {
+		if e.Kind == sysctlKind && e.Name == dependants[sysctl] {
+			return h.routing.SetSysctl(ctx, plan.Sysctl{Name: e.Name, Value: e.Previous})
+		}
+	}
+	return nil
 }
 
 // Redial takes the wanted endpoints over those that the device has learned,

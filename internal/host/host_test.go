@@ -58,6 +58,28 @@ func TestAFailedStepIsTakenBack(t *testing.T) {
 	m.bring(t, good)
 }
 
+// Switching forwarding sets another setting by the way, which many have hardened
+// (accept_redirects): it comes back too, by down and where a step has failed.
+func TestWhatForwardingSetsByTheWayComesBack(t *testing.T) {
+	const hardened = "net/ipv4/conf/all/accept_redirects"
+	m := newMachine(t)
+	m.sysctl(t, hardened, "0")
+	bad := m.gate(t, "")
+	bad.Routing.Sysctls = append(slices.Clone(bad.Routing.Sysctls), plan.Sysctl{Name: "net.ipv4.conf.all.rp_filter", Value: "nonsense"})
+	if _, err := m.apply(t, m.host, bad); err == nil {
+		t.Fatal("a setting has taken nonsense")
+	}
+	if got := m.run(t, "", "cat", "/proc/sys/"+hardened); got != "0\n" {
+		t.Errorf("after a failed step it is %s", got)
+	}
+	m.bring(t, m.gate(t, ""))
+	must(t, m.host.Close())
+	m.remove(t, "gatelodge")
+	if got := m.run(t, "", "cat", "/proc/sys/"+hardened); got != "0\n" {
+		t.Errorf("after down it is %s", got)
+	}
+}
+
 // Later, the machine goes back to the state before.
 func TestAFailedChangeGoesBack(t *testing.T) {
 	m := newMachine(t)
