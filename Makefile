@@ -1,5 +1,6 @@
 # make demo    the main job end to end, on this machine, in network namespaces
 # make test    all tests and checks
+# make crash   killed at every step and with every system call failing; docs/crashes.md
 # make build   the static binary, bin/gatelodge
 # make vm-test the package on virtual machines: kernel WireGuard, systemd, reboots
 # make vm-more more of that, for an hour: others' firewalls, hundreds of crashes, odd VPSs
@@ -10,7 +11,7 @@ SHELL    := /bin/bash
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -buildid= -X github.com/gatelodge/gatelodge/internal/cli.Version=$(VERSION)
-PROGRAMS := nft:nftables ip:iproute2 nsenter:util-linux gcc:gcc
+PROGRAMS := nft:nftables ip:iproute2 nsenter:util-linux gcc:gcc strace:strace
 
 # What the virtual machines need; only vm-test, and only as root.
 VM_PROGRAMS := qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap:mmdebstrap mke2fs:e2fsprogs ssh-keygen:openssh-client
@@ -19,7 +20,7 @@ VM_TIMEOUT  ?= 30m
 VM_RUN      ?= ^Test(Kernel|Embedded)$$
 VM_REBOOTS  ?= 1
 
-.PHONY: demo test build check race release man vm-test vm-run vm-more vm-reboots vm-deps vm-packages fuzz deps clean
+.PHONY: crash demo test build check race release man vm-test vm-run vm-more vm-reboots vm-deps vm-packages fuzz deps clean
 
 demo: deps build
 	bin/gatelodge lab
@@ -42,9 +43,10 @@ deps vm-deps:
 	fi
 
 check:
-	@unformatted=$$(gofmt -l bench cmd internal packaging vmtest *.go); if [ -n "$$unformatted" ]; then echo "gofmt differs: $$unformatted"; exit 1; fi
+	@unformatted=$$(gofmt -l bench cmd crash internal packaging vmtest *.go); if [ -n "$$unformatted" ]; then echo "gofmt differs: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags vm ./vmtest
+	$(GO) vet -tags steps ./internal/step
 	$(GO) tool staticcheck ./...
 	$(GO) -C packaging/release vet .
 	staticcheck=$$($(GO) tool -n staticcheck) && cd packaging/release && $$staticcheck .
@@ -53,6 +55,11 @@ check:
 race:
 	CGO_ENABLED=1 $(GO) test -race -timeout 12m ./...
 	$(GO) -C packaging/release test .
+
+# All of what make test tries a sample of, which takes an hour.
+crash: deps
+	CGO_ENABLED=0 $(GO) test -tags steps ./internal/step
+	CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 3h ./crash -all -update
 
 # A report and the consoles' logs are left in bin/vm.
 vm-test: vm-deps vm-packages vm-run

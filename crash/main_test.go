@@ -1,0 +1,113 @@
+// Package crash kills and stops the real program at every one of its steps
+// (see package step), on a gate and a home in the lab, and looks each time at
+// what its owner and the visitors have then.
+//
+// make test tries some steps of every operation, evenly spread; make crash
+// tries all of them, and writes docs/crashes.md.
+package crash
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"github.com/gatelodge/gatelodge/internal/lab/netns/netnstest"
+)
+
+var (
+	all    = flag.Bool("all", false, "try every step, not only some")
+	update = flag.Bool("update", false, "with -all: write docs/crashes.md anew")
+)
+
+func TestMain(m *testing.M) { netnstest.Main(m) }
+
+// buildProgram builds the program with numbered steps. It is built like this
+// test, so that what both have in common is built once.
+func buildProgram(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "gatelodge")
+	args := []string{"build", "-tags", "steps", "-buildvcs=false", "-o", file}
+	if raced() {
+		args = append(args, "-race")
+	}
+	out, err := exec.Command("go", append(args, "../cmd/gatelodge")...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("cannot build the program: %v\n%s", err, out)
+	}
+	return file
+}
+
+// raced reports whether the race detector is built in.
+func raced() bool {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return false
+	}
+	for _, s := range info.Settings {
+		if s.Key == "-race" {
+			return s.Value == "true"
+		}
+	}
+	return false
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// outcome is what became of the steps of an operation.
+type outcome struct {
+	operation       string
+	steps           int
+	killed, stopped int // tried, all survived
+}
+
+// table is the outcomes as docs/crashes.md shows them.
+func table(outcomes []outcome) string {
+	var b strings.Builder
+	b.WriteString("| operation | steps | killed and survived | stopped and survived |\n|---|---|---|---|\n")
+	total := outcome{operation: "**all**"}
+	for _, o := range outcomes {
+		total.steps, total.killed, total.stopped = total.steps+o.steps, total.killed+o.killed, total.stopped+o.stopped
+		o.row(&b)
+	}
+	total.row(&b)
+	return b.String()
+}
+
+func (o outcome) row(b *strings.Builder) {
+	fmt.Fprintf(b, "| %s | %d | %d | %d |\n", o.operation, o.steps, o.killed, o.stopped)
+}
+
+const (
+	document  = "../docs/crashes.md"
+	tableFrom = "<!-- steps -->\n"
+	tableTo   = "<!-- end of steps -->\n"
+)
+
+// writeTable puts the table into the document, in the place of the last one.
+func writeTable(t *testing.T, text string) {
+	t.Helper()
+	before, _, after := splitDocument(t)
+	must(t, os.WriteFile(document, []byte(before+tableFrom+text+tableTo+after), 0o644))
+}
+
+func splitDocument(t *testing.T) (before, rows, after string) {
+	t.Helper()
+	content, err := os.ReadFile(document)
+	must(t, err)
+	before, rest, found := strings.Cut(string(content), tableFrom)
+	rows, after, ended := strings.Cut(rest, tableTo)
+	if !found || !ended {
+		t.Fatalf("%s has no place for the table", document)
+	}
+	return before, rows, after
+}
