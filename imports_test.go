@@ -20,10 +20,11 @@ const module = "github.com/gatelodge/gatelodge/"
 // in ARCHITECTURE.md. Tests are free to import more.
 var rooms = map[string][]string{
 	"cmd/gatelodge":           {"internal/cli"},
-	"internal/cli":            {"internal/config", "internal/daemon", "internal/forward", "internal/host", "internal/install", "internal/key", "internal/lab", "internal/plan", "internal/remote", "internal/status", "internal/store", "internal/systemd", "packaging"},
-	"internal/daemon":         {"internal/config", "internal/control", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/systemd"},
+	"internal/cli":            {"internal/config", "internal/daemon", "internal/doctor", "internal/forward", "internal/host", "internal/install", "internal/key", "internal/lab", "internal/plan", "internal/remote", "internal/status", "internal/store", "internal/systemd", "packaging"},
+	"internal/daemon":         {"internal/config", "internal/control", "internal/doctor", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/systemd"},
+	"internal/doctor":         {},
 	"internal/registry":       {"internal/forward", "internal/key"},
-	"internal/control":        {"internal/forward", "internal/key", "internal/status"},
+	"internal/control":        {"internal/doctor", "internal/forward", "internal/key", "internal/status"},
 	"internal/status":         {"internal/forward", "internal/key"},
 	"internal/store":          {"internal/forward", "internal/key", "internal/step"},
 	"internal/host":           {"internal/forward", "internal/host/firewall", "internal/host/routing", "internal/host/wireguard", "internal/key", "internal/plan", "internal/status", "internal/step", "internal/store"},
@@ -55,7 +56,7 @@ var rooms = map[string][]string{
 var runners = []string{"bench", "internal/cli", "packaging/release", "internal/host/firewall", "internal/host/routing", "internal/host/wireguard", "internal/install", "internal/lab", "internal/lab/machine", "internal/lab/netns", "internal/remote", "internal/systemd"}
 
 // pure are the packages that touch neither files, nor the network, nor time.
-var pure = []string{"internal/plan", "internal/config", "internal/forward", "internal/key", "internal/status", "internal/registry"}
+var pure = []string{"internal/plan", "internal/config", "internal/forward", "internal/key", "internal/status", "internal/registry", "internal/doctor"}
 
 func TestRoomsImportOnlyWhatTheyMayKnow(t *testing.T) {
 	found := imports(t)

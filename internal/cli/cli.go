@@ -78,7 +78,7 @@ To try it:    gatelodge lab`,
 		a.gateCommand(), a.joinCommand(), a.exposeCommand(), a.unexposeCommand(),
 		a.statusCommand(), a.checkCommand(), a.planCommand(), a.applyCommand(), a.confirmCommand(),
 		a.upCommand(), a.downCommand(), a.runCommand(), newLabCommand(),
-		a.initCommand(), a.installCommand(), a.uninstallCommand(),
+		a.doctorCommand(), a.initCommand(), a.installCommand(), a.uninstallCommand(),
 	)
 	checkArguments(root)
 	return root

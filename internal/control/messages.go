@@ -7,6 +7,7 @@
 //	POST /v1/enrol     EnrolRequest → EnrolResponse   an invite for a place
 //	PUT  /v1/forwards  PushRequest  → PushResponse    all that the home publishes
 //	GET  /v1/state                  → StateResponse   what the gate holds of it
+//	POST /v1/doctor    DoctorRequest → DoctorResponse what the gate finds wrong
 //
 // and, on UDP, an echo that tells whether the other side lives (see Pinger).
 // Every refusal is an Error. Fields that are not known are refused in

@@ -26,6 +26,8 @@ func (s *Server) message(path string) (message, bool) {
 		return message{http.MethodPut, s.push}, true
 	case pathState:
 		return message{http.MethodGet, s.state}, true
+	case pathDoctor:
+		return message{http.MethodPost, s.doctor}, true
 	default:
 		return message{}, false
 	}

@@ -126,6 +126,12 @@ func (c *Client) Confirm(ctx context.Context, req ConfirmRequest) (ConfirmRespon
 	return r, c.call(ctx, http.MethodPost, "/confirm", req, &r)
 }
 
+// Doctor has the daemon look for what is wrong. It takes a few seconds.
+func (c *Client) Doctor(ctx context.Context) (DoctorResponse, error) {
+	var r DoctorResponse
+	return r, c.call(ctx, http.MethodGet, "/doctor", nil, &r)
+}
+
 // Invite makes an invite.
 func (c *Client) Invite(ctx context.Context, req InviteRequest) (InviteResponse, error) {
 	var r InviteResponse

@@ -51,6 +51,11 @@ func newLocalServer(path string, r role, stop context.CancelFunc, log *slog.Logg
 		s.answer(w, struct{}{}, nil)
 		stop()
 	})
+	if e, ok := r.(examined); ok {
+		s.mux.HandleFunc("GET /doctor", func(w http.ResponseWriter, req *http.Request) {
+			s.answer(w, diagnose(req.Context(), e), nil)
+		})
+	}
 	if g, ok := r.(gatekeeper); ok {
 		s.handleGate(g)
 	}

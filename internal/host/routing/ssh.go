@@ -211,3 +211,6 @@ func portIn(word string) []uint16 {
 	}
 	return []uint16{uint16(port)}
 }
+
+// IsSSH reports whether the listener is known to serve ssh.
+func (l Listener) IsSSH() bool { return l.isSSH() }

@@ -1,0 +1,352 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/doctor"
+	"github.com/gatelodge/gatelodge/internal/lab"
+)
+
+// diagnosis is what the test reads of `gatelodge doctor --json`.
+type diagnosis struct {
+	Findings []doctor.Finding `json:"findings"`
+	Notes    []string         `json:"notes"`
+}
+
+// diagnose runs the doctor on a host. Its exit code must agree with what it
+// finds.
+func diagnose(ctx context.Context, h *lab.Host) (diagnosis, error) {
+	var d diagnosis
+	begin := time.Now()
+	out, err := h.Gatelodge(ctx, "doctor", "--json")
+	exit := new(lab.ExitError)
+	if err != nil && (!errors.As(err, &exit) || exit.Status != 1) {
+		return d, err
+	}
+	if bad := json.Unmarshal([]byte(out), &d); bad != nil {
+		return d, fmt.Errorf("%w in: %s", bad, out)
+	}
+	if (err != nil) != (len(d.Findings) > 0) {
+		return d, fmt.Errorf("exit status %d with %d findings", exit.Status, len(d.Findings))
+	}
+	if took := time.Since(begin); took > 15*time.Second {
+		return d, fmt.Errorf("it took %s", took)
+	}
+	return d, nil
+}
+
+// says checks that the doctor finds these causes, in this order, and no other.
+func says(ctx context.Context, h *lab.Host, want ...doctor.ID) error {
+	d, err := diagnose(ctx, h)
+	if err != nil {
+		return err
+	}
+	var got []doctor.ID
+	var why []string
+	for _, f := range d.Findings {
+		got, why = append(got, f.ID), append(why, f.Sentence)
+	}
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("on %s the doctor says %v, not %v: %s; notes %v", h.Name, got, want, strings.Join(why, " "), d.Notes)
+	}
+	return nil
+}
+
+// fault is one that is brought about for real.
+type fault struct {
+	name   string
+	inject func(t *testing.T, l *lab.Lab)
+	mend   func(t *testing.T, l *lab.Lab)
+	home   []doctor.ID // what the doctor must say at home; nil: not asked
+	gate   []doctor.ID // and on the gate
+}
+
+// loadRules loads a table of somebody else's on a host.
+func loadRules(t *testing.T, h *lab.Host, text string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "rules")
+	must(t, os.WriteFile(file, []byte("table inet other\ndelete table inet other\ntable inet other {\n"+text+"\n}\n"), 0o600))
+	run(t, h, "nft", "-f", file)
+}
+
+func foreign(host func(*lab.Lab) *lab.Host, text string) (inject, mend func(*testing.T, *lab.Lab)) {
+	return func(t *testing.T, l *lab.Lab) { loadRules(t, host(l), text) },
+		func(t *testing.T, l *lab.Lab) { run(t, host(l), "nft", "delete", "table", "inet", "other") }
+}
+
+func rules(name string, host func(*lab.Lab) *lab.Host, text string, home, gate []doctor.ID) fault {
+	f := fault{name: name, home: home, gate: gate}
+	f.inject, f.mend = foreign(host, text)
+	return f
+}
+
+// published exposes something for as long as the fault lasts.
+func published(name string, home []doctor.ID, args ...string) fault {
+	return fault{
+		name: name, home: home,
+		inject: func(t *testing.T, l *lab.Lab) {
+			must(t, l.Home().Expose(t.Context(), append(args, "--name", "faulty")...))
+		},
+		mend: func(t *testing.T, l *lab.Lab) {
+			_, err := l.Home().Gatelodge(t.Context(), "unexpose", "faulty")
+			must(t, err)
+		},
+	}
+}
+
+// listening has somebody listen on a host for as long as the fault lasts.
+func listening(f fault, host func(*lab.Lab) *lab.Host, at string) fault {
+	inject, mend := f.inject, f.mend
+	var listener net.Listener
+	f.inject = func(t *testing.T, l *lab.Lab) {
+		var err error
+		listener, err = host(l).Listen("tcp", at)
+		must(t, err)
+		if inject != nil {
+			inject(t, l)
+		}
+	}
+	f.mend = func(t *testing.T, l *lab.Lab) {
+		if mend != nil {
+			mend(t, l)
+		}
+		must(t, listener.Close())
+	}
+	return f
+}
+
+func ids(list ...doctor.ID) []doctor.ID { return append([]doctor.ID{}, list...) }
+
+func homeFile(l *lab.Lab) string { return filepath.Join(l.Home().Root(), "etc/gatelodge/home.toml") }
+
+func applyHome(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	_, err := l.Home().Gatelodge(t.Context(), "apply")
+	must(t, err)
+}
+
+// realFaults are those that namespaces allow. The last one cannot be mended.
+func realFaults() []fault {
+	gate, home, internet := (*lab.Lab).Gate, (*lab.Lab).Home, func(l *lab.Lab) *lab.Host { return l.Host("internet") }
+	faults := []fault{
+		published("service not listening", ids(doctor.NotListening), "7050/tcp"),
+		listening(published("listening on loopback only", ids(doctor.LoopbackOnly), "7051/tcp"), home, "127.0.0.1:7051"),
+		listening(fault{name: "another process on the gate holds the port", home: ids(doctor.PortHeld), gate: ids(doctor.PortHeld)}, gate, ":7000"),
+		published("LAN target down", ids(doctor.TargetDown), "7060/tcp", "--to", "192.168.1.99"),
+		published("LAN target answering elsewhere", ids(doctor.AnswersElsewhere), "7003:7002/tcp", "--to", "192.168.1.20", "--source", "preserve"),
+		listening(published("an open relay", ids(doctor.OpenRelay), "7061:3128/tcp", "--source", "masquerade"), home, ":3128"),
+		rules("gate's forward dropped by a foreign table", gate, "chain f { type filter hook forward priority 0; policy drop; }", ids(doctor.GateForwardDrops), nil),
+		rules("home's input dropped by a foreign table", home, `chain i { type filter hook input priority 0; policy drop; iifname "lo" accept; ct state established,related accept; }`, ids(doctor.HomeDrops), ids(doctor.HomeDrops)),
+		rules("provider firewall", internet, `chain f { type filter hook forward priority 0; oifname "gate" meta l4proto tcp drop; }`, ids(doctor.ProviderFirewall), nil),
+		rules("MTU black hole", internet, `chain f { type filter hook forward priority 0; oifname { "gate", "cgnat" } meta l4proto udp meta length > 1200 drop; }`, ids(doctor.MTUBlackHole), nil),
+		rules("UDP to the gate blocked", internet, `chain f { type filter hook forward priority 0; oifname "gate" meta l4proto udp drop; }`, ids(doctor.UDPBlocked), ids(doctor.HandshakeStale)),
+		{
+			name: "forward refused by policy", home: ids(doctor.RefusedByPolicy),
+			inject: func(t *testing.T, l *lab.Lab) {
+				appendTo(t, homeFile(l), "\n[forward.taken]\nports = [\"2222/tcp\"]\n")
+				applyHome(t, l)
+			},
+			mend: func(t *testing.T, l *lab.Lab) {
+				_, err := l.Home().Gatelodge(t.Context(), "unexpose", "taken")
+				must(t, err)
+			},
+		},
+		{
+			name: "rp_filter strict", home: ids(doctor.ReversePath),
+			inject: func(t *testing.T, l *lab.Lab) {
+				run(t, l.Home(), "sysctl", "-w", "net.ipv4.conf.gatelodge.rp_filter=1")
+			},
+			mend: func(t *testing.T, l *lab.Lab) { applyHome(t, l) },
+		},
+		{
+			name: "ip_forward off", gate: ids(doctor.ForwardingOff),
+			inject: func(t *testing.T, l *lab.Lab) { run(t, l.Gate(), "sysctl", "-w", "net.ipv4.ip_forward=0") },
+			mend: func(t *testing.T, l *lab.Lab) {
+				_, err := l.Gate().Gatelodge(t.Context(), "apply")
+				must(t, err)
+			},
+		},
+		{
+			name: "tunnel prefix overlapping a LAN", home: ids(doctor.TunnelOverlap),
+			inject: func(t *testing.T, l *lab.Lab) {
+				run(t, l.Home(), "ip", "addr", "add", "10.99.0.200/24", "dev", "docker0", "noprefixroute")
+			},
+			mend: func(t *testing.T, l *lab.Lab) {
+				run(t, l.Home(), "ip", "addr", "del", "10.99.0.200/24", "dev", "docker0")
+			},
+		},
+		{
+			name: "disk full", home: ids(doctor.DiskFull),
+			inject: func(t *testing.T, l *lab.Lab) {
+				must(t, unix.Mount("small", filepath.Join(l.Home().Root(), "var/lib/gatelodge"), "tmpfs", 0, "size=64k,mode=0700"))
+			},
+			mend: func(t *testing.T, l *lab.Lab) {
+				must(t, unix.Unmount(filepath.Join(l.Home().Root(), "var/lib/gatelodge"), unix.MNT_DETACH))
+			},
+		},
+		movedName(), deletedRule(), twinKey(),
+		{
+			name: "home's daemon does not run", home: ids(doctor.DaemonDown), gate: nil,
+			inject: func(t *testing.T, l *lab.Lab) { must(t, l.Home().Kill()) },
+			mend:   func(t *testing.T, l *lab.Lab) { must(t, l.Home().Start()); must(t, l.Home().Ready(t.Context())) },
+		},
+		oldNFT(),
+		{
+			name: "wrong key", gate: ids(doctor.WrongKey), home: ids(doctor.UDPBlocked),
+			inject: func(t *testing.T, l *lab.Lab) {
+				_, err := l.Gate().Gatelodge(t.Context(), "gate", "revoke", "home")
+				must(t, err)
+			},
+		},
+	}
+	return faults
+}
+
+// movedName has the gate's name lead elsewhere, while the tunnel still works.
+func movedName() fault {
+	var hosts string
+	point := func(t *testing.T, at string) {
+		must(t, os.WriteFile(hosts, fmt.Appendf(nil, "%s gate.example\n", at), 0o644))
+	}
+	return fault{
+		name: "endpoint's name resolves elsewhere", home: ids(doctor.NameElsewhere),
+		inject: func(t *testing.T, l *lab.Lab) {
+			hosts = filepath.Join(l.Home().Root(), "hosts")
+			point(t, l.Gate().IPv4.String())
+			must(t, unix.Mount(hosts, "/etc/hosts", "", unix.MS_BIND, ""))
+			appendTo(t, homeFile(l), "\n[gate]\nendpoints = [\"gate.example\"]\n")
+			applyHome(t, l)
+			must(t, says(t.Context(), l.Home()))
+			point(t, "203.0.113.99")
+		},
+		mend: func(t *testing.T, l *lab.Lab) {
+			point(t, l.Gate().IPv4.String())
+			must(t, says(t.Context(), l.Home()))
+			text, err := os.ReadFile(homeFile(l))
+			must(t, err)
+			must(t, os.WriteFile(homeFile(l), []byte(strings.Replace(string(text), "[gate]\nendpoints = [\"gate.example\"]\n", "", 1)), 0o600))
+			applyHome(t, l)
+			must(t, unix.Unmount("/etc/hosts", unix.MNT_DETACH))
+		},
+	}
+}
+
+// deletedRule has somebody delete a rule of ours as fast as it is put back.
+func deletedRule() fault {
+	var stop context.CancelFunc
+	stopped := make(chan struct{})
+	return fault{
+		name: "our rule deleted", home: ids(doctor.RuleDeleted),
+		inject: func(t *testing.T, l *lab.Lab) {
+			var ctx context.Context
+			ctx, stop = context.WithCancel(t.Context())
+			go func() {
+				defer close(stopped)
+				for ctx.Err() == nil {
+					_, _ = l.Home().Run(ctx, "ip", "rule", "del", "pref", "103") // it may be gone just now
+				}
+			}()
+		},
+		mend: func(t *testing.T, l *lab.Lab) { stop(); <-stopped },
+	}
+}
+
+// twinKey starts a second home with the state of the first.
+func twinKey() fault {
+	return fault{
+		name: "two homes with one key", gate: ids(doctor.TwinKey),
+		inject: func(t *testing.T, l *lab.Lab) {
+			for _, file := range []string{"etc/gatelodge/home.toml", "var/lib/gatelodge/home.json"} {
+				text, err := os.ReadFile(filepath.Join(l.Home().Root(), file))
+				must(t, err)
+				copied := filepath.Join(l.Home2().Root(), file)
+				must(t, os.MkdirAll(filepath.Dir(copied), 0o700))
+				must(t, os.WriteFile(copied, text, 0o600))
+			}
+			must(t, l.Home2().Start())
+		},
+		mend: func(t *testing.T, l *lab.Lab) {
+			_, err := l.Home2().Gatelodge(t.Context(), "down")
+			must(t, err)
+			must(t, l.Home2().Stop(t.Context()))
+		},
+	}
+}
+
+// oldNFT has the gate lose its nft, so that its daemon does not start.
+func oldNFT() fault {
+	nft := func(l *lab.Lab) string { return filepath.Join(filepath.Dir(l.Gate().Root()), "bin", "nft") }
+	return fault{
+		name: "nft too old", gate: ids(doctor.NFTTooOld),
+		inject: func(t *testing.T, l *lab.Lab) {
+			must(t, l.Gate().Stop(t.Context()))
+			must(t, os.WriteFile(nft(l), []byte("#!/bin/sh\necho 'nftables v0.9.8 (E.D.S.)'\n"), 0o755))
+		},
+		mend: func(t *testing.T, l *lab.Lab) {
+			must(t, os.Remove(nft(l)))
+			must(t, l.Gate().Start())
+			must(t, l.Gate().Ready(t.Context()))
+		},
+	}
+}
+
+// Each fault is brought about for real, found by its name and by no other, and
+// nothing is found once it is mended.
+func TestDoctorNamesTheCulprit(t *testing.T) {
+	l := newJoinedLab(t)
+	for _, e := range []string{"8081/tcp --name container", "8022:22/tcp --name shell", "7002 --name device --to 192.168.1.20 --source masquerade"} {
+		must(t, l.Home().Expose(t.Context(), strings.Fields(e)...))
+	}
+	healthy(t, l)
+	for _, f := range realFaults() {
+		if !t.Run(f.name, func(t *testing.T) { f.try(t, l) }) {
+			return // the next would stumble over this one
+		}
+	}
+}
+
+func healthy(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	bothSay(t, l, "health", ids(), ids())
+}
+
+// bothSay waits until the doctor says this on both sides; nil is not asked.
+func bothSay(t *testing.T, l *lab.Lab, what string, gate, home []doctor.ID) {
+	t.Helper()
+	eventually(t, what, func(ctx context.Context) error {
+		failed := make(chan error)
+		ask := func(h *lab.Host, want []doctor.ID) {
+			if want == nil {
+				failed <- nil
+				return
+			}
+			failed <- says(ctx, h, want...)
+		}
+		go ask(l.Gate(), gate)
+		go ask(l.Home(), home)
+		return errors.Join(<-failed, <-failed)
+	})
+}
+
+func (f fault) try(t *testing.T, l *lab.Lab) {
+	f.inject(t, l)
+	// Some faults the daemon mends by itself within seconds, and some need a
+	// moment to show: so more than one look.
+	bothSay(t, l, f.name, f.gate, f.home)
+	if f.mend != nil {
+		f.mend(t, l)
+		healthy(t, l)
+	}
+}

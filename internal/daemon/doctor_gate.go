@@ -1,0 +1,296 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/doctor"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/key"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/registry"
+)
+
+// Examine implements examined: the gate by itself, and all its homes as a
+// visitor would find them.
+func (g *gate) Examine(ctx context.Context) doctor.Evidence {
+	g.mu.Lock()
+	homes := g.registry.Clone().Homes
+	g.mu.Unlock()
+	side := g.examine(ctx, homes)
+	return doctor.Evidence{Here: side}
+}
+
+// Doctor implements control.Examiner: the gate, and what concerns the home
+// that asks.
+func (g *gate) Doctor(ctx context.Context, from netip.Addr, kind string) (doctor.Side, error) {
+	g.mu.Lock()
+	h, err := tenant(g.registry.Clone(), from)
+	g.mu.Unlock()
+	if err != nil {
+		return doctor.Side{}, toPeer(err)
+	}
+	homes := []registry.Home{h}
+	switch kind {
+	case control.DoctorBrief, control.DoctorPadded:
+		return doctor.Side{Role: string(plan.Gate), Daemon: true, Clock: time.Now()}, nil
+	case control.DoctorCounters:
+		side := doctor.Side{Role: string(plan.Gate), Daemon: true, Clock: time.Now(), Public: g.public(), Forwards: published(homes)}
+		return side, g.countPackets(ctx, homes, side.Forwards)
+	}
+	ctx, cancel := context.WithTimeout(ctx, examineTime)
+	defer cancel()
+	side := g.examine(ctx, homes)
+	side.Strangers = nil // who they are is none of a home's business
+	return side, nil
+}
+
+// examine looks at the gate, and at some of its homes.
+func (g *gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
+	g.mu.Lock()
+	facts, problems, c := g.facts, slices.Clone(g.problems), g.config
+	g.mu.Unlock()
+	side := doctor.Side{
+		Role: string(plan.Gate), Version: g.opts.Version, Daemon: true, Clock: time.Now(),
+		Public: g.public(), Forwards: published(homes),
+	}
+	side.Machine.Problems = problems
+	n := &notebook{side: &side}
+	n.lookAtState(ctx, &g.apply, g.host, g.want(facts), c.Tunnel.Device == config.Auto)
+	n.lookAtMachine(existing(g.opts.Paths.State(), g.opts.Paths.Run()), c.Tunnel.Interface)
+	n.look("the networks", func() (func(*doctor.Side), error) {
+		now, err := g.host.Facts(ctx, c.Tunnel.Interface)
+		return func(s *doctor.Side) { s.Machine.Overlap = overlap([]netip.Prefix{c.Tunnel.Prefix4}, now) }, err
+	})
+	n.look("who listens", func() (func(*doctor.Side), error) { return g.lookAtListeners(c) })
+	n.look("the homes", func() (func(*doctor.Side), error) {
+		peers, err := g.listen(ctx, homes)
+		return func(s *doctor.Side) { s.Homes = peers }, err
+	})
+	n.look("strangers", func() (func(*doctor.Side), error) {
+		strangers, err := host.UnansweredAt(c.Tunnel.ListenPort)
+		return func(s *doctor.Side) { s.Strangers = strangers }, err
+	})
+	// The probes write to results that nobody else has.
+	forwards, results := slices.Clone(side.Forwards), make([]doctor.Result, len(side.Forwards))
+	n.look("the services", func() (func(*doctor.Side), error) {
+		probeInside(ctx, homes, forwards, results)
+		return func(s *doctor.Side) {
+			for i, r := range results {
+				s.Forwards[i].Inside = r
+			}
+		}, nil
+	})
+	n.wait.Wait()
+	if err := g.countPackets(ctx, homes, side.Forwards); err != nil {
+		side.Unseen = append(side.Unseen, "the counters could not be read: "+err.Error())
+	}
+	return side
+}
+
+// published lists the first port of each range that the homes publish.
+func published(homes []registry.Home) []doctor.Forward {
+	var list []doctor.Forward
+	for _, h := range homes {
+		for _, f := range h.Forwards {
+			for _, p := range f.Wanted.Ports {
+				if len(list) == maxProbes {
+					return list
+				}
+				list = append(list, doctor.Forward{
+					Name: f.Wanted.Name, Home: h.Name, Protocol: p.Protocol.String(), Port: p.Range.First,
+					Granted: f.Granted, Reason: f.Reason,
+				})
+			}
+		}
+	}
+	return list
+}
+
+// countPackets fills in what the gate has sent on for each forward so far.
+func (g *gate) countPackets(ctx context.Context, homes []registry.Home, forwards []doctor.Forward) error {
+	counted, err := g.host.Counters(ctx, g.config.Tunnel.Interface)
+	if err != nil {
+		return err
+	}
+	ids := map[string]uint32{}
+	for _, h := range homes {
+		for _, f := range h.Forwards {
+			ids[h.Name+" "+f.Wanted.Name] = f.ID
+		}
+	}
+	for i, f := range forwards {
+		forwards[i].After = counted.Forwards[ids[f.Home+" "+f.Name]].In.Packets
+	}
+	return nil
+}
+
+// lookAtListeners finds what else the gate has on published ports, and where
+// its sshd is.
+func (g *gate) lookAtListeners(c config.Gate) (func(*doctor.Side), error) {
+	listeners, err := host.Listeners()
+	if err != nil {
+		return nil, err
+	}
+	tunnel := []netip.Prefix{c.Tunnel.Prefix4}
+	if c.Tunnel.Prefix6.IsValid() {
+		tunnel = append(tunnel, c.Tunnel.Prefix6)
+	}
+	return func(s *doctor.Side) {
+		s.SSHOnlyInTunnel = host.SSHOnlyIn(listeners, tunnel)
+		for i, f := range s.Forwards {
+			s.Forwards[i].Holder = holder(listeners, f, tunnel)
+		}
+	}, nil
+}
+
+// holder names the program that listens where visitors of a forward arrive.
+func holder(listeners []host.Listener, f doctor.Forward, tunnel []netip.Prefix) string {
+	for _, l := range listeners {
+		inside := slices.ContainsFunc(tunnel, func(p netip.Prefix) bool { return p.Masked().Contains(l.Addr) })
+		if l.Port != f.Port || l.Protocol.String() != f.Protocol || l.Addr.IsLoopback() || inside {
+			continue
+		}
+		if name := l.Owner(); name != "" {
+			return name
+		}
+		return "A program"
+	}
+	return ""
+}
+
+// How long the gate listens for its homes. Each pings every pingInterval, so
+// that listenTime hears all that live; the second time is for an endpoint that
+// has changed, to see whether it changes back.
+const (
+	listenTime  = pingInterval + 600*time.Millisecond
+	listenAgain = 2 * pingInterval
+	listenTick  = 50 * time.Millisecond
+)
+
+// listen waits for packets of the homes, and watches where they come from.
+func (g *gate) listen(ctx context.Context, homes []registry.Home) ([]doctor.Peer, error) {
+	first, err := g.host.Peers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := newEar(homes, first)
+	tick := time.NewTicker(listenTick)
+	defer tick.Stop()
+	for begin := time.Now(); !w.done(time.Since(begin)); {
+		select {
+		case <-ctx.Done():
+			return w.peers(), ctx.Err()
+		case <-tick.C:
+		}
+		now, err := g.host.Peers(ctx)
+		if err != nil {
+			return w.peers(), err
+		}
+		w.hear(now)
+	}
+	return w.peers(), nil
+}
+
+// ear is what has been heard of some homes.
+type ear struct {
+	homes []registry.Home
+	first map[key.Public]plan.ObservedPeer
+	last  map[key.Public]plan.ObservedPeer
+	ways  map[key.Public][]netip.AddrPort // endpoints, one after the other
+}
+
+func newEar(homes []registry.Home, peers []plan.ObservedPeer) *ear {
+	e := &ear{homes: homes, first: map[key.Public]plan.ObservedPeer{}, last: map[key.Public]plan.ObservedPeer{}, ways: map[key.Public][]netip.AddrPort{}}
+	for _, p := range peers {
+		e.first[p.PublicKey] = p
+	}
+	e.hear(peers)
+	return e
+}
+
+func (e *ear) hear(peers []plan.ObservedPeer) {
+	for _, p := range peers {
+		e.last[p.PublicKey] = p
+		ways := e.ways[p.PublicKey]
+		if p.Endpoint.IsValid() && (len(ways) == 0 || ways[len(ways)-1] != p.Endpoint) {
+			e.ways[p.PublicKey] = append(ways, p.Endpoint)
+		}
+	}
+}
+
+// done reports whether enough time has passed: all have been heard and none
+// has moved, or there is no more to wait for.
+func (e *ear) done(passed time.Duration) bool {
+	moved := slices.ContainsFunc(e.homes, func(h registry.Home) bool {
+		return len(e.ways[h.PublicKey]) == 2
+	})
+	if moved {
+		return passed >= listenTime+listenAgain
+	}
+	return passed >= listenTime
+}
+
+func (e *ear) peers() []doctor.Peer {
+	peers := []doctor.Peer{}
+	for _, h := range e.homes {
+		last := e.last[h.PublicKey]
+		p := doctor.Peer{Name: h.Name, Endpoint: last.Endpoint, Heard: last.ReceivedBytes != e.first[h.PublicKey].ReceivedBytes}
+		if !last.LatestHandshake.IsZero() {
+			p.Handshake = time.Since(last.LatestHandshake)
+		}
+		// There and back again: who only moves does not come back.
+		if ways := e.ways[h.PublicKey]; len(ways) > 2 && ways[2] == ways[0] {
+			p.Flapped = ways[:2]
+		}
+		peers = append(peers, p)
+	}
+	return peers
+}
+
+// probeInside goes to the granted ports of the homes through the tunnel.
+func probeInside(ctx context.Context, homes []registry.Home, forwards []doctor.Forward, results []doctor.Result) {
+	at := map[string]netip.Addr{}
+	for _, h := range homes {
+		at[h.Name] = h.Address4
+	}
+	var wait sync.WaitGroup
+	for i, f := range forwards {
+		if f.Granted && at[f.Home].IsValid() {
+			wait.Go(func() { results[i] = knock(ctx, f.Protocol, netip.AddrPortFrom(at[f.Home], f.Port)) })
+		}
+	}
+	wait.Wait()
+}
+
+// knock tries a port. Of UDP, a refusal is all that can be learned from a
+// service whose language one does not speak.
+func knock(ctx context.Context, protocol string, at netip.AddrPort) doctor.Result {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	c, err := new(net.Dialer).DialContext(ctx, protocol, net.JoinHostPort(at.Addr().String(), strconv.Itoa(int(at.Port()))))
+	if err != nil {
+		return outcome(err)
+	}
+	defer c.Close()
+	if protocol == forward.TCP.String() {
+		return doctor.Open
+	}
+	deadline, _ := ctx.Deadline() // it has one
+	if err := c.SetDeadline(deadline); err != nil {
+		return doctor.Untried
+	}
+	if _, err := c.Write([]byte{0}); err != nil {
+		return outcome(err)
+	}
+	_, err = c.Read(make([]byte, 1))
+	return outcome(err)
+}

@@ -1,0 +1,324 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/doctor"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/status"
+)
+
+// Examine implements examined: this home, the way to its gate, what the gate
+// says of itself, and a visit from outside.
+func (h *home) Examine(ctx context.Context) doctor.Evidence {
+	h.mu.Lock()
+	facts, c, m, problems := h.facts, h.config, h.memory, slices.Clone(h.problems)
+	h.mu.Unlock()
+	side := doctor.Side{
+		Role: string(plan.Home), Name: m.Joined.Name, Version: h.opts.Version, Daemon: true, Clock: time.Now(),
+		Forwards: h.doctorForwards(c, facts),
+	}
+	side.Machine.Problems = problems
+	e := doctor.Evidence{Here: side}
+	forwards := slices.Clone(side.Forwards) // to read beside those who write
+	n := &notebook{side: &e.Here}
+	n.lookAtState(ctx, &h.apply, h.host, h.want(facts), c.Tunnel.Device == config.Auto)
+	n.lookAtMachine(existing(h.opts.Paths.State(), h.opts.Paths.Run()), c.Tunnel.Interface)
+	n.look("the networks", func() (func(*doctor.Side), error) {
+		now, err := h.host.Facts(ctx, c.Tunnel.Interface)
+		return func(s *doctor.Side) { s.Machine.Overlap = overlap(inTunnel(m.Joined), now) }, err
+	})
+	n.look("who listens", func() (func(*doctor.Side), error) { return lookForServices(forwards) })
+	n.look("devices of the network", func() (func(*doctor.Side), error) { return knockAtTargets(ctx, forwards), nil })
+	var tunnel doctor.Tunnel
+	var gate gateSaid
+	n.look("the way to the gate", func() (func(*doctor.Side), error) {
+		var err error
+		tunnel, err = h.lookAtTunnel(ctx)
+		if tunnel.Answers {
+			gate = h.askGate(ctx, forwards)
+			tunnel.Small, tunnel.Large, tunnel.Observed = gate.small, gate.large, gate.observed
+		}
+		return func(s *doctor.Side) {
+			tunnel.MTU = s.Tunnel.MTU
+			s.Tunnel = tunnel
+			for i, r := range gate.outside {
+				s.Forwards[i].Outside = r
+			}
+		}, err
+	})
+	n.wait.Wait()
+	e.There, e.Missing = gate.side, gate.missing
+	if !tunnel.Answers {
+		e.Missing = doctor.Silent
+	}
+	return e
+}
+
+// inTunnel returns the addresses of both ends.
+func inTunnel(j *membership) []netip.Prefix {
+	var list []netip.Prefix
+	for _, a := range slices.Concat(j.Addresses, j.GateAddresses) {
+		list = append(list, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return list
+}
+
+// doctorForwards lists the first port of each range that this home publishes.
+func (h *home) doctorForwards(c config.Home, facts plan.Facts) []doctor.Forward {
+	var list []doctor.Forward
+	for _, f := range c.Forwards {
+		state, reason := h.push.verdict(f.Name)
+		for _, m := range f.Mappings {
+			if len(list) == maxProbes {
+				return list
+			}
+			list = append(list, doctor.Forward{
+				Name: f.Name, Protocol: m.Public.Protocol.String(), Port: m.Public.Range.First, LocalPort: m.Local.First,
+				To: f.To, Hidden: plan.ResolveSource(f, facts) == forward.Masquerade, ByRouter: f.To.IsValid() && byRouter(f.To, facts),
+				WantsIPv6: f.Families().IPv6, Granted: state == status.Granted, Pending: state == status.Pending, Reason: reason,
+			})
+		}
+	}
+	return list
+}
+
+// byRouter reports whether a device has a way to the internet that is not this
+// machine, as far as one can tell from here.
+func byRouter(to netip.Addr, facts plan.Facts) bool {
+	return !slices.ContainsFunc(facts.Networks, func(n plan.Network) bool { return n.Prefix.Contains(to) && !n.Default })
+}
+
+// lookForServices finds who listens on the local ports.
+func lookForServices(forwards []doctor.Forward) (func(*doctor.Side), error) {
+	listeners, err := host.Listeners()
+	if err != nil {
+		return nil, err
+	}
+	return func(s *doctor.Side) {
+		for i, f := range forwards {
+			for _, l := range listeners {
+				if !f.To.IsValid() && l.Port == f.LocalPort && l.Protocol.String() == f.Protocol {
+					s.Forwards[i].Listeners = append(s.Forwards[i].Listeners, netip.AddrPortFrom(l.Addr, l.Port))
+				}
+			}
+		}
+	}, nil
+}
+
+// knockAtTargets tries the devices behind this home, as itself.
+func knockAtTargets(ctx context.Context, forwards []doctor.Forward) func(*doctor.Side) {
+	results := make([]doctor.Result, len(forwards))
+	var wait sync.WaitGroup
+	for i, f := range forwards {
+		if f.To.IsValid() {
+			wait.Go(func() {
+				results[i] = knock(ctx, f.Protocol, netip.AddrPortFrom(f.To, f.LocalPort))
+				if f.Protocol == forward.UDP.String() && results[i] == doctor.TimedOut {
+					results[i] = doctor.Untried // silence says nothing
+				}
+			})
+		}
+	}
+	wait.Wait()
+	return func(s *doctor.Side) {
+		for i, r := range results {
+			s.Forwards[i].Local = r
+		}
+	}
+}
+
+// lookAtTunnel looks at the way to the gate.
+func (h *home) lookAtTunnel(ctx context.Context) (doctor.Tunnel, error) {
+	h.mu.Lock()
+	t := doctor.Tunnel{Tried: h.endpoint, Answered: h.memory.LastEndpoint}
+	gateKey, mark := h.memory.Joined.GatePublicKey, h.config.Marks.Outer
+	h.mu.Unlock()
+	var wait sync.WaitGroup
+	wait.Go(func() { t.Names = lookUp(ctx, h.endpoints()) })
+	wait.Go(func() {
+		const tries = 2 // a single packet may be lost
+		for range tries {
+			rtt, err := h.keep.ping(ctx)
+			if t.Answers, t.RoundTrip = err == nil, rtt; t.Answers {
+				return
+			}
+		}
+		t.Alone = h.keep.daemonAlone(ctx)
+	})
+	wait.Wait()
+	if t.Tried.IsValid() {
+		_, err := h.host.MTUTo(ctx, t.Tried.Addr(), mark)
+		t.Route = err == nil
+	}
+	peers, err := h.host.Peers(ctx)
+	for _, p := range peers {
+		if p.PublicKey == gateKey && !p.LatestHandshake.IsZero() {
+			t.Handshake = time.Since(p.LatestHandshake)
+		}
+	}
+	return t, err
+}
+
+// lookUp looks all endpoints up, as the keeper would.
+func lookUp(ctx context.Context, endpoints []string) []doctor.Name {
+	names := make([]doctor.Name, len(endpoints))
+	var wait sync.WaitGroup
+	for i, e := range endpoints {
+		wait.Go(func() {
+			name, _, err := net.SplitHostPort(e)
+			_, notAddr := netip.ParseAddr(name)
+			n := doctor.Name{Endpoint: e, Literal: err == nil && notAddr == nil}
+			addrs, err := resolve(ctx, e)
+			if err != nil {
+				n.Error = err.Error()
+			}
+			for _, a := range addrs {
+				n.Addresses = append(n.Addresses, a.Addr())
+			}
+			names[i] = n
+		})
+	}
+	wait.Wait()
+	return names
+}
+
+// gateSaid is what came of asking the gate.
+type gateSaid struct {
+	side         *doctor.Side
+	missing      doctor.Missing
+	small, large doctor.Result
+	observed     netip.AddrPort
+	outside      []doctor.Result
+}
+
+// askGate asks the gate to look at itself, and visits it from outside
+// meanwhile: the counters of before and after tell how far the visit came. The
+// gate listens for longer than a visit may take, and counts then.
+func (h *home) askGate(ctx context.Context, forwards []doctor.Forward) gateSaid {
+	own, at := h.ends()
+	client := control.NewClient(at, dialFrom(own))
+	defer client.Close()
+	said := gateSaid{small: doctor.Open}
+	if _, err := ask(ctx, client, control.DoctorBrief); err != nil {
+		said.missing = missing(err)
+		if said.missing == doctor.Silent {
+			said.small = doctor.TimedOut
+		}
+		said.outside = h.visit(ctx, forwards)
+		return said
+	}
+	said.large = doctor.Open
+	if _, err := ask(ctx, client, control.DoctorPadded); err != nil && missing(err) == doctor.Silent {
+		// What the gate says of itself would take a full packet as well.
+		said.large, said.missing = doctor.TimedOut, doctor.Silent
+		return said
+	}
+	before, err := ask(ctx, client, control.DoctorCounters)
+	if err != nil {
+		said.missing = missing(err)
+		return said
+	}
+	state, err := client.State(ctx)
+	if err == nil {
+		said.observed = state.Observed
+	}
+	var visit sync.WaitGroup
+	visit.Go(func() { said.outside = h.visit(ctx, forwards) })
+	after, err := client.Doctor(ctx, control.DoctorAll)
+	visit.Wait()
+	if err != nil {
+		said.missing = missing(err)
+		return said
+	}
+	for i, f := range after.Forwards {
+		if j := slices.IndexFunc(before.Forwards, func(b doctor.Forward) bool {
+			return b.Name == f.Name && b.Protocol == f.Protocol && b.Port == f.Port
+		}); j >= 0 {
+			after.Forwards[i].Before = before.Forwards[j].After
+		}
+	}
+	said.side = &after
+	return said
+}
+
+// askTime bounds a short question to the gate.
+const askTime = 3 * time.Second
+
+func ask(ctx context.Context, client *control.Client, kind string) (doctor.Side, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	defer client.Close() // each on a connection of its own: one may hang
+	return client.Doctor(ctx, kind)
+}
+
+func missing(err error) doctor.Missing {
+	switch {
+	case control.IsOlder(err):
+		return doctor.Older
+	case errors.Is(err, control.ErrUnreachable):
+		return doctor.Silent
+	default:
+		return doctor.Refused
+	}
+}
+
+// visit goes to the gate's public address as a visitor does: out by our own
+// router, which gives the packets an address of the internet. It tries nothing
+// where that cannot be; see doctor.Untried.
+func (h *home) visit(ctx context.Context, forwards []doctor.Forward) []doctor.Result {
+	results := make([]doctor.Result, len(forwards))
+	gate, ok := h.visitable()
+	if !ok {
+		return results
+	}
+	allowed := h.openToAll()
+	var wait sync.WaitGroup
+	for i, f := range forwards {
+		if f.Granted && f.Protocol == forward.TCP.String() && allowed[f.Name] {
+			wait.Go(func() { results[i] = knock(ctx, f.Protocol, netip.AddrPortFrom(gate, f.Port)) })
+		}
+	}
+	wait.Wait()
+	return results
+}
+
+// visitable returns where the gate is, if this machine can be a visitor of it:
+// from an address that home lets in, and by IPv4, which every forward has.
+func (h *home) visitable() (netip.Addr, bool) {
+	gate := h.where()
+	if !gate.IsValid() || !host.Routable(gate.Addr()) || !gate.Addr().Is4() {
+		return netip.Addr{}, false
+	}
+	// Connecting a UDP socket chooses the way, and sends nothing.
+	c, err := net.Dial("udp", net.JoinHostPort(gate.Addr().String(), strconv.Itoa(int(gate.Port()))))
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	defer c.Close()
+	own, err := netip.ParseAddrPort(c.LocalAddr().String())
+	return gate.Addr(), err == nil && !host.Routable(own.Addr().Unmap())
+}
+
+// openToAll tells which forwards let anybody in: with an allow list, our own
+// visit may rightly be refused.
+func (h *home) openToAll() map[string]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	open := map[string]bool{}
+	for _, f := range h.config.Forwards {
+		open[f.Name] = len(f.Allow) == 0
+	}
+	return open
+}

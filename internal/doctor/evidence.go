@@ -1,0 +1,215 @@
+// Package doctor says why visitors do not arrive: it judges what was looked
+// at on both sides, hop by hop, and names the culprit with the command that
+// mends it. It is pure: the daemon looks, and the commands print.
+package doctor
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Evidence is what was looked at. Here is the side where the question was
+// asked. There is the other one, as far as it has told; only a home asks its
+// gate, and a gate probes its homes as a visitor would.
+type Evidence struct {
+	Here  Side  `json:"here"`
+	There *Side `json:"there,omitempty"`
+	// Missing says why There is not set where it could be: one of the words
+	// below, or empty.
+	Missing Missing `json:"missing,omitempty"`
+}
+
+// Missing is why the other side has told nothing.
+type Missing string
+
+// The reasons why the other side has told nothing.
+const (
+	Silent  Missing = "silent"  // it did not answer
+	Older   Missing = "older"   // it runs a version that does not know the question
+	Refused Missing = "refused" // it answered with a refusal
+)
+
+// Side is what was looked at on one machine.
+type Side struct {
+	Role    string    `json:"role"`              // "gate" or "home"
+	Name    string    `json:"name,omitempty"`    // of a home
+	Version string    `json:"version,omitempty"` // of gatelodge there
+	Daemon  bool      `json:"daemon"`            // whether it runs
+	Clock   time.Time `json:"clock"`             // the wall's, when it was looked at
+	Machine Machine   `json:"machine"`
+	Tunnel  Tunnel    `json:"tunnel,omitzero"` // of a home
+	// Public are the gate's addresses at which visitors arrive.
+	Public []netip.Addr `json:"public,omitempty"`
+	// SSHOnlyInTunnel are the listeners of the gate's sshd, if all of them are
+	// addresses of the tunnel.
+	SSHOnlyInTunnel []netip.AddrPort `json:"ssh_only_in_tunnel,omitempty"`
+	Homes           []Peer           `json:"homes,omitempty"` // of a gate
+	// Strangers have sent to the gate's WireGuard port and got no answer.
+	Strangers []netip.AddrPort `json:"strangers,omitempty"`
+	Forwards  []Forward        `json:"forwards,omitempty"`
+	// Drops are verdicts of others that were seen, or read, to defeat ours.
+	Drops []Drop `json:"drops,omitempty"`
+	// Unseen says what could not be looked at, and why.
+	Unseen []string `json:"unseen,omitempty"`
+}
+
+// Machine is what was found out about a machine itself.
+type Machine struct {
+	NFT        string `json:"nft,omitempty"`        // version of nft(8)
+	NFTTooOld  bool   `json:"nft_too_old"`          // it does not read our rules
+	NFTNeeded  string `json:"nft_needed,omitempty"` // the oldest that does
+	Device     string `json:"device,omitempty"`     // "kernel" or "embedded"
+	Automatic  bool   `json:"device_automatic"`     // it was not chosen by the owner
+	KernelHas  bool   `json:"kernel_has_wireguard"` // the kernel would make a device now
+	Disks      []Disk `json:"disks,omitempty"`      // that we write to
+	Forwarding Toggle `json:"forwarding"`           // net.ipv4.ip_forward
+	// ReversePath is the check in force on the tunnel's interface: the larger
+	// of its rp_filter and that of all interfaces (ip-sysctl.rst); 1 is strict.
+	ReversePath int       `json:"reverse_path"`
+	Conntrack   Conntrack `json:"conntrack"`
+	// Drift lists, in words, where the machine is not as wanted.
+	Drift    []string `json:"drift,omitempty"`
+	Problems []string `json:"problems,omitempty"` // of the daemon's last round
+	Overlap  *Overlap `json:"overlap,omitempty"`
+	IPv6     bool     `json:"ipv6"` // whether the tunnel's interface has an IPv6 address
+}
+
+// Toggle is a setting that is needed, or not, and on, or not.
+type Toggle struct {
+	Needed bool `json:"needed"`
+	On     bool `json:"on"`
+}
+
+// Disk is a file system that we write to.
+type Disk struct {
+	Path       string `json:"path"`
+	FreeBytes  uint64 `json:"free_bytes"`  // for the daemon's user
+	FreeFiles  uint64 `json:"free_files"`  // that can still be made
+	LimitFiles bool   `json:"limit_files"` // whether the file system bounds them
+	ReadOnly   bool   `json:"read_only"`
+}
+
+// Conntrack is how many connections the kernel tracks, and may at most.
+type Conntrack struct {
+	Count uint64 `json:"count"`
+	Max   uint64 `json:"max"`
+}
+
+// Overlap is a network that means the same addresses as the tunnel.
+type Overlap struct {
+	Tunnel    netip.Prefix `json:"tunnel"`
+	Network   netip.Prefix `json:"network"`
+	Interface string       `json:"interface"`
+}
+
+// Tunnel is what a home found out about its way to the gate.
+type Tunnel struct {
+	Answers   bool          `json:"answers"`              // a ping came back
+	RoundTrip time.Duration `json:"round_trip,omitempty"` // of that ping, in nanoseconds
+	// Alone is set where the tunnel works and the gate's daemon does not.
+	Alone bool `json:"daemon_alone"`
+	// Small and Large tell whether messages of one packet, and of several full
+	// ones in both directions, were answered.
+	Small Result `json:"small,omitempty"`
+	Large Result `json:"large,omitempty"`
+	MTU   int    `json:"mtu,omitempty"` // of the tunnel, in bytes
+	// Handshake is the age of the last one, in nanoseconds; 0: none since the
+	// interface was made.
+	Handshake time.Duration  `json:"handshake_age,omitempty"`
+	Tried     netip.AddrPort `json:"tried,omitzero"` // where the gate is looked for now
+	// Answered is where the gate has last answered this home's key, also in an
+	// earlier run; zero: never.
+	Answered netip.AddrPort `json:"answered,omitzero"`
+	Route    bool           `json:"route"` // this machine has a way to Tried
+	Names    []Name         `json:"names,omitempty"`
+	// Observed is where the gate sees this home come from.
+	Observed netip.AddrPort `json:"observed,omitzero"`
+}
+
+// Name is an endpoint of the gate, as the owner or the invite has it.
+type Name struct {
+	Endpoint  string       `json:"endpoint"`
+	Literal   bool         `json:"literal"` // it is an address, there was nothing to look up
+	Addresses []netip.Addr `json:"addresses,omitempty"`
+	Error     string       `json:"error,omitempty"`
+}
+
+// Peer is a home as its gate sees it.
+type Peer struct {
+	Name      string         `json:"name"`
+	Endpoint  netip.AddrPort `json:"endpoint,omitzero"`
+	Handshake time.Duration  `json:"handshake_age,omitempty"` // nanoseconds; 0: none
+	Heard     bool           `json:"heard"`                   // bytes came while we listened
+	// Flapped are the two addresses between which the endpoint went back and
+	// forth while we listened.
+	Flapped []netip.AddrPort `json:"flapped,omitempty"`
+}
+
+// Result is the outcome of a probe.
+type Result string
+
+// The outcomes of a probe. The zero Result was not tried.
+const (
+	Untried     Result = ""
+	Open        Result = "open"        // a connection came about, or an answer
+	Closed      Result = "refused"     // the other end said that nobody listens
+	TimedOut    Result = "timeout"     // nothing came back
+	Unreachable Result = "unreachable" // somebody on the way said no
+)
+
+// failed reports whether the probe was made and got no connection.
+func (r Result) failed() bool { return r == Closed || r == TimedOut || r == Unreachable }
+
+// Forward is one published port and what became of the probes of it.
+type Forward struct {
+	Name     string `json:"name"`
+	Home     string `json:"home,omitempty"` // on a gate
+	Protocol string `json:"protocol"`       // "tcp" or "udp"
+	Port     uint16 `json:"port"`           // at the gate
+	// What only a home knows: where the service is, and whom it takes visitors
+	// for.
+	LocalPort uint16     `json:"local_port,omitempty"`
+	To        netip.Addr `json:"to,omitzero"` // zero: this machine
+	// Hidden is set where the service sees an address of ours in place of the
+	// visitor's.
+	Hidden bool `json:"source_hidden"`
+	// ByRouter is set where To answers strangers by a router of its own.
+	ByRouter  bool             `json:"answers_by_router"`
+	WantsIPv6 bool             `json:"wants_ipv6"`
+	Listeners []netip.AddrPort `json:"listeners,omitempty"` // on LocalPort, here
+	Local     Result           `json:"local,omitempty"`     // home to the service
+	Outside   Result           `json:"outside,omitempty"`   // home to the gate's public address
+	// What only a gate knows.
+	Granted bool   `json:"granted"`
+	Pending bool   `json:"pending,omitempty"` // the gate has not said yet
+	Reason  string `json:"reason,omitempty"`  // why it was refused
+	Inside  Result `json:"inside,omitempty"`  // gate to home, through the tunnel
+	Holder  string `json:"holder,omitempty"`  // a process of the gate that listens on the port
+	// Before and After count the packets that the gate has sent on for the
+	// forward, before and after Outside was tried.
+	Before uint64 `json:"packets_before"`
+	After  uint64 `json:"packets_after"`
+}
+
+// Hook is where a packet was dropped.
+type Hook string
+
+// The hooks at which others drop what ours let through.
+const (
+	Input   Hook = "input"
+	Passing Hook = "forward"
+	Arrival Hook = "prerouting"
+)
+
+// Drop is a verdict of somebody else's firewall.
+type Drop struct {
+	Hook   Hook   `json:"hook"`
+	Owner  string `json:"owner,omitempty"` // "ufw", "firewalld", "Docker" …
+	Table  string `json:"table"`           // with its family: "ip filter"
+	Chain  string `json:"chain"`
+	Rule   string `json:"rule,omitempty"` // empty: the chain's policy
+	Remedy string `json:"remedy,omitempty"`
+	// Protocol and Port are of the packet that it was seen to drop; zero: any.
+	Protocol string `json:"protocol,omitempty"`
+	Port     uint16 `json:"port,omitempty"`
+}

@@ -1,0 +1,130 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/host/firewall"
+	"github.com/gatelodge/gatelodge/internal/host/routing"
+	"github.com/gatelodge/gatelodge/internal/host/wireguard"
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
+
+// Listener is a socket of this machine that waits for others.
+type Listener = routing.Listener
+
+// Listeners returns what listens on this machine.
+func Listeners() ([]Listener, error) { return routing.Listeners() }
+
+// SSHOnlyIn returns where this machine's sshd listens, if all those places are
+// addresses of the given prefixes: nothing where it listens elsewhere too, or
+// none is seen.
+func SSHOnlyIn(listeners []Listener, tunnel []netip.Prefix) []netip.AddrPort {
+	var inside []netip.AddrPort
+	for _, l := range listeners {
+		if l.Addr.IsLoopback() || !l.IsSSH() {
+			continue
+		}
+		if !slices.ContainsFunc(tunnel, func(p netip.Prefix) bool { return p.Masked().Contains(l.Addr) }) {
+			return nil
+		}
+		inside = append(inside, netip.AddrPortFrom(l.Addr, l.Port))
+	}
+	return inside
+}
+
+// NFT returns the version of nft(8) here. If it is too old, needed is the
+// oldest that would do.
+func NFT() (found, needed string, err error) {
+	fw, err := firewall.Open()
+	if old, ok := errors.AsType[*firewall.VersionError](err); ok {
+		return old.Found, old.Needed, nil
+	}
+	if err != nil {
+		return "", "", err
+	}
+	return fw.Version(), "", nil
+}
+
+// KernelHasWireGuard reports whether the kernel would make a WireGuard
+// interface now. It makes one for a moment.
+func KernelHasWireGuard(ctx context.Context) (bool, error) {
+	kind, _, err := wireguard.Probe(ctx)
+	return kind == plan.Kernel, err
+}
+
+// Tracked returns how many connections this machine tracks, and how many it
+// may at most; zeros where nothing tracks any.
+func Tracked() (count, limit uint64, err error) {
+	if count, err = readNumber("/proc/sys/net/netfilter/nf_conntrack_count"); err == nil {
+		limit, err = readNumber("/proc/sys/net/netfilter/nf_conntrack_max")
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, 0, nil
+	}
+	return count, limit, err
+}
+
+func readNumber(file string) (uint64, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+}
+
+// Forwarding reports whether this machine passes IPv4 packets on.
+func Forwarding() (bool, error) {
+	value, err := readNumber("/proc/sys/net/ipv4/ip_forward")
+	return value == 1, err
+}
+
+// ReversePath returns the reverse path check in force on an interface: the
+// larger of its own and that of all (rp_filter in ip-sysctl.rst).
+func ReversePath(name string) (int, error) {
+	all, err := readNumber("/proc/sys/net/ipv4/conf/all/rp_filter")
+	if err != nil {
+		return 0, err
+	}
+	own, err := readNumber("/proc/sys/net/ipv4/conf/" + name + "/rp_filter")
+	if err != nil {
+		return 0, err
+	}
+	return int(max(all, own)), nil
+}
+
+// Space is what is left on a file system.
+type Space struct {
+	FreeBytes  uint64 // for who is not root
+	FreeFiles  uint64
+	LimitFiles bool // whether the file system bounds the number of files
+	ReadOnly   bool
+}
+
+// SpaceAt returns what is left on the file system of a folder.
+func SpaceAt(folder string) (Space, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(folder, &s); err != nil {
+		return Space{}, fmt.Errorf("cannot look at the file system of %s: %w", folder, err)
+	}
+	return Space{
+		FreeBytes: s.Bavail * uint64(s.Bsize), FreeFiles: s.Ffree,
+		LimitFiles: s.Files > 0, ReadOnly: s.Flags&unix.ST_RDONLY != 0,
+	}, nil
+}
+
+// UnansweredAt returns who has sent to a UDP port of this machine, lately, and
+// got nothing back.
+func UnansweredAt(port uint16) ([]netip.AddrPort, error) {
+	return firewall.Unanswered(forward.UDP, port)
+}
