@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -216,6 +217,7 @@ func judgePassing(s Side) []Finding {
 // silent have been named.
 func judgeInside(s Side, silent []Peer) []Finding {
 	var found []Finding
+	lost := map[string][]Forward{} // by home
 	for _, f := range s.Forwards {
 		gone := slices.ContainsFunc(silent, func(p Peer) bool { return p.Name == f.Home })
 		if !f.Granted || gone {
@@ -226,9 +228,12 @@ func judgeInside(s Side, silent []Peer) []Finding {
 			found = append(found, Finding{ID: NotListening, Where: AtService, Severity: Broken, On: "the home",
 				Sentence: fmt.Sprintf("At home %s nothing answers for %s (%s).", f.Home, f.Name, port(f)), Command: "gatelodge doctor"})
 		case f.Protocol == "tcp" && (f.Inside == TimedOut || f.Inside == Unreachable):
-			found = append(found, Finding{ID: HomeDrops, Where: AtHome, Severity: Broken, On: "the home",
-				Sentence: fmt.Sprintf("Home %s is there, but %s (%s) does not answer: a firewall there, or a device behind it.", f.Home, f.Name, port(f)), Command: "gatelodge doctor"})
+			lost[f.Home] = append(lost[f.Home], f)
 		}
+	}
+	for _, home := range slices.Sorted(maps.Keys(lost)) {
+		found = append(found, Finding{ID: HomeDrops, Where: AtHome, Severity: Broken, On: "the home",
+			Sentence: fmt.Sprintf("Home %s is there, but does not answer for %s: a firewall there, or a device behind it.", home, names(lost[home])), Command: "gatelodge doctor"})
 	}
 	return found
 }
