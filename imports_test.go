@@ -27,9 +27,10 @@ var rooms = map[string][]string{
 	"internal/control":        {"internal/doctor", "internal/forward", "internal/key", "internal/status"},
 	"internal/status":         {"internal/forward", "internal/key"},
 	"internal/store":          {"internal/forward", "internal/key", "internal/step"},
-	"internal/host":           {"internal/forward", "internal/host/firewall", "internal/host/routing", "internal/host/wireguard", "internal/key", "internal/plan", "internal/status", "internal/step", "internal/store"},
+	"internal/host":           {"internal/forward", "internal/host/firewall", "internal/host/foreign", "internal/host/routing", "internal/host/wireguard", "internal/key", "internal/plan", "internal/status", "internal/step", "internal/store"},
 	"internal/host/wireguard": {"internal/key", "internal/plan", "internal/step"},
 	"internal/host/firewall":  {"internal/forward", "internal/plan", "internal/step"},
+	"internal/host/foreign":   {},
 	"internal/host/routing":   {"internal/forward", "internal/plan", "internal/step"},
 	"internal/plan":           {"internal/config", "internal/forward", "internal/key"},
 	"internal/config":         {"internal/forward", "internal/key"},
@@ -53,7 +54,7 @@ var rooms = map[string][]string{
 }
 
 // runners are the packages that may start programs.
-var runners = []string{"bench", "internal/cli", "packaging/release", "internal/host/firewall", "internal/host/routing", "internal/host/wireguard", "internal/install", "internal/lab", "internal/lab/machine", "internal/lab/netns", "internal/remote", "internal/systemd"}
+var runners = []string{"bench", "internal/cli", "packaging/release", "internal/host/firewall", "internal/host/foreign", "internal/host/routing", "internal/host/wireguard", "internal/install", "internal/lab", "internal/lab/machine", "internal/lab/netns", "internal/remote", "internal/systemd"}
 
 // pure are the packages that touch neither files, nor the network, nor time.
 var pure = []string{"internal/plan", "internal/config", "internal/forward", "internal/key", "internal/status", "internal/registry", "internal/doctor"}

@@ -91,7 +91,9 @@ func disconnect(e *Evidence) {
 
 // breakages are all faults that can be told apart.
 func breakages() []breakage {
-	home := func(fault string, want ID, harm func(e *Evidence)) breakage { return breakage{fault, want, false, harm} }
+	home := func(fault string, want ID, harm func(e *Evidence)) breakage {
+		return breakage{fault, want, false, harm}
+	}
 	onGate := func(fault string, want ID, harm func(e *Evidence)) breakage { return breakage{fault, want, true, harm} }
 	lose := func(e *Evidence) { e.Here.Forwards[0].Outside = TimedOut }
 	drop := func(owner, table, chain string) func(e *Evidence) {

@@ -14,8 +14,8 @@ import (
 	"github.com/gatelodge/gatelodge/internal/lab/netns"
 )
 
-// A foreign firewall that drops everything, but for one rule about our mark.
-const foreign = `table inet foreign {
+// droppingAll is a foreign firewall that drops everything, but for one rule about our mark.
+const droppingAll = `table inet foreign {
 	chain input {
 		type filter hook input priority filter; policy drop
 		meta mark and 0x08000000 == 0x08000000 accept
@@ -36,8 +36,8 @@ func TestForeignFirewallsKnowOurPackets(t *testing.T) {
 	serve(t, w.home, 5000)
 	serve(t, w.lan, 6000)
 	serve(t, w.gate, 7117)
-	nft(t, w.gate, foreign)
-	nft(t, w.home, foreign)
+	nft(t, w.gate, droppingAll)
+	nft(t, w.home, droppingAll)
 	everyWay(func(network string, visitor, public netip.Addr) {
 		w.sees(t, network, visitor, public, 5000, visitor)
 		masked := addr("192.168.1.10")

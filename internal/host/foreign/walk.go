@@ -1,0 +1,456 @@
+package foreign
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
+	"golang.org/x/sys/unix"
+)
+
+// outcome is what a chain does with a packet.
+type outcome int
+
+const (
+	pass   outcome = iota // it comes out at the end
+	accept                // for this base chain
+	drop
+)
+
+// verdict is an outcome and the rule that it is of. It is doubtful where an
+// earlier rule may have accepted the packet, or led it elsewhere.
+type verdict struct {
+	kind     outcome
+	chain    string
+	rule     string // handle, in nft(8)'s spelling; "": none
+	doubtful bool
+}
+
+// maxDepth bounds jumps: the kernel allows 16 (NFT_JUMP_STACK_SIZE).
+const maxDepth = 16
+
+// run takes the packet through the rules of a chain.
+func (r *reader) run(name chainName, p Packet, depth int) verdict {
+	c := r.load(name)
+	if c.opaque || depth > maxDepth {
+		return verdict{kind: pass, doubtful: true}
+	}
+	// A drop that may not come is none; an accept that may come leaves what
+	// follows in doubt, and a return that may come what follows in this chain.
+	mayAccept, mayReturn := false, false
+	for _, rule := range c.rules {
+		v, match := r.apply(name, rule, p, depth)
+		switch {
+		case match == no:
+		case match == maybe:
+			mayAccept = mayAccept || v.kind == accept || v.doubtful
+			mayReturn = mayReturn || v.chain == returned
+		case v.kind != pass:
+			v.doubtful = v.doubtful || mayAccept || mayReturn
+			return v
+		case v.chain == returned:
+			return verdict{kind: pass, doubtful: v.doubtful || mayAccept}
+		default:
+			mayAccept = mayAccept || v.doubtful
+		}
+	}
+	return verdict{kind: pass, doubtful: mayAccept}
+}
+
+// returned marks the end of a chain that a rule has asked for.
+const returned = "\x00return"
+
+// truth is whether a rule matches.
+type truth int
+
+const (
+	no truth = iota
+	maybe
+	yes
+)
+
+// apply takes the packet through one rule.
+func (r *reader) apply(name chainName, rule *nftables.Rule, p Packet, depth int) (verdict, truth) {
+	m := &match{reader: r, name: name, packet: p, regs: map[uint32][]byte{}, truth: yes}
+	for _, e := range rule.Exprs {
+		v, done := m.step(e, depth)
+		if m.truth == no {
+			return verdict{}, no
+		}
+		if done {
+			if v.kind == drop && v.rule == "" {
+				v.chain, v.rule = name.chain, handle(rule)
+			}
+			return v, m.truth
+		}
+	}
+	return verdict{kind: pass}, m.truth
+}
+
+// match is a rule under evaluation.
+type match struct {
+	reader *reader
+	name   chainName
+	packet Packet
+	regs   map[uint32][]byte // what is not in it is not known
+	truth  truth
+}
+
+func (m *match) and(t truth) { m.truth = min(m.truth, t) }
+
+// step evaluates one expression; done where it ends the rule.
+func (m *match) step(e expr.Any, depth int) (v verdict, done bool) {
+	switch e := e.(type) {
+	case *expr.Meta:
+		m.set(e.Register, e.SourceRegister, m.meta(e.Key))
+	case *expr.Ct:
+		m.set(e.Register, e.SourceRegister, m.ct(e))
+	case *expr.Payload:
+		m.set(e.DestRegister, e.OperationType == expr.PayloadWrite, m.payload(e))
+	case *expr.Fib:
+		m.set(e.Register, false, m.fib(e))
+	case *expr.Bitwise:
+		m.set(e.DestRegister, false, bitwise(m.regs[e.SourceRegister], e))
+	case *expr.Cmp:
+		m.and(compare(m.regs[e.Register], e))
+	case *expr.Range:
+		m.and(between(m.regs[e.Register], e))
+	case *expr.Lookup:
+		return m.lookup(e, depth)
+	case *expr.Match:
+		m.and(m.extension(e))
+	case *expr.Target:
+		return m.target(e)
+	case *expr.Reject:
+		return verdict{kind: drop}, true
+	case *expr.Verdict:
+		return m.verdict(e, depth)
+	case *expr.Counter, *expr.Log, *expr.Objref, *expr.Notrack:
+		// They let every packet pass on.
+	case *expr.Immediate:
+		m.set(e.Register, false, e.Data)
+	default:
+		clear(m.regs) // it may have written any
+		m.and(maybe)
+	}
+	return verdict{}, false
+}
+
+func (m *match) set(register uint32, written bool, value []byte) {
+	if written {
+		return
+	}
+	if value == nil {
+		delete(m.regs, register)
+		return
+	}
+	m.regs[register] = value
+}
+
+func native32(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
+
+// meta returns what is known of the packet beside its contents.
+func (m *match) meta(key expr.MetaKey) []byte {
+	p := m.packet
+	switch key {
+	case expr.MetaKeyIIFNAME:
+		return interfaceName(p.In)
+	case expr.MetaKeyOIFNAME:
+		return interfaceName(p.Out)
+	case expr.MetaKeyIIF:
+		return interfaceIndex(p.In)
+	case expr.MetaKeyOIF:
+		return interfaceIndex(p.Out)
+	case expr.MetaKeyL4PROTO:
+		return []byte{p.Protocol}
+	case expr.MetaKeyNFPROTO:
+		if p.IPv6 {
+			return []byte{unix.NFPROTO_IPV6}
+		}
+		return []byte{unix.NFPROTO_IPV4}
+	case expr.MetaKeyMARK:
+		return native32(p.Mark)
+	case expr.MetaKeyPROTOCOL:
+		if p.IPv6 {
+			return []byte{0x86, 0xdd}
+		}
+		return []byte{0x08, 0x00}
+	}
+	return nil
+}
+
+// interfaceName is a name as the kernel compares it: filled up with zeros. That
+// of an interface which is not known is nothing.
+func interfaceName(name string) []byte {
+	if name == "" {
+		return nil
+	}
+	b := make([]byte, unix.IFNAMSIZ)
+	copy(b, name)
+	return b
+}
+
+// interfaceIndex is the number of an interface.
+func interfaceIndex(name string) []byte {
+	i, err := net.InterfaceByName(name)
+	if name == "" || err != nil {
+		return nil
+	}
+	return native32(uint32(i.Index))
+}
+
+// The bit of a connection whose destination has been translated
+// (IPS_DST_NAT in linux/netfilter/nf_conntrack_common.h).
+const statusDNAT = 1 << 5
+
+func (m *match) ct(e *expr.Ct) []byte {
+	switch e.Key {
+	case expr.CtKeySTATE:
+		if m.packet.Answer {
+			return native32(expr.CtStateBitESTABLISHED)
+		}
+		return native32(expr.CtStateBitNEW)
+	case expr.CtKeySTATUS: // of which rules ask for this bit alone
+		if m.packet.DNAT {
+			return native32(statusDNAT)
+		}
+		return native32(0)
+	case expr.CtKeyDIRECTION:
+		if m.packet.Answer {
+			return []byte{1}
+		}
+		return []byte{0}
+	}
+	return nil
+}
+
+// addressType is that of the packet's destination, as in rtnetlink(7).
+func (p Packet) addressType() uint32 {
+	if p.Hook == Input {
+		return unix.RTN_LOCAL
+	}
+	return unix.RTN_UNICAST
+}
+
+func (m *match) fib(e *expr.Fib) []byte {
+	if !e.ResultADDRTYPE || !e.FlagDADDR || e.FlagIIF || e.FlagOIF {
+		return nil
+	}
+	return native32(m.packet.addressType())
+}
+
+// payload returns what is known of the packet's headers.
+func (m *match) payload(e *expr.Payload) []byte {
+	port := binary.BigEndian.AppendUint16(nil, m.packet.Port)
+	switch {
+	case e.Base == expr.PayloadBaseTransportHeader && e.Offset == 2 && e.Len == 2 && !m.packet.Answer:
+		return port
+	case e.Base == expr.PayloadBaseNetworkHeader && e.Len == 1 && (e.Offset == 9 && !m.packet.IPv6 || e.Offset == 6 && m.packet.IPv6):
+		return []byte{m.packet.Protocol}
+	}
+	return nil
+}
+
+func bitwise(value []byte, e *expr.Bitwise) []byte {
+	if len(value) < len(e.Mask) || len(e.Mask) != len(e.Xor) || len(e.Mask) == 0 {
+		return nil
+	}
+	out := make([]byte, len(e.Mask))
+	for i := range out {
+		out[i] = value[i]&e.Mask[i] ^ e.Xor[i]
+	}
+	return out
+}
+
+func compare(value []byte, e *expr.Cmp) truth {
+	if len(value) < len(e.Data) || value == nil {
+		return maybe
+	}
+	// Data may be shorter: the name of an interface with "*" at its end.
+	c := bytes.Compare(value[:len(e.Data)], e.Data)
+	switch e.Op {
+	case expr.CmpOpEq:
+		return is(c == 0)
+	case expr.CmpOpNeq:
+		return is(c != 0)
+	case expr.CmpOpLt:
+		return is(c < 0)
+	case expr.CmpOpLte:
+		return is(c <= 0)
+	case expr.CmpOpGt:
+		return is(c > 0)
+	case expr.CmpOpGte:
+		return is(c >= 0)
+	}
+	return maybe
+}
+
+func between(value []byte, e *expr.Range) truth {
+	if value == nil || len(value) != len(e.FromData) {
+		return maybe
+	}
+	in := bytes.Compare(value, e.FromData) >= 0 && bytes.Compare(value, e.ToData) <= 0
+	return is(in == (e.Op == expr.CmpOpEq))
+}
+
+func is(b bool) truth {
+	if b {
+		return yes
+	}
+	return no
+}
+
+func not(t truth) truth {
+	switch t {
+	case yes:
+		return no
+	case no:
+		return yes
+	}
+	return maybe
+}
+
+// verdict carries out a verdict, into other chains as well.
+func (m *match) verdict(e *expr.Verdict, depth int) (verdict, bool) {
+	switch e.Kind {
+	case expr.VerdictAccept:
+		return verdict{kind: accept}, true
+	case expr.VerdictDrop:
+		return verdict{kind: drop}, true
+	case expr.VerdictReturn:
+		return verdict{kind: pass, chain: returned}, true
+	case expr.VerdictJump:
+		v := m.reader.run(chainName{m.name.family, m.name.table, e.Chain}, m.packet, depth+1)
+		return v, true
+	case expr.VerdictGoto:
+		v := m.reader.run(chainName{m.name.family, m.name.table, e.Chain}, m.packet, depth+1)
+		if v.kind == pass {
+			v.chain = returned
+		}
+		return v, true
+	}
+	return verdict{kind: pass}, true // continue, break
+}
+
+// target is an extension of iptables that decides.
+func (m *match) target(e *expr.Target) (verdict, bool) {
+	switch e.Name {
+	case "REJECT":
+		return verdict{kind: drop}, true
+	case "LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "CT":
+		return verdict{kind: pass}, true
+	}
+	// What it does is not known: it may accept.
+	m.and(maybe)
+	return verdict{kind: accept}, true
+}
+
+// The flags of xt_conntrack.h, and its bits of states: the kernel's number of a
+// state plus one (XT_CONNTRACK_STATE_BIT).
+const (
+	xtState       = 1 << 0
+	xtStatus      = 1 << 6
+	xtEstablished = 1 << 1
+	xtNew         = 1 << 3
+)
+
+// extension is a match of iptables.
+func (m *match) extension(e *expr.Match) truth {
+	switch info := e.Info.(type) {
+	case *xt.Comment:
+		return yes
+	case *xt.Tcp:
+		if info.InvFlags != 0 || info.FlagsMask != 0 || info.Option != 0 || !everyPort(info.SrcPorts) {
+			return maybe
+		}
+		return m.portIn(unix.IPPROTO_TCP, info.DstPorts)
+	case *xt.Udp:
+		if info.InvFlags != 0 || !everyPort(info.SrcPorts) {
+			return maybe
+		}
+		return m.portIn(unix.IPPROTO_UDP, info.DstPorts)
+	case *xt.AddrType:
+		return m.destination(info.Source, info.Dest, info.InvertDest)
+	case *xt.AddrTypeV1:
+		const invertDest, others = 2, 4 | 8
+		if info.Flags&others != 0 {
+			return maybe
+		}
+		return m.destination(info.Source, info.Dest, info.Flags&invertDest != 0)
+	case *xt.ConntrackMtinfo1:
+		return m.conntrack(info.ConntrackMtinfoBase, uint16(info.StateMask), uint16(info.StatusMask))
+	case *xt.ConntrackMtinfo2:
+		return m.conntrack(info.ConntrackMtinfoBase, info.StateMask, info.StatusMask)
+	case *xt.ConntrackMtinfo3:
+		return m.conntrack(info.ConntrackMtinfoBase, info.StateMask, info.StatusMask)
+	case *xt.Unknown:
+		return m.unknownExtension(e.Name, *info)
+	}
+	return maybe
+}
+
+// unknownExtension reads those that the library does not.
+func (m *match) unknownExtension(name string, info []byte) truth {
+	switch {
+	case name == "comment":
+		return yes
+	case name == "mark" && len(info) >= 9: // struct xt_mark_mtinfo1
+		mark, mask := binary.NativeEndian.Uint32(info), binary.NativeEndian.Uint32(info[4:])
+		return is((m.packet.Mark&mask == mark) == (info[8] == 0))
+	}
+	return maybe
+}
+
+// destination looks for the type of the packet's destination in a mask of types.
+func (m *match) destination(source, dest uint16, invert bool) truth {
+	if source != 0 {
+		return maybe
+	}
+	return inverted(is(dest&(1<<m.packet.addressType()) != 0), invert)
+}
+
+func everyPort(r [2]uint16) bool { return r[0] == 0 && r[1] == 0xffff }
+
+func (m *match) portIn(protocol uint8, r [2]uint16) truth {
+	switch {
+	case m.packet.Protocol != protocol:
+		return no
+	case everyPort(r):
+		return yes
+	case m.packet.Answer:
+		return maybe
+	}
+	return is(r[0] <= m.packet.Port && m.packet.Port <= r[1])
+}
+
+func (m *match) conntrack(base xt.ConntrackMtinfoBase, states, status uint16) truth {
+	result := yes
+	if base.MatchFlags&^(xtState|xtStatus|uint16(xt.ConntrackStateAlias)) != 0 {
+		result = maybe
+	}
+	if base.MatchFlags&xtState != 0 {
+		state := uint16(xtNew)
+		if m.packet.Answer {
+			state = xtEstablished
+		}
+		result = min(result, inverted(is(states&state != 0 || m.packet.DNAT && states&(1<<7) != 0), base.InvertFlags&xtState != 0))
+	}
+	if base.MatchFlags&xtStatus != 0 {
+		t := maybe
+		if status == statusDNAT {
+			t = is(m.packet.DNAT)
+		}
+		result = min(result, inverted(t, base.InvertFlags&xtStatus != 0))
+	}
+	return result
+}
+
+func inverted(t truth, invert bool) truth {
+	if invert {
+		return not(t)
+	}
+	return t
+}

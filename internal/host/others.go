@@ -1,0 +1,121 @@
+package host
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/host/foreign"
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
+
+// OthersDrop is a verdict of another firewall of this machine that drops what
+// ours lets through.
+type OthersDrop = foreign.Drop
+
+// ourPriority is that of our chains that filter; others see our mark after it.
+const ourPriority = -5
+
+// mostAsked bounds for how many forwards others' rules are asked: a firewall
+// that stops one of them commonly stops them all.
+const mostAsked = 16
+
+// OthersDrops reads what the other firewalls of this machine would do to the
+// packets of the wanted state, and returns what they drop.
+func OthersDrops(ctx context.Context, want plan.State, facts plan.Facts) ([]OthersDrop, error) {
+	packets := homePackets(want)
+	if want.Firewall.Gate != nil {
+		packets = gatePackets(*want.Firewall.Gate, facts)
+	}
+	return foreign.Find(ctx, packets, want.Firewall.Table)
+}
+
+// outside is the interface that leads to the internet.
+func outside(facts plan.Facts) string {
+	for _, n := range facts.Networks {
+		if n.Default {
+			return n.Interface
+		}
+	}
+	return ""
+}
+
+// gatePackets are what has to get through on a gate: visitors and their
+// answers, WireGuard, and the control channel.
+func gatePackets(g plan.GateFirewall, facts plan.Facts) []foreign.Packet {
+	base := foreign.Packet{Tunnel: g.Interface, Mark: g.Marks.AcceptedBit, Priority: ourPriority}
+	wan := outside(facts)
+	var packets []foreign.Packet
+	for _, v6 := range []bool{false, true} {
+		if !serves(g, v6) {
+			continue
+		}
+		p := base
+		p.IPv6, p.Hook = v6, foreign.Input
+		wireguard, control := p, p
+		wireguard.What, wireguard.In, wireguard.Protocol, wireguard.Port = "WireGuard's packets", wan, unix.IPPROTO_UDP, g.ListenPort
+		control.What, control.In, control.Protocol, control.Port = "the control channel of homes", g.Interface, unix.IPPROTO_TCP, g.ControlPort
+		packets = append(packets, wireguard)
+		if !v6 {
+			packets = append(packets, control)
+		}
+		for _, f := range g.Forwards[:min(len(g.Forwards), mostAsked)] {
+			packets = append(packets, visitorPackets(p, f, wan)...)
+		}
+	}
+	return packets
+}
+
+func serves(g plan.GateFirewall, v6 bool) bool {
+	for _, a := range g.Public {
+		if a.Is6() == v6 {
+			return true
+		}
+	}
+	return false
+}
+
+// visitorPackets are a visitor's first packet and the answers to him.
+func visitorPackets(p foreign.Packet, f plan.GateForward, wan string) []foreign.Packet {
+	target := f.Target4
+	if p.IPv6 {
+		target = f.Target6
+	}
+	if len(f.Ports) == 0 || !target.IsValid() {
+		return nil
+	}
+	p.Hook, p.DNAT, p.Protocol, p.Port = foreign.Forward, true, ipProtocol(f.Ports[0].Protocol), f.Ports[0].Range.First
+	p.What = fmt.Sprintf("what visitors of %s send", f.Ports[0])
+	p.In, p.Out = wan, p.Tunnel
+	answer := p
+	answer.What, answer.In, answer.Out, answer.Answer = fmt.Sprintf("the answers to visitors of %s", f.Ports[0]), p.Tunnel, wan, true
+	return []foreign.Packet{p, answer}
+}
+
+func ipProtocol(p forward.Protocol) uint8 {
+	if p == forward.UDP {
+		return unix.IPPROTO_UDP
+	}
+	return unix.IPPROTO_TCP
+}
+
+// homePackets are what has to get through at home: what comes by the tunnel for
+// each forward, to this machine or to another device.
+func homePackets(want plan.State) []foreign.Packet {
+	h := want.Firewall.Home
+	var packets []foreign.Packet
+	for _, f := range h.Forwards[:min(len(h.Forwards), mostAsked)] {
+		p := foreign.Packet{
+			What: fmt.Sprintf("what visitors of %s send", f.Mapping),
+			Hook: foreign.Input, In: h.Interface, Tunnel: h.Interface, Mark: h.Marks.AcceptedBit, Priority: ourPriority,
+			Protocol: ipProtocol(f.Mapping.Public.Protocol), Port: f.Mapping.Local.First, IPv6: !f.Families.IPv4,
+		}
+		if f.To.IsValid() {
+			p.Hook, p.DNAT, p.IPv6 = foreign.Forward, true, f.To.Is6()
+		}
+		packets = append(packets, p)
+	}
+	return packets
+}
