@@ -1,7 +1,10 @@
 package doctor
 
 import (
+	"flag"
+	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -89,6 +92,17 @@ func disconnect(e *Evidence) {
 	e.There, e.Missing = nil, Silent
 }
 
+// inTheLab are the faults that TestDoctorNamesTheCulprit in cmd/gatelodge also
+// brings about for real, with daemons in network namespaces.
+var inTheLab = []string{
+	"service not listening", "listening on loopback only", "another process on the gate holds the port", "LAN target down",
+	"LAN target answering elsewhere", "an open relay", "gate's forward dropped by a foreign table",
+	"home's input dropped by a foreign table", "provider firewall", "MTU black hole", "UDP to the gate blocked", "handshake stale",
+	"forward refused by policy", "rp_filter strict", "ip_forward off", "tunnel prefix overlapping a LAN", "disk full",
+	"endpoint's name resolves elsewhere", "our rule deleted", "two homes with one key", "home's daemon does not run",
+	"nft too old", "wrong key",
+}
+
 // breakages are all faults that can be told apart.
 func breakages() []breakage {
 	home := func(fault string, want ID, harm func(e *Evidence)) breakage {
@@ -123,16 +137,16 @@ func breakages() []breakage {
 		home("gate's forward dropped by ufw", GateForwardDrops, drop("ufw", "ip filter", "ufw-reject-forward")),
 		home("gate's forward dropped by firewalld", GateForwardDrops, drop("firewalld", "inet firewalld", "filter_FORWARD")),
 		home("gate's forward dropped by Docker", GateForwardDrops, drop("Docker", "ip filter", "FORWARD")),
-		home("gate's forward dropped by a foreign table, by counters alone", GateForwardDrops, lose),
+		home("gate's forward dropped by a foreign table", GateForwardDrops, lose),
 		onGate("gate's input dropped by a foreign table", GateInputDrops, func(e *Evidence) {
 			e.Here.Homes[0].Heard = false
 			e.Here.Drops = []Drop{{Hook: Input, Owner: "ufw", Table: "ip filter", Chain: "ufw-reject-input", Protocol: "udp", Port: 55107, Remedy: "ufw allow 55107/udp"}}
 		}),
-		home("home's firewall drops", HomeDrops, func(e *Evidence) { e.There.Forwards[0].Inside = TimedOut; lose(e) }),
+		home("home's input dropped by a foreign table", HomeDrops, func(e *Evidence) { e.There.Forwards[0].Inside = TimedOut; lose(e) }),
 		home("provider firewall", ProviderFirewall, func(e *Evidence) { lose(e); e.There.Forwards[0].After = e.There.Forwards[0].Before }),
 		home("UDP to the gate blocked", UDPBlocked, disconnect),
 		onGate("handshake stale", HandshakeStale, func(e *Evidence) { e.Here.Homes[0].Heard, e.Here.Homes[0].Handshake = false, time.Hour }),
-		onGate("wrong key, seen from the gate", WrongKey, func(e *Evidence) {
+		onGate("wrong key", WrongKey, func(e *Evidence) {
 			e.Here.Homes[0].Heard, e.Here.Strangers = false, []netip.AddrPort{own}
 		}),
 		home("wrong key, seen from the home", WrongKey, func(e *Evidence) { disconnect(e); e.Here.Tunnel.Answered = netip.AddrPort{} }),
@@ -196,7 +210,7 @@ func breakages() []breakage {
 			e.Here.Daemon, e.Here.Machine.NFT, e.Here.Machine.NFTTooOld, e.Here.Machine.NFTNeeded = false, "0.9.8", true, "1.0.2"
 		}),
 		onGate("embedded device although the kernel has one", EmbeddedDevice, func(e *Evidence) { e.Here.Machine.Device = "embedded" }),
-		home("the daemon does not run", DaemonDown, func(e *Evidence) { *e = Evidence{Here: Side{Role: "home", Clock: now}} }),
+		home("home's daemon does not run", DaemonDown, func(e *Evidence) { *e = Evidence{Here: Side{Role: "home", Clock: now}} }),
 		onGate("what only the daemon knows", Trouble, func(e *Evidence) { e.Here.Machine.Problems = []string{"no interface has a default route"} }),
 	}
 }
@@ -292,5 +306,55 @@ func TestEveryIDIsTested(t *testing.T) {
 	}
 	if len(have) < 28 {
 		t.Errorf("only %d causes are told apart", len(have))
+	}
+}
+
+var update = flag.Bool("update", false, "write the table of docs/doctor.md anew")
+
+// The table in the documents is what the tests do.
+func TestTheDocumentsShowWhatIsTested(t *testing.T) {
+	const file, begin, end = "../../docs/doctor.md", "<!-- faults: written by the tests -->\n", "<!-- end of faults -->\n"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, _ := strings.Cut(string(text), begin)
+	_, after, found := strings.Cut(rest, end)
+	if !found {
+		t.Fatalf("%s has no place for the table", file)
+	}
+	want := before + begin + table() + end + after
+	if *update {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if string(text) != want {
+		t.Errorf("%s does not show what is tested; run: go test ./internal/doctor -update", file)
+	}
+}
+
+func table() string {
+	var b strings.Builder
+	b.WriteString("| fault | asked | verdict | how it is tested |\n|---|---|---|---|\n")
+	for _, f := range breakages() {
+		where, how := "at home", "evidence"
+		if f.gate {
+			where = "on the gate"
+		}
+		if slices.Contains(inTheLab, f.fault) {
+			how = "evidence; brought about in the lab"
+		}
+		fmt.Fprintf(&b, "| %s | %s | `%s` | %s |\n", f.fault, where, f.want, how)
+	}
+	return b.String()
+}
+
+func TestTheLabsFaultsAreListed(t *testing.T) {
+	for _, name := range inTheLab {
+		if !slices.ContainsFunc(breakages(), func(b breakage) bool { return b.fault == name }) {
+			t.Errorf("no fault is called %q", name)
+		}
 	}
 }
