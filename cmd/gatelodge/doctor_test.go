@@ -156,8 +156,11 @@ func realFaults() []fault {
 			name: "forward refused by policy", home: ids(doctor.RefusedByPolicy),
 			inject: func(t *testing.T, l *lab.Lab) {
 				appendTo(t, homeFile(l), "\n[forward.taken]\nports = [\"2222/tcp\"]\n")
-				if _, err := l.Home().Gatelodge(t.Context(), "apply"); err == nil {
-					t.Fatal("the gate grants its own port")
+				// It fails if the gate refuses at once; while the tunnel comes back
+				// from the fault before, the gate is asked later.
+				_, err := l.Home().Gatelodge(t.Context(), "apply")
+				if exit := new(lab.ExitError); err != nil && !errors.As(err, &exit) {
+					t.Fatal(err)
 				}
 			},
 			mend: func(t *testing.T, l *lab.Lab) {

@@ -59,6 +59,23 @@ type Tracer interface {
 	Trace(ctx context.Context, ports []doctor.Forward, during func()) ([]doctor.Drop, error)
 }
 
+// lookForDrops has the tracer follow what arrives while the probes are under
+// way, for as long as they may take.
+func (n *notebook) lookForDrops(ctx context.Context, tracer Tracer, ports []doctor.Forward) {
+	if tracer == nil {
+		return
+	}
+	n.look("other firewalls", func() (func(*doctor.Side), error) {
+		drops, err := tracer.Trace(ctx, ports, func() {
+			select {
+			case <-ctx.Done():
+			case <-time.After(probeTime):
+			}
+		})
+		return func(s *doctor.Side) { s.Drops = drops }, err
+	})
+}
+
 // notebook takes down what is looked at from several goroutines.
 type notebook struct {
 	mu   sync.Mutex
