@@ -63,6 +63,8 @@ func (g *gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 		Public: g.public(), Forwards: published(homes),
 	}
 	side.Machine.Problems = problems
+	// To read, and to write to, beside those who write to the side itself.
+	forwards, results := slices.Clone(side.Forwards), make([]doctor.Result, len(side.Forwards))
 	n := &notebook{side: &side}
 	n.lookAtState(ctx, &g.apply, g.host, g.want(facts), c.Tunnel.Device == config.Auto)
 	n.lookAtMachine(existing(g.opts.Paths.State(), g.opts.Paths.Run()), c.Tunnel.Interface)
@@ -79,8 +81,6 @@ func (g *gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 		strangers, err := host.UnansweredAt(c.Tunnel.ListenPort)
 		return func(s *doctor.Side) { s.Strangers = strangers }, err
 	})
-	// The probes write to results that nobody else has.
-	forwards, results := slices.Clone(side.Forwards), make([]doctor.Result, len(side.Forwards))
 	n.look("the services", func() (func(*doctor.Side), error) {
 		probeInside(ctx, homes, forwards, results)
 		return func(s *doctor.Side) {
@@ -118,7 +118,10 @@ func published(homes []registry.Home) []doctor.Forward {
 
 // countPackets fills in what the gate has sent on for each forward so far.
 func (g *gate) countPackets(ctx context.Context, homes []registry.Home, forwards []doctor.Forward) error {
-	counted, err := g.host.Counters(ctx, g.config.Tunnel.Interface)
+	g.mu.Lock()
+	table := g.config.Tunnel.Interface
+	g.mu.Unlock()
+	counted, err := g.host.Counters(ctx, table)
 	if err != nil {
 		return err
 	}
