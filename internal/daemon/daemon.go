@@ -37,8 +37,6 @@ type Options struct {
 	// before this one, or nil. KeepTUN has it kept for the next; it may be nil.
 	TUN     *os.File
 	KeepTUN func(tun *os.File) error
-	// Tracer helps the doctor to find who drops what; nil: the counters must do.
-	Tracer Tracer
 }
 
 // task is something long-lived of a daemon.

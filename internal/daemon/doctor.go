@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/doctor"
+	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/store"
@@ -52,28 +53,25 @@ func judged(e doctor.Evidence) DoctorResponse {
 	return r
 }
 
-// Tracer follows probes through the kernel's firewall, and says where one that
-// somebody else's rules drop has ended.
-type Tracer interface {
-	// Trace follows what comes for these ports while during runs.
-	Trace(ctx context.Context, ports []doctor.Forward, during func()) ([]doctor.Drop, error)
+// lookForDrops reads what the other firewalls of this machine would do to what
+// ours lets through.
+func (n *notebook) lookForDrops(ctx context.Context, want plan.State, facts plan.Facts) {
+	n.look("other firewalls", func() (func(*doctor.Side), error) {
+		found, err := host.OthersDrops(ctx, want, facts)
+		return func(s *doctor.Side) { s.Drops = doctorDrops(found) }, err
+	})
 }
 
-// lookForDrops has the tracer follow what arrives while the probes are under
-// way, for as long as they may take.
-func (n *notebook) lookForDrops(ctx context.Context, tracer Tracer, ports []doctor.Forward) {
-	if tracer == nil {
-		return
-	}
-	n.look("other firewalls", func() (func(*doctor.Side), error) {
-		drops, err := tracer.Trace(ctx, ports, func() {
-			select {
-			case <-ctx.Done():
-			case <-time.After(probeTime):
-			}
+// doctorDrops is what was found in the doctor's words.
+func doctorDrops(found []host.OthersDrop) []doctor.Drop {
+	var drops []doctor.Drop
+	for _, d := range found {
+		drops = append(drops, doctor.Drop{
+			Hook: doctor.Hook(d.Packet.Hook), Owner: d.Owner, Table: d.Family + " " + d.Table, Chain: d.Chain,
+			Rule: d.Rule, Remedy: d.Remedy, Protocol: forward.Protocol(d.Packet.Protocol).String(), Port: d.Packet.Port,
 		})
-		return func(s *doctor.Side) { s.Drops = drops }, err
-	})
+	}
+	return drops
 }
 
 // notebook takes down what is looked at from several goroutines.

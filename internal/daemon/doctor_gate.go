@@ -89,7 +89,7 @@ func (g *gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 			}
 		}, nil
 	})
-	n.lookForDrops(ctx, g.opts.Tracer, forwards)
+	n.lookForDrops(ctx, g.want(facts), facts)
 	n.wait.Wait()
 	if err := g.countPackets(ctx, homes, side.Forwards); err != nil {
 		side.Unseen = append(side.Unseen, "the counters could not be read: "+err.Error())

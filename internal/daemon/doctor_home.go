@@ -41,7 +41,7 @@ func (h *home) Examine(ctx context.Context) doctor.Evidence {
 	})
 	n.look("who listens", func() (func(*doctor.Side), error) { return lookForServices(forwards) })
 	n.look("devices of the network", func() (func(*doctor.Side), error) { return knockAtTargets(ctx, forwards), nil })
-	n.lookForDrops(ctx, h.opts.Tracer, forwards)
+	n.lookForDrops(ctx, h.want(facts), facts)
 	var tunnel doctor.Tunnel
 	var gate gateSaid
 	n.look("the way to the gate", func() (func(*doctor.Side), error) {

@@ -33,6 +33,7 @@ type gate struct {
 	silences *silences
 	instance string // of this run: homes push again when it changes
 	since    time.Time
+	others   others // firewalls of this machine
 
 	// apply holds whoever brings the machine to the wanted state: one at a
 	// time. It is taken before mu.
@@ -223,6 +224,7 @@ func (g *gate) reconcile(ctx context.Context) ([]plan.Change, error) {
 	}
 	err = errors.Join(unsaved, err)
 	g.publish(facts, err)
+	g.others.look(ctx, want, facts, g.log)
 	return changes, err
 }
 

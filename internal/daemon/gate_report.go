@@ -31,7 +31,7 @@ func (g *gate) Report(ctx context.Context) status.Report {
 		Forwards: []status.Forward{},
 		Counters: seen.counters(),
 		Drift:    seen.drift,
-		Problems: append(problems, seen.problems...),
+		Problems: slices.Concat(problems, g.others.last(), seen.problems),
 	}
 	for _, h := range r.Homes {
 		report.Homes = append(report.Homes, homeStatus(h, seen.peer(h.PublicKey), time.Now()))

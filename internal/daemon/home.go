@@ -31,6 +31,8 @@ type home struct {
 	push  *pusher
 	since time.Time
 
+	others others // firewalls of this machine
+
 	apply sync.Mutex // one at a time brings the machine to the wanted state; before mu
 
 	mu       sync.Mutex // guards what follows
@@ -167,6 +169,7 @@ func (h *home) reconcile(ctx context.Context) ([]plan.Change, error) {
 	changes, err := h.host.Apply(ctx, h.want(facts))
 	logChanges(h.log, changes)
 	h.publish(facts, err)
+	h.others.look(ctx, h.want(facts), facts, h.log)
 	if err == nil {
 		step.At("home: machine stands")
 		h.ready.reach(machineStands)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/plan"
@@ -64,7 +65,7 @@ func (h *home) Report(ctx context.Context) status.Report {
 		Forwards: []status.Forward{},
 		Counters: seen.counters(),
 		Drift:    seen.drift,
-		Problems: append(append(problems, h.keepProblem()...), seen.problems...),
+		Problems: slices.Concat(problems, h.keepProblem(), h.others.last(), seen.problems),
 	}
 	for _, f := range c.Forwards {
 		s := publishedStatus(f.Published())

@@ -25,12 +25,18 @@ const mostAsked = 16
 // OthersDrops reads what the other firewalls of this machine would do to the
 // packets of the wanted state, and returns what they drop.
 func OthersDrops(ctx context.Context, want plan.State, facts plan.Facts) ([]OthersDrop, error) {
-	packets := homePackets(want)
+	var packets []foreign.Packet
 	if want.Firewall.Gate != nil {
 		packets = gatePackets(*want.Firewall.Gate, facts)
+	} else {
+		packets = homePackets(*want.Firewall.Home)
 	}
 	return foreign.Find(ctx, packets, want.Firewall.Table)
 }
+
+// RulesGeneration is another number after each change of the machine's rules,
+// by whomever.
+func RulesGeneration() (uint32, error) { return foreign.Generation() }
 
 // outside is the interface that leads to the internet.
 func outside(facts plan.Facts) string {
@@ -103,8 +109,7 @@ func ipProtocol(p forward.Protocol) uint8 {
 
 // homePackets are what has to get through at home: what comes by the tunnel for
 // each forward, to this machine or to another device.
-func homePackets(want plan.State) []foreign.Packet {
-	h := want.Firewall.Home
+func homePackets(h plan.HomeFirewall) []foreign.Packet {
 	var packets []foreign.Packet
 	for _, f := range h.Forwards[:min(len(h.Forwards), mostAsked)] {
 		p := foreign.Packet{

@@ -1,0 +1,29 @@
+package daemon
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/host/foreign"
+)
+
+func TestOneSentenceForEachRuleOfOthers(t *testing.T) {
+	drop := func(what string) host.OthersDrop {
+		return host.OthersDrop{
+			Packet: foreign.Packet{What: what, Hook: foreign.Forward, Protocol: 6, Port: 443},
+			Family: "ip", Table: "filter", Base: "FORWARD", Chain: "FORWARD", Owner: "Docker", Remedy: "iptables -I DOCKER-USER …",
+		}
+	}
+	other := drop("WireGuard's packets")
+	other.Owner, other.Family, other.Chain, other.Rule, other.Remedy = "", "inet", "input", "udp dport 55107 drop", "nft insert rule …"
+	got := describe([]host.OthersDrop{drop("what visitors of 443/tcp send"), other, drop("the answers to visitors of 443/tcp"), drop("what visitors of 443/tcp send")})
+	want := []string{
+		"Docker's chain FORWARD of table ip filter (its policy) drops what visitors of 443/tcp send, the answers to visitors of 443/tcp; to let that through: iptables -I DOCKER-USER …",
+		"Chain input of table inet filter (udp dport 55107 drop) drops WireGuard's packets; to let that through: nft insert rule …",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
