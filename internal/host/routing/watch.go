@@ -2,8 +2,10 @@ package routing
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -13,13 +15,19 @@ import (
 // was is to be found out by looking: events are joined, and some may be lost.
 type Event struct{}
 
+// rulesetEvery is how often the ruleset is asked for its generation. nf_tables
+// has notifications as well, and they are not for us: while a transaction is
+// under way, the kernel holds a buffer of 4 or 8 KiB for each element of each
+// set in it as soon as anybody listens. Some ten thousand ports would take all
+// the memory of a small VPS, whoever loads them.
+const rulesetEvery = 250 * time.Millisecond
+
 // watched are the multicast groups of the kernel's notifications (netlink(7)).
 var watched = map[int][]uint32{
 	unix.NETLINK_ROUTE: {
 		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE,
 	},
-	unix.NETLINK_NETFILTER: {unix.NFNLGRP_NFTABLES},
 }
 
 // Watch reports changes of links, addresses, routes, rules and nftables
@@ -46,10 +54,21 @@ func Watch(ctx context.Context) (<-chan Event, error) {
 			}
 		}
 	}
+	ruleset, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		closeAll()
+		return nil, fmt.Errorf("cannot watch nf_tables: %w", err)
+	}
+	before, err := generation(ruleset)
+	if err != nil {
+		closeAll()
+		return nil, errors.Join(err, ruleset.Close())
+	}
 	events := make(chan Event, 1)
 	for _, conn := range conns {
 		go receive(ctx, conn, events)
 	}
+	go poll(ctx, ruleset, before, events)
 	context.AfterFunc(ctx, closeAll) // ends the goroutines
 	return events, nil
 }
@@ -62,9 +81,62 @@ func receive(ctx context.Context, conn *netlink.Conn, events chan<- Event) {
 		if ctx.Err() != nil || err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
 			return
 		}
-		select {
-		case events <- Event{}:
-		default: // one is waiting already
-		}
+		tell(events)
 	}
 }
+
+func tell(events chan<- Event) {
+	select {
+	case events <- Event{}:
+	default: // one is waiting already
+	}
+}
+
+// poll tells that the ruleset has another generation than before. Where it
+// cannot be asked for, that may have been so.
+func poll(ctx context.Context, conn *netlink.Conn, before uint32, events chan<- Event) {
+	defer conn.Close()
+	tick := time.NewTicker(rulesetEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now, err := generation(conn)
+		if now != before || err != nil {
+			tell(events)
+		}
+		before = now
+	}
+}
+
+// generation returns the number of the ruleset, which every transaction counts
+// up.
+func generation(conn *netlink.Conn) (uint32, error) {
+	answers, err := conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN, Flags: netlink.Request},
+		Data:   make([]byte, nfgenmsg),
+	})
+	if err != nil {
+		return 0, fmt.Errorf("cannot read the generation of nf_tables: %w", err)
+	}
+	for _, answer := range answers {
+		d, err := netlink.NewAttributeDecoder(answer.Data[min(nfgenmsg, len(answer.Data)):])
+		if err != nil {
+			return 0, fmt.Errorf("cannot read the generation of nf_tables: %w", err)
+		}
+		d.ByteOrder = binary.BigEndian
+		for d.Next() {
+			if d.Type() == unix.NFTA_GEN_ID {
+				return d.Uint32(), nil
+			}
+		}
+	}
+	return 0, errors.New("the kernel does not say the generation of nf_tables")
+}
+
+// nfgenmsg is the size of nfnetlink's header, in bytes: family, version 0,
+// resource 0.
+const nfgenmsg = 4

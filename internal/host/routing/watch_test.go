@@ -2,12 +2,15 @@ package routing
 
 import (
 	"context"
+	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/gatelodge/gatelodge/internal/lab/netns"
 )
@@ -61,6 +64,32 @@ func TestWatchLeavesNothingBehind(t *testing.T) {
 	expect(t, events)
 	cancel()
 	goleak.VerifyNone(t, others)
+}
+
+// A listener to nf_tables costs the kernel some KiB for each element that
+// anybody loads: the machine must not have one by us.
+func TestWatchDoesNotListenToNetfilter(t *testing.T) {
+	ns := newHost(t, "")
+	watch(t, t.Context(), ns)
+	var text []byte
+	within(t, ns, func() (err error) {
+		text, err = os.ReadFile("/proc/thread-self/net/netlink")
+		return err
+	})
+	var seen int
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line) // sk, protocol, port, groups
+		if len(f) < 4 || f[1] != strconv.Itoa(unix.NETLINK_NETFILTER) || f[2] == "0" {
+			continue
+		}
+		seen++
+		if strings.Trim(f[3], "0") != "" {
+			t.Errorf("a socket listens to groups %s of netfilter", f[3])
+		}
+	}
+	if seen == 0 {
+		t.Errorf("there is no socket of ours at all:\n%s", text)
+	}
 }
 
 func TestWatchOfAnEndedContext(t *testing.T) {
