@@ -246,7 +246,7 @@ func (w *world) besideNow(t *testing.T, f foreign, cell string, said *strings.Bu
 // passes tries for some seconds whether a visitor gets through.
 func (w *world) passes(t *testing.T) bool {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
 	for ctx.Err() == nil {
 		if w.visit(ctx, gateAt(7000)) == nil {
