@@ -30,13 +30,20 @@ func (w *world) look(t *testing.T, h *lab.Host) state {
 // before and will stand afterwards must stand now.
 func (w *world) holds(t *testing.T, stands bool) {
 	t.Helper()
+	if _, err := lab.ProbeTCP(t.Context(), w.Host("device"), netip.AddrPortFrom(w.Home().IPv4, 22)); err != nil {
+		t.Errorf("home's LAN does not reach it: %v", err)
+	}
+	w.untouched(t, w.Home())
+	w.gateHolds(t, stands)
+}
+
+// gateHolds is what of it concerns the gate.
+func (w *world) gateHolds(t *testing.T, stands bool) {
+	t.Helper()
 	for _, addr := range []netip.Addr{w.Gate().IPv4, w.Gate().IPv6} {
 		if _, err := lab.ProbeSSH(t.Context(), w.Visitor(), netip.AddrPortFrom(addr, portSSH)); err != nil {
 			t.Errorf("no new ssh connection to the gate: %v", err)
 		}
-	}
-	if _, err := lab.ProbeTCP(t.Context(), w.Host("device"), netip.AddrPortFrom(w.Home().IPv4, 22)); err != nil {
-		t.Errorf("home's LAN does not reach it: %v", err)
 	}
 	closed := ours(t, w.Gate()) != ""
 	if stands && !closed {
@@ -45,10 +52,14 @@ func (w *world) holds(t *testing.T, stands bool) {
 	if open := w.open(t, portClosed); open == closed {
 		t.Errorf("the gate's table stands: %v; its closed port is open: %v", closed, open)
 	}
-	for _, h := range []*lab.Host{w.Gate(), w.Home()} {
-		if got := w.foreign(t, h); got != w.clean[h.Name] {
-			t.Errorf("what is not ours has changed on %s:\n%s", h.Name, difference(w.clean[h.Name], got))
-		}
+	w.untouched(t, w.Gate())
+}
+
+// untouched checks that what is not ours is as it was.
+func (w *world) untouched(t *testing.T, h *lab.Host) {
+	t.Helper()
+	if got := w.foreign(t, h); got != w.clean[h.Name] {
+		t.Errorf("what is not ours has changed on %s:\n%s", h.Name, difference(w.clean[h.Name], got))
 	}
 }
 
@@ -210,8 +221,8 @@ func essence(value map[string]any) string {
 	return string(text) + "\n"
 }
 
-// key is the private key that a host remembers, "" if it has none yet.
-func key(t *testing.T, h *lab.Host) string {
+// keyOf is the private key that a host remembers, "" if it has none yet.
+func keyOf(t *testing.T, h *lab.Host) string {
 	t.Helper()
 	text := remembered(t, filepath.Join(h.Root(), "var/lib/gatelodge"), h.Name)
 	var m struct {

@@ -24,7 +24,12 @@ var (
 	update = flag.Bool("update", false, "with -all: write docs/crashes.md anew")
 )
 
-func TestMain(m *testing.M) { netnstest.Main(m) }
+func TestMain(m *testing.M) {
+	if name := os.Getenv(envCommand); name != "" {
+		os.Exit(command(name, os.Getenv(envFolder)))
+	}
+	netnstest.Main(m)
+}
 
 // buildProgram builds the program with numbered steps. It is built like this
 // test, so that what both have in common is built once.
@@ -87,27 +92,17 @@ func (o outcome) row(b *strings.Builder) {
 	fmt.Fprintf(b, "| %s | %d | %d | %d |\n", o.operation, o.steps, o.killed, o.stopped)
 }
 
-const (
-	document  = "../docs/crashes.md"
-	tableFrom = "<!-- steps -->\n"
-	tableTo   = "<!-- end of steps -->\n"
-)
-
-// writeTable puts the table into the document, in the place of the last one.
-func writeTable(t *testing.T, text string) {
+// writeTable puts a table into the document, in the place of the last one.
+func writeTable(t *testing.T, name, text string) {
 	t.Helper()
-	before, _, after := splitDocument(t)
-	must(t, os.WriteFile(document, []byte(before+tableFrom+text+tableTo+after), 0o644))
-}
-
-func splitDocument(t *testing.T) (before, rows, after string) {
-	t.Helper()
+	const document = "../docs/crashes.md"
+	from, to := "<!-- "+name+" -->\n", "<!-- end of "+name+" -->\n"
 	content, err := os.ReadFile(document)
 	must(t, err)
-	before, rest, found := strings.Cut(string(content), tableFrom)
-	rows, after, ended := strings.Cut(rest, tableTo)
+	before, rest, found := strings.Cut(string(content), from)
+	_, after, ended := strings.Cut(rest, to)
 	if !found || !ended {
-		t.Fatalf("%s has no place for the table", document)
+		t.Fatalf("%s has no place for the table of %s", document, name)
 	}
-	return before, rows, after
+	must(t, os.WriteFile(document, []byte(before+from+text+to+after), 0o644))
 }

@@ -21,6 +21,9 @@ type operation struct {
 	victim, verb string
 	// stands: the gate's table stood before, and does so throughout.
 	stands bool
+	// impatient: the owner ends the command whose daemon is killed, because it
+	// would wait long.
+	impatient bool
 	// prepare brings the lab to where the operation begins.
 	prepare func(t *testing.T, w *world)
 	// run is the operation; its error matters only if nothing was done to it.
@@ -89,7 +92,7 @@ func operations() []operation {
 			again: exposed,
 		},
 		{
-			name: "gate: enrol", victim: gate, verb: "run", stands: true,
+			name: "gate: enrol", victim: gate, verb: "run", stands: true, impatient: true,
 			prepare: invited, run: join, again: joinAgain,
 		},
 		{

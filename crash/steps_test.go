@@ -35,7 +35,7 @@ func TestEveryStep(t *testing.T) {
 	}
 	t.Log("\n" + text)
 	if *update && !t.Failed() {
-		writeTable(t, text)
+		writeTable(t, "steps", text)
 	}
 }
 
@@ -112,11 +112,13 @@ func (w *world) try(t *testing.T, o operation, action string, n int) int {
 	t.Helper()
 	o.prepare(t, w)
 	victim := w.host(o.victim)
-	before, keyBefore := w.look(t, victim), key(t, victim)
+	before, keyBefore := w.look(t, victim), keyOf(t, victim)
 	end := w.order(t, o, action, n)
 	defer end()
 	ended := make(chan error, 1)
-	go func() { ended <- o.run(t.Context(), w) }()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { ended <- o.run(ctx, w) }()
 	step, pid := w.await(t, n, action, ended)
 	if pid == 0 {
 		end()
@@ -125,7 +127,7 @@ func (w *world) try(t *testing.T, o operation, action string, n int) int {
 	}
 	at := fmt.Sprintf("%s, %s at step %d (%s)", o.name, action, n, step)
 	w.holds(t, o.stands)
-	then, keyThen := w.look(t, victim), key(t, victim)
+	then, keyThen := w.look(t, victim), keyOf(t, victim)
 	if action == "stop" {
 		must(t, syscall.Kill(pid, syscall.SIGCONT))
 		if err := <-ended; err != nil {
@@ -134,6 +136,9 @@ func (w *world) try(t *testing.T, o operation, action string, n int) int {
 		end()
 	} else {
 		end()
+		if o.impatient {
+			cancel()
+		}
 		w.revive(t, o, ended)
 	}
 	repaired := w.look(t, victim)
@@ -141,7 +146,7 @@ func (w *world) try(t *testing.T, o operation, action string, n int) int {
 	final := w.look(t, victim)
 	oldOrNew(t, "table", then.Table, before.Table, repaired.Table, final.Table)
 	oldOrNew(t, "memory", then.Memory, before.Memory, repaired.Memory, final.Memory)
-	keyAfter := key(t, victim)
+	keyAfter := keyOf(t, victim)
 	if keyBefore != "" && keyThen != keyBefore || keyThen != "" && keyAfter != keyThen {
 		t.Errorf("the key is lost")
 	}

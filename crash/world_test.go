@@ -53,21 +53,24 @@ rule add pref 90 lookup 77 protocol 3
 // world is the lab, with what every point in it begins from.
 type world struct {
 	*lab.Lab
-	orders string // the folder of package step
+	program string
+	orders  string // the folder of package step
 	// saved are copies of the hosts' roots, by their names.
 	saved  string
 	invite string // that home has used in "joined" and not yet in "invited"
 	// clean and settings are what the hosts had before us, by their names: what
 	// must never change, and all settings.
 	clean, settings map[string]string
+	// tables are ours after each of the short programs.
+	tables map[string]string
 }
 
 // newWorld makes the lab, joins gate and home, and takes both down again.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{orders: t.TempDir(), saved: t.TempDir(), clean: map[string]string{}, settings: map[string]string{}}
+	w := &world{program: buildProgram(t), orders: t.TempDir(), saved: t.TempDir(), clean: map[string]string{}, settings: map[string]string{}}
 	var err error
-	w.Lab, err = lab.New(t.Context(), lab.Options{Binary: buildProgram(t), Env: []string{"GATELODGE_STEPS=" + w.orders}})
+	w.Lab, err = lab.New(t.Context(), lab.Options{Binary: w.program, Env: []string{"GATELODGE_STEPS=" + w.orders}})
 	must(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
