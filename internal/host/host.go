@@ -112,14 +112,21 @@ func (h *Host) Diff(ctx context.Context, want plan.State) ([]plan.Change, error)
 
 // Apply brings the machine to the wanted state and returns what it changed:
 // nothing, where nothing differs. If a step fails, the machine is brought back
-// to the state that was last applied, or to where nothing of ours stands.
+// to the state that was last applied, or to where nothing of ours stands. What
+// an earlier process has left standing is not taken down for that: it may be
+// serving visitors, and closing ports.
 func (h *Host) Apply(ctx context.Context, want plan.State) ([]plan.Change, error) {
-	changes, err := h.Diff(ctx, want)
-	if err != nil || len(changes) == 0 {
+	found, err := h.Observe(ctx, want)
+	if err != nil {
 		return nil, err
 	}
+	changes := plan.Diff(found, want)
+	if len(changes) == 0 {
+		return nil, nil
+	}
+	stood := found.Firewall.Present || found.Routing.LinkPresent
 	if made, err := h.carryOut(ctx, changes, want); err != nil {
-		return nil, errors.Join(err, h.goBack(context.WithoutCancel(ctx), made, want))
+		return nil, errors.Join(err, h.goBack(context.WithoutCancel(ctx), made, want, stood))
 	}
 	left, err := h.Diff(ctx, want)
 	if err != nil {
@@ -220,8 +227,14 @@ func (h *Host) note(sysctls ...string) error {
 	return nil
 }
 
-// goBack undoes a change that failed half way.
-func (h *Host) goBack(ctx context.Context, made []plan.Change, failed plan.State) error {
+// goBack undoes a change that failed half way. If something of ours stood, and
+// this process cannot tell what it was to be, the steps made so far stay: each
+// leads from there to what is wanted, and the next try goes on.
+func (h *Host) goBack(ctx context.Context, made []plan.Change, failed plan.State, stood bool) error {
+	if h.last == nil && stood {
+		h.log.Warn("leaving what stood before, and what was set up so far")
+		return nil
+	}
 	err := h.putBack(ctx, made, failed.Routing.Interface)
 	if h.last == nil {
 		h.log.Warn("taking back what was set up so far")

@@ -80,6 +80,28 @@ func TestWhatForwardingSetsByTheWayComesBack(t *testing.T) {
 	}
 }
 
+// A new process whose first change fails leaves what the one before it has set
+// up: the closed ports closed, and the forwards.
+func TestAFailedStartLeavesWhatStood(t *testing.T) {
+	m := newMachine(t)
+	good := m.gate(t, "")
+	m.bring(t, good)
+	must(t, m.host.Close())
+	before := m.run(t, "", "nft", "list", "table", "inet", "gatelodge")
+	m.open(t, "gatelodge")
+	bad := good
+	bad.Routing.Sysctls = append(slices.Clone(good.Routing.Sysctls), plan.Sysctl{Name: "net.ipv4.no_such_setting", Value: "1"})
+	if changes, err := m.apply(t, m.host, bad); err == nil || !strings.Contains(err.Error(), "no_such_setting") {
+		t.Fatalf("changed %v: %v", changes, err)
+	}
+	if d := cmp.Diff(before, m.run(t, "", "nft", "list", "table", "inet", "gatelodge")); d != "" {
+		t.Errorf("the table (-before +after):\n%s", d)
+	}
+	if left := m.diff(t, m.host, good); len(left) != 0 {
+		t.Errorf("the next try still has to make: %v", left)
+	}
+}
+
 // Later, the machine goes back to the state before.
 func TestAFailedChangeGoesBack(t *testing.T) {
 	m := newMachine(t)
