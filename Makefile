@@ -54,6 +54,7 @@ check:
 # The race detector needs cgo; the product does not.
 race:
 	CGO_ENABLED=1 $(GO) test -race -timeout 12m ./...
+	$(GO) test -tags steps ./internal/step
 	$(GO) -C packaging/release test .
 
 # All of what make test tries a sample of, which takes an hour.

@@ -31,10 +31,17 @@ var faults = []struct {
 const lockEnv = "GATELODGE_TEST_LOCK"
 
 // TestMain lets the test program be a second process: one that takes the lock
-// and keeps it until its input ends.
+// and keeps it until its input ends, or one that saves.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(lockEnv); dir != "" {
 		holdLock(dir)
+		return
+	}
+	if dir := os.Getenv(saveEnv); dir != "" {
+		if err := saveTwice(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		return
 	}
 	os.Exit(m.Run())
