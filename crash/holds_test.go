@@ -158,19 +158,33 @@ func memory(t *testing.T, h *lab.Host) string {
 
 func remembered(t *testing.T, folder, name string) string {
 	t.Helper()
-	files := snapshot(t, folder)
-	s, err := store.Open(files, nil)
-	must(t, err)
-	defer s.Close()
-	var value map[string]any
-	loaded, err := s.Load(name, &value)
-	if err != nil || loaded.Warning != "" && !strings.Contains(loaded.Warning, "missing") {
-		t.Errorf("%s in %s cannot be used as it is: %v %s", name, folder, err, loaded.Warning)
-	}
+	value := load(t, folder, name)
 	if name == "journal" {
 		return "" // it only grows; what it is for, down shows
 	}
 	return essence(value)
+}
+
+// keyOf is the private key that a host remembers, "" if it has none yet.
+func keyOf(t *testing.T, h *lab.Host) string {
+	t.Helper()
+	text, _ := load(t, filepath.Join(h.Root(), "var/lib/gatelodge"), h.Name)["private_key"].(string)
+	return text
+}
+
+// load reads a value as the program does, from a copy of its files.
+func load(t *testing.T, folder, name string) map[string]any {
+	t.Helper()
+	files := snapshot(t, folder)
+	s, err := store.Open(files, nil)
+	must(t, err)
+	defer s.Close()
+	value := map[string]any{}
+	loaded, err := s.Load(name, &value)
+	if err != nil || loaded.Warning != "" && !strings.Contains(loaded.Warning, "missing") {
+		t.Errorf("%s in %s cannot be used as it is: %v %s", name, folder, err, loaded.Warning)
+	}
+	return value
 }
 
 // snapshot copies a folder's files to one that store accepts. A file may go
@@ -195,13 +209,14 @@ func snapshot(t *testing.T, folder string) string {
 }
 
 // essence drops what the daemons write down by themselves: where the other
-// side was last seen, and numbers that only grow.
+// side was last seen, and numbers that only grow. The key is there before
+// anything else is, see keyOf.
 func essence(value map[string]any) string {
 	var drop func(v any)
 	drop = func(v any) {
 		switch v := v.(type) {
 		case map[string]any:
-			for _, k := range []string{"LastEndpoint", "last_endpoint", "Generation", "generation", "NextForwardID", "ID", "Enrolled", "RedeemedAt"} {
+			for _, k := range []string{"private_key", "LastEndpoint", "last_endpoint", "Generation", "generation", "NextForwardID", "ID", "Enrolled", "RedeemedAt"} {
 				delete(v, k)
 			}
 			for _, o := range v {
@@ -219,17 +234,6 @@ func essence(value map[string]any) string {
 		return fmt.Sprint(err)
 	}
 	return string(text) + "\n"
-}
-
-// keyOf is the private key that a host remembers, "" if it has none yet.
-func keyOf(t *testing.T, h *lab.Host) string {
-	t.Helper()
-	text := remembered(t, filepath.Join(h.Root(), "var/lib/gatelodge"), h.Name)
-	var m struct {
-		Key string `json:"private_key"`
-	}
-	must(t, json.Unmarshal([]byte(text), &m))
-	return m.Key
 }
 
 // difference shows the lines that only one of two texts has.
