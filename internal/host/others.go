@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host/foreign"
+	"github.com/gatelodge/gatelodge/internal/host/routing"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -36,7 +37,7 @@ func OthersDrops(ctx context.Context, want plan.State, facts plan.Facts) ([]Othe
 
 // RulesGeneration is another number after each change of the machine's rules,
 // by whomever.
-func RulesGeneration() (uint32, error) { return foreign.Generation() }
+func RulesGeneration() (uint32, error) { return routing.Generation() }
 
 // outside is the interface that leads to the internet.
 func outside(facts plan.Facts) string {

@@ -112,6 +112,17 @@ func poll(ctx context.Context, conn *netlink.Conn, before uint32, events chan<- 
 	}
 }
 
+// Generation returns the number of this network namespace's ruleset: another one
+// after each change, by whomever.
+func Generation() (uint32, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return 0, fmt.Errorf("cannot ask nf_tables: %w", err)
+	}
+	defer conn.Close()
+	return generation(conn)
+}
+
 // generation returns the number of the ruleset, which every transaction counts
 // up.
 func generation(conn *netlink.Conn) (uint32, error) {
