@@ -58,8 +58,8 @@ func faulties() []faulty {
 
 // short is the command line of a short program.
 func short(name string) func(w *world, folder string) (env, args []string) {
-	return func(_ *world, folder string) (env, args []string) {
-		return []string{envCommand + "=" + name, envFolder + "=" + folder}, []string{os.Args[0]}
+	return func(w *world, folder string) (env, args []string) {
+		return []string{envCommand + "=" + name, envFolder + "=" + folder}, []string{w.self}
 	}
 }
 
@@ -138,6 +138,7 @@ func enrolled(t *testing.T, w *world, _ string, failed *lab.ExitError) {
 // TestFailingCalls has system calls of short programs fail, one at a time.
 func TestFailingCalls(t *testing.T) {
 	w := newWorld(t)
+	w.self = buildSelf(t)
 	w.tables = map[string]string{"down": ""}
 	folder := newFolder(t)
 	for _, name := range []string{"apply", "change"} {

@@ -12,7 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,34 +31,31 @@ func TestMain(m *testing.M) {
 	netnstest.Main(m)
 }
 
-// buildProgram builds the program with numbered steps. It is built like this
-// test, so that what both have in common is built once.
+// buildProgram builds the program with numbered steps, and without the race
+// detector: hundreds of its processes are started.
 func buildProgram(t *testing.T) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "gatelodge")
-	args := []string{"build", "-tags", "steps", "-buildvcs=false", "-o", file}
-	if raced() {
-		args = append(args, "-race")
-	}
-	out, err := exec.Command("go", append(args, "../cmd/gatelodge")...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("cannot build the program: %v\n%s", err, out)
-	}
-	return file
+	return build(t, "build", "-tags", "steps", "../cmd/gatelodge")
 }
 
-// raced reports whether the race detector is built in.
-func raced() bool {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return false
+// buildSelf builds this test in the same way, for its short programs.
+func buildSelf(t *testing.T) string {
+	t.Helper()
+	return build(t, "test", "-c", ".")
+}
+
+// build runs the go command with the name of a new file, which it returns.
+func build(t *testing.T, args ...string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "program")
+	last := len(args) - 1
+	args = slices.Concat(args[:last], []string{"-buildvcs=false", "-o", file}, args[last:])
+	cmd := exec.Command("go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go %v: %v\n%s", args, err, out)
 	}
-	for _, s := range info.Settings {
-		if s.Key == "-race" {
-			return s.Value == "true"
-		}
-	}
-	return false
+	return file
 }
 
 func must(t testing.TB, err error) {

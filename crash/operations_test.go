@@ -103,13 +103,13 @@ func operations() []operation {
 			name: "gate: down", victim: gate, verb: "down",
 			prepare: func(t *testing.T, w *world) { w.joined(t, w.Gate()) },
 			run:     func(ctx context.Context, w *world) error { return gatelodge(ctx, w.Gate(), "down") },
-			again:   func(t *testing.T, w *world) { reach(t, w); w.down(t, w.Gate()) },
+			again:   func(t *testing.T, w *world) { must(t, w.Gate().Kill()); reach(t, w); w.down(t, w.Gate()) },
 		},
 		{
 			name: "home: down", victim: home, verb: "down", stands: true,
 			prepare: func(t *testing.T, w *world) { w.joined(t, w.Home(), w.Gate()) },
 			run:     func(ctx context.Context, w *world) error { return gatelodge(ctx, w.Home(), "down") },
-			again:   func(t *testing.T, w *world) { reach(t, w); w.down(t, w.Home()) },
+			again:   func(t *testing.T, w *world) { must(t, w.Home().Kill()); reach(t, w); w.down(t, w.Home()) },
 		},
 	}
 }

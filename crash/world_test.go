@@ -54,6 +54,7 @@ rule add pref 90 lookup 77 protocol 3
 type world struct {
 	*lab.Lab
 	program string
+	self    string // this test, for its short programs
 	orders  string // the folder of package step
 	// saved are copies of the hosts' roots, by their names.
 	saved  string
