@@ -92,6 +92,7 @@ func wanted(ctx context.Context, h *host.Host, policy string) (plan.State, error
 		return plan.State{}, err
 	}
 	return plan.ForGate(c, plan.GateInput{
+		Input:      plan.WantedInput(c),
 		PrivateKey: ours,
 		Tenants:    []plan.Tenant{{PublicKey: theirs.Public(), Addresses: []netip.Addr{netip.MustParseAddr("10.99.0.2")}}},
 	}, facts), nil
