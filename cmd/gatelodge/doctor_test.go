@@ -343,8 +343,15 @@ func healthy(t *testing.T, l *lab.Lab) {
 // bothSay waits until the doctor says this on both sides; nil is not asked.
 func bothSay(t *testing.T, l *lab.Lab, what string, gate, home []doctor.ID) {
 	t.Helper()
+	bothSayAfter(t, l, what, gate, home, func() {})
+}
+
+// bothSayAfter does something before each look.
+func bothSayAfter(t *testing.T, l *lab.Lab, what string, gate, home []doctor.ID, before func()) {
+	t.Helper()
 	var last error // the end of a last try that time has cut off says nothing
 	for begin := time.Now(); time.Since(begin) < 40*time.Second; {
+		before()
 		if last = bothSayNow(t.Context(), l, gate, home); last == nil {
 			return
 		}
@@ -368,12 +375,13 @@ func bothSayNow(ctx context.Context, l *lab.Lab, gate, home []doctor.ID) error {
 
 func (f fault) try(t *testing.T, l *lab.Lab) {
 	f.inject(t, l)
-	// Some faults the daemon mends by itself within seconds, and some need a
-	// moment to show: so more than one look.
-	if f.again && bothSayNow(t.Context(), l, f.gate, f.home) != nil {
-		f.inject(t, l)
+	// Some faults need a moment to show, and some the daemon mends by itself
+	// within seconds: those are brought about again before each look.
+	before := func() {}
+	if f.again {
+		before = func() { f.inject(t, l) }
 	}
-	bothSay(t, l, f.name, f.gate, f.home)
+	bothSayAfter(t, l, f.name, f.gate, f.home, before)
 	if f.mend != nil {
 		f.mend(t, l)
 	}
