@@ -351,9 +351,10 @@ func (s *setup) proveInput(ctx context.Context) error {
 	if err != nil || r.Input == nil || r.Input.State != status.OnTrial {
 		return err
 	}
-	knock := s.conn.Knock(ctx)
-	const look = 500 * time.Millisecond
-	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(look) {
+	const look, patience = 500 * time.Millisecond, 20 * time.Second
+	var knock error
+	for until := time.Now().Add(patience); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(look) {
+		knock = s.conn.Knock(ctx)
 		if r, err = s.gateStatus(ctx); err != nil {
 			return err
 		}
