@@ -111,43 +111,39 @@ func TestAPolicyIsKeptOnceSSHComesThrough(t *testing.T) {
 	contains(t, refuses(t, l.Home(), 1, "confirm"), "gate")
 }
 
-// The daemon can neither be asked nor do anything: the kernel takes it back.
 func TestAPolicyThatNobodyConfirmsIsTakenBack(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		signal syscall.Signal
-	}{{"the daemon lives", 0}, {"the daemon is killed", syscall.SIGKILL}, {"the daemon is stopped", syscall.SIGSTOP}} {
-		t.Run(c.name, func(t *testing.T) {
-			l := newTrialLab(t)
-			block(t, l)
-			contains(t, refuses(t, l.Gate(), 1, "apply", "--confirm-within", "1s"), "10s to 1h")
-			gatelodge(t, l.Gate(), "apply", "--confirm-within", "10s")
-			gets(t, l, false)
-			switch pid := l.Gate().PID(); c.signal {
-			case syscall.SIGKILL:
-				must(t, l.Gate().Kill())
-			case syscall.SIGSTOP:
-				must(t, syscall.Kill(pid, syscall.SIGSTOP))
-				defer syscall.Kill(pid, syscall.SIGCONT)
-			}
-			gets(t, l, true)
-			if c.signal != 0 {
-				return
-			}
-			contains(t, refuses(t, l.Gate(), 1, "confirm"), "was taken back", "gatelodge apply")
-			contains(t, gatelodge(t, l.Gate(), "status"), "problem", "not in force")
-			// A start does not bring it into force either.
-			must(t, l.Gate().Stop(t.Context()))
-			must(t, l.Gate().Start())
-			must(t, l.Gate().Ready(t.Context()))
-			gets(t, l, true)
-			contains(t, gatelodge(t, l.Gate(), "status"), "not in force")
-			gatelodge(t, l.Gate(), "apply")
-			gets(t, l, false)
-			contains(t, run(t, l.Gate(), "env", "SSH_CONNECTION=192.0.2.2 40000 198.51.100.1 2222", "gatelodge", "confirm"), "kept")
-			gets(t, l, false)
-		})
+	l := newTrialLab(t)
+	block(t, l)
+	contains(t, refuses(t, l.Gate(), 1, "apply", "--confirm-within", "1s"), "10s to 1h")
+	try := func() {
+		t.Helper()
+		gatelodge(t, l.Gate(), "apply", "--confirm-within", "10s")
+		gets(t, l, false)
 	}
+	try()
+	gets(t, l, true)
+	contains(t, refuses(t, l.Gate(), 1, "confirm"), "was taken back", "gatelodge apply")
+	contains(t, gatelodge(t, l.Gate(), "status"), "problem", "not in force")
+
+	// The daemon can neither be asked nor do anything: the kernel does it.
+	try()
+	pid := l.Gate().PID()
+	must(t, syscall.Kill(pid, syscall.SIGSTOP))
+	gets(t, l, true)
+	must(t, syscall.Kill(pid, syscall.SIGCONT))
+	try()
+	must(t, l.Gate().Kill())
+	gets(t, l, true)
+
+	// A start does not bring it into force.
+	must(t, l.Gate().Start())
+	must(t, l.Gate().Ready(t.Context()))
+	gets(t, l, true)
+	contains(t, gatelodge(t, l.Gate(), "status"), "not in force")
+	gatelodge(t, l.Gate(), "apply")
+	gets(t, l, false)
+	contains(t, run(t, l.Gate(), "env", "SSH_CONNECTION=192.0.2.2 40000 198.51.100.1 2222", "gatelodge", "confirm"), "kept")
+	gets(t, l, false)
 }
 
 func TestAnOldSessionConfirmsNothing(t *testing.T) {

@@ -70,9 +70,10 @@ func visitorsEnd(sshConnection string) (netip.AddrPort, error) {
 
 // sshConnection returns SSH_CONNECTION of the session that this command runs
 // in; "" if it is none of ssh. sudo takes the variable away, so it is looked
-// for in the environment of those who have started this process, too.
+// for in the environment of those who have started this process, too, unless it
+// is there and empty.
 func sshConnection() string {
-	if c := os.Getenv("SSH_CONNECTION"); c != "" {
+	if c, set := os.LookupEnv("SSH_CONNECTION"); set {
 		return c
 	}
 	const generations = 16

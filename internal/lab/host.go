@@ -109,10 +109,11 @@ func (h *Host) command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 // environment is that of the lab itself, but for what an ssh session has put
-// there: the port of that session is none of the lab's.
+// there: that session is none of the lab's. An empty word keeps programs from
+// looking for it.
 func (l *Lab) environment() []string {
 	env := slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "SSH_") })
-	return append(env, l.options.Env...)
+	return append(append(env, "SSH_CONNECTION="), l.options.Env...)
 }
 
 // Dial connects from the host to a numeric address.
