@@ -12,32 +12,54 @@ import (
 )
 
 func (a *app) doctorCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, fix, yes bool
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say why visitors do not arrive, and what to do about it",
 		Long: `Doctor walks the way of a visitor hop by hop, with real probes from both ends,
 and names the first that is broken: what is wrong, where, and the command that
-mends it. It changes nothing. At home it also asks the gate; on the gate it
-tries the homes. It takes a few seconds, and exits with 0 if it finds nothing.`,
+mends it. It changes nothing by itself. At home it also asks the gate; on the
+gate it tries the homes. It takes a few seconds, and exits with 0 if it finds
+nothing.
+
+With --fix it offers to let gatelodge's packets through the other firewalls of
+this machine, each by its own door, such as "ufw route allow". It shows the
+commands and asks first. What was done is listed by status, put back if that
+firewall forgets it, and taken back by gatelodge down.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.doctor(c.Context(), asJSON) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if yes && !fix {
+				return usage(c, errors.New("--yes answers what --fix asks, and is nothing without it"))
+			}
+			r, err := a.diagnose(c.Context())
+			if err != nil {
+				return err
+			}
+			if fix {
+				return a.fix(c.Context(), r, yes)
+			}
+			return a.showDiagnosis(r, asJSON)
+		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print findings and evidence as JSON")
+	c.Flags().BoolVar(&fix, "fix", false, "let gatelodge's packets through other firewalls of this machine, after asking")
+	c.Flags().BoolVar(&yes, "yes", false, "with --fix: do not ask")
+	c.MarkFlagsMutuallyExclusive("fix", "json")
 	return c
 }
 
-func (a *app) doctor(ctx context.Context, asJSON bool) error {
+func (a *app) diagnose(ctx context.Context) (daemon.DoctorResponse, error) {
 	if _, err := a.paths().Role(); err != nil {
-		return err
+		return daemon.DoctorResponse{}, err
 	}
 	r, err := a.client().Doctor(ctx)
 	if errors.Is(err, daemon.ErrNotRunning) {
 		r, err = daemon.Examine(ctx, daemon.Options{Paths: a.paths(), Version: Version, Log: slog.New(slog.DiscardHandler)})
 	}
-	if err != nil {
-		return err
-	}
+	return r, err
+}
+
+func (a *app) showDiagnosis(r daemon.DoctorResponse, asJSON bool) error {
 	if asJSON {
 		if err := a.printJSON(r); err != nil {
 			return err
@@ -49,6 +71,39 @@ func (a *app) doctor(ctx context.Context, asJSON bool) error {
 		return &failure{err: fmt.Errorf("%s wrong", counted(n, "thing is", "things are")), code: exitFailed}
 	}
 	return nil
+}
+
+// fix lets packets through the other firewalls of this machine, if its owner
+// agrees, and looks again.
+func (a *app) fix(ctx context.Context, r daemon.DoctorResponse, yes bool) error {
+	if len(r.Remedies) == 0 {
+		a.notef("no other firewall of this machine is in the way: there is nothing that --fix could do")
+		return a.showDiagnosis(r, false)
+	}
+	a.printDiagnosis(r)
+	a.printf("\nto let gatelodge's packets through the other firewalls of this machine:\n")
+	for _, m := range r.Remedies {
+		a.printf("  %s\n", m)
+	}
+	a.printf("this is noted in %s; gatelodge down takes it back\n", a.paths().Remedies())
+	if err := a.agree(ctx, yes, "run these commands?"); err != nil {
+		return err
+	}
+	err := a.alone(ctx, func() error {
+		done, err := daemon.LetThrough(ctx, a.paths(), r.Remedies)
+		for _, d := range done {
+			a.printf("  done: %s\n", d)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	after, err := a.diagnose(ctx)
+	if err != nil {
+		return err
+	}
+	return a.showDiagnosis(after, false)
 }
 
 func counted(n int, one, many string) string {

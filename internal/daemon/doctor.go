@@ -25,11 +25,15 @@ type DoctorResponse struct {
 	Findings []doctor.Finding `json:"findings"`
 	Notes    []string         `json:"notes"` // what the findings do not rest on
 	Evidence doctor.Evidence  `json:"evidence"`
+	// Remedies let through, on this machine, what its other firewalls drop.
+	Remedies []Remedy `json:"remedies"`
 }
 
 // examined is a role that can look at itself.
 type examined interface {
 	Examine(ctx context.Context) doctor.Evidence
+	// Remedies are for what other firewalls of this machine drop.
+	Remedies() []Remedy
 }
 
 // examineTime bounds all of an examination, on this side.
@@ -39,11 +43,13 @@ const examineTime = 12 * time.Second
 func diagnose(ctx context.Context, r examined) DoctorResponse {
 	ctx, cancel := context.WithTimeout(ctx, examineTime)
 	defer cancel()
-	return judged(r.Examine(ctx))
+	answer := judged(r.Examine(ctx))
+	answer.Remedies = r.Remedies()
+	return answer
 }
 
 func judged(e doctor.Evidence) DoctorResponse {
-	r := DoctorResponse{Findings: doctor.Judge(e), Notes: doctor.Notes(e), Evidence: e}
+	r := DoctorResponse{Findings: doctor.Judge(e), Notes: doctor.Notes(e), Evidence: e, Remedies: []Remedy{}}
 	if r.Findings == nil {
 		r.Findings = []doctor.Finding{}
 	}
@@ -68,7 +74,7 @@ func doctorDrops(found []host.OthersDrop) []doctor.Drop {
 	for _, d := range found {
 		drops = append(drops, doctor.Drop{
 			Hook: doctor.Hook(d.Packet.Hook), Owner: d.Owner, Table: d.Family + " " + d.Table, Chain: d.Chain,
-			Rule: d.Rule, Remedy: d.Remedy, Protocol: forward.Protocol(d.Packet.Protocol).String(), Port: d.Packet.Port,
+			Rule: d.Rule, Remedy: d.Remedy.String(), Protocol: forward.Protocol(d.Packet.Protocol).String(), Port: d.Packet.Port,
 		})
 	}
 	return drops

@@ -29,6 +29,9 @@ func (g *gate) Examine(ctx context.Context) doctor.Evidence {
 	return doctor.Evidence{Here: side}
 }
 
+// Remedies implements examined.
+func (g *gate) Remedies() []Remedy { return g.others.wanted() }
+
 // Doctor implements control.Examiner: the gate, and what concerns the home
 // that asks.
 func (g *gate) Doctor(ctx context.Context, from netip.Addr, kind string) (doctor.Side, error) {

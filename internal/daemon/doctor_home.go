@@ -67,6 +67,9 @@ func (h *home) Examine(ctx context.Context) doctor.Evidence {
 	return e
 }
 
+// Remedies implements examined.
+func (h *home) Remedies() []Remedy { return h.others.wanted() }
+
 // inTunnel returns the addresses of both ends.
 func inTunnel(j *membership) []netip.Prefix {
 	var list []netip.Prefix

@@ -224,7 +224,7 @@ func (g *gate) reconcile(ctx context.Context) ([]plan.Change, error) {
 	}
 	err = errors.Join(unsaved, err)
 	g.publish(facts, err)
-	g.others.look(ctx, want, facts, g.log)
+	g.others.look(ctx, g.opts.Paths, want, facts, g.log)
 	return changes, err
 }
 

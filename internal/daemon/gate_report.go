@@ -21,17 +21,22 @@ func (g *gate) Report(ctx context.Context) status.Report {
 	g.mu.Unlock()
 	want := g.want(facts)
 	seen := look(ctx, g.host, want)
+	letThrough, letErr := agreedTexts(g.opts.Paths)
+	if letErr != nil {
+		problems = append(problems, letErr.Error())
+	}
 	report := status.Report{
-		Role:     string(plan.Gate),
-		Version:  g.opts.Version,
-		Running:  true,
-		Since:    g.since,
-		Tunnel:   g.tunnel(want, seen),
-		Input:    input,
-		Forwards: []status.Forward{},
-		Counters: seen.counters(),
-		Drift:    seen.drift,
-		Problems: slices.Concat(problems, g.others.last(), seen.problems),
+		Role:       string(plan.Gate),
+		Version:    g.opts.Version,
+		Running:    true,
+		Since:      g.since,
+		Tunnel:     g.tunnel(want, seen),
+		Input:      input,
+		Forwards:   []status.Forward{},
+		Counters:   seen.counters(),
+		LetThrough: letThrough,
+		Drift:      seen.drift,
+		Problems:   slices.Concat(problems, g.others.last(), seen.problems),
 	}
 	for _, h := range r.Homes {
 		report.Homes = append(report.Homes, homeStatus(h, seen.peer(h.PublicKey), time.Now()))

@@ -169,7 +169,7 @@ func (h *home) reconcile(ctx context.Context) ([]plan.Change, error) {
 	changes, err := h.host.Apply(ctx, h.want(facts))
 	logChanges(h.log, changes)
 	h.publish(facts, err)
-	h.others.look(ctx, h.want(facts), facts, h.log)
+	h.others.look(ctx, h.opts.Paths, h.want(facts), facts, h.log)
 	if err == nil {
 		step.At("home: machine stands")
 		h.ready.reach(machineStands)

@@ -55,17 +55,22 @@ func (h *home) Report(ctx context.Context) status.Report {
 	h.mu.Unlock()
 	want := h.want(facts)
 	seen := look(ctx, h.host, want)
+	letThrough, letErr := agreedTexts(h.opts.Paths)
+	if letErr != nil {
+		problems = append(problems, letErr.Error())
+	}
 	report := status.Report{
-		Role:     string(plan.Home),
-		Name:     m.Joined.Name,
-		Version:  h.opts.Version,
-		Running:  true,
-		Since:    h.since,
-		Tunnel:   h.tunnel(want, seen),
-		Forwards: []status.Forward{},
-		Counters: seen.counters(),
-		Drift:    seen.drift,
-		Problems: slices.Concat(problems, h.keepProblem(), h.others.last(), seen.problems),
+		Role:       string(plan.Home),
+		Name:       m.Joined.Name,
+		Version:    h.opts.Version,
+		Running:    true,
+		Since:      h.since,
+		Tunnel:     h.tunnel(want, seen),
+		Forwards:   []status.Forward{},
+		Counters:   seen.counters(),
+		LetThrough: letThrough,
+		Drift:      seen.drift,
+		Problems:   slices.Concat(problems, h.keepProblem(), h.others.last(), seen.problems),
 	}
 	for _, f := range c.Forwards {
 		s := publishedStatus(f.Published())

@@ -134,9 +134,9 @@ func planHome(ctx context.Context, o Options, st *store.Store) (PlanResponse, er
 	return h.Plan(ctx)
 }
 
-// Down removes what an instance has set up on this machine and puts back
-// what it had changed, also behind a daemon that died. It returns, in words,
-// what it did.
+// Down removes what an instance has set up on this machine, takes back what
+// other firewalls let through for it, and puts back what it had changed, also
+// behind a daemon that died. It returns, in words, what it did.
 func Down(ctx context.Context, o Options) ([]string, error) {
 	if _, err := o.Paths.Role(); err != nil {
 		return nil, err
@@ -163,12 +163,14 @@ func Down(ctx context.Context, o Options) ([]string, error) {
 		}
 		notes = append(notes, e)
 	}
-	done, err := host.Remove(ctx, interfaces, notes)
+	done, backErr := takeBack(ctx, o.Paths)
+	removed, err := host.Remove(ctx, interfaces, notes)
+	done = append(done, removed...)
 	if err != nil {
-		return done, err
+		return done, errors.Join(backErr, err)
 	}
 	step.At("down: before the journal is cleared")
-	return done, journal.Clear()
+	return done, errors.Join(backErr, journal.Clear())
 }
 
 // lockSoon waits a while for a daemon that has been told to stop.

@@ -2,11 +2,13 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/plan"
@@ -18,12 +20,20 @@ type others struct {
 	mu         sync.Mutex
 	generation uint32
 	read       bool
+	drops      []host.OthersDrop
 	problems   []string
+	renewed    map[Remedy]time.Time
 }
 
+// putBackPause is how long another firewall has peace after a rule of its owner's
+// for us was put back: where somebody deletes it again and again, we do not
+// fight.
+const putBackPause = 10 * time.Second
+
 // look finds out what keeps packets of ours from passing, and says in the log
-// what is new.
-func (o *others) look(ctx context.Context, want plan.State, facts plan.Facts, log *slog.Logger) {
+// what is new. Rules that the owner has agreed to, and that their firewall has
+// forgotten, are put in again.
+func (o *others) look(ctx context.Context, p Paths, want plan.State, facts plan.Facts, log *slog.Logger) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	generation, err := host.RulesGeneration()
@@ -31,11 +41,24 @@ func (o *others) look(ctx context.Context, want plan.State, facts plan.Facts, lo
 		return
 	}
 	drops, findErr := host.OthersDrops(ctx, want, facts)
+	again, renewErr := o.renew(ctx, p, drops, log)
+	if again && findErr == nil {
+		drops, findErr = host.OthersDrops(ctx, want, facts)
+	}
 	if findErr != nil {
 		log.Debug("the rules of other firewalls could not be read", "error", findErr)
 		return
 	}
 	problems := describe(drops)
+	if renewErr != nil {
+		problems = append(problems, renewErr.Error())
+	}
+	o.say(problems, log)
+	o.generation, o.read, o.drops, o.problems = generation, err == nil && !again, drops, problems
+}
+
+// say tells the log of problems that are new, and when there are none any more.
+func (o *others) say(problems []string, log *slog.Logger) {
 	for _, p := range problems {
 		if !slices.Contains(o.problems, p) {
 			log.Warn("another firewall is in the way", "problem", p)
@@ -44,7 +67,69 @@ func (o *others) look(ctx context.Context, want plan.State, facts plan.Facts, lo
 	if len(problems) == 0 && len(o.problems) > 0 {
 		log.Info("no other firewall is in the way any more")
 	}
-	o.generation, o.read, o.problems = generation, err == nil, problems
+}
+
+// renew puts back what the owner has agreed to and a firewall has forgotten, by
+// its restart or reload. It reports whether one has to look again: the rules
+// have changed, or a rule has to wait.
+func (o *others) renew(ctx context.Context, p Paths, drops []host.OthersDrop, log *slog.Logger) (again bool, err error) {
+	if len(drops) == 0 {
+		return false, nil
+	}
+	list, err := agreed(p)
+	if err != nil {
+		return false, err
+	}
+	var errs []error
+	for _, r := range remedies(drops) {
+		if r.Lasts() || !slices.Contains(list, r) {
+			continue
+		}
+		again = true
+		if last, ever := o.renewed[r]; ever && time.Since(last) < putBackPause {
+			continue
+		}
+		if o.renewed == nil {
+			o.renewed = map[Remedy]time.Time{}
+		}
+		o.renewed[r] = time.Now()
+		if err := r.Put(ctx); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		log.Info("another firewall had forgotten what it lets through", "put_back", r.String())
+	}
+	return again, errors.Join(errs...)
+}
+
+// remedies returns what would let everything through that is dropped, each once.
+func remedies(drops []host.OthersDrop) []Remedy {
+	list := []Remedy{}
+	for _, d := range drops {
+		if !slices.Contains(list, d.Remedy) {
+			list = append(list, d.Remedy)
+		}
+	}
+	return list
+}
+
+// wanted returns what would let everything through that the last look has found
+// to be dropped.
+func (o *others) wanted() []Remedy {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return remedies(o.drops)
+}
+
+// agreedTexts lists, for people, what the owner has agreed to. A list that
+// cannot be read is one of the problems.
+func agreedTexts(p Paths) ([]string, error) {
+	list, err := agreed(p)
+	texts := []string{}
+	for _, r := range list {
+		texts = append(texts, r.String())
+	}
+	return texts, err
 }
 
 // last returns what the last look has found.

@@ -16,6 +16,9 @@ import (
 // ours lets through.
 type OthersDrop = foreign.Drop
 
+// Remedy lets packets of ours through another firewall, by its own door.
+type Remedy = foreign.Remedy
+
 // ourPriority is that of our chains that filter; others see our mark after it.
 const ourPriority = -5
 

@@ -22,6 +22,9 @@ type Report struct {
 	Homes    []Home    `json:"homes,omitempty"`   // on a gate
 	Invites  []Invite  `json:"invites,omitempty"` // on a gate
 	Counters Counters  `json:"counters"`
+	// LetThrough lists what other firewalls let through by their owner's
+	// agreement, as the commands that did it; down takes it back.
+	LetThrough []string `json:"let_through,omitempty"`
 	// Drift lists, in words, where the machine is not as wanted.
 	Drift []string `json:"drift"`
 	// Problems lists, in words, what keeps something from working.

@@ -22,6 +22,7 @@ func (r Report) WriteText(w io.Writer, now time.Time) error {
 	}
 	p.forwards(r)
 	p.counters(r)
+	p.list("let through", r.LetThrough)
 	p.list("drift", r.Drift)
 	p.list("problem", r.Problems)
 	if p.err != nil {

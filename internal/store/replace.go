@@ -68,3 +68,27 @@ func discard(root *os.Root, name string) error {
 	}
 	return nil
 }
+
+// WriteFile writes a file that everybody may read, whole or not at all, and
+// returns when it is on the disk. It is made if there is none, and is whoever's
+// runs this.
+func WriteFile(path string, content []byte) error {
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, explain(err))
+	}
+	defer func() { _ = root.Close() }() // the folder was synced already
+	temporary := "." + filepath.Base(path) + temporaryMark + rand.Text()
+	f := folder{root}
+	err = f.Create(temporary, content)
+	if err == nil {
+		err = root.Chmod(temporary, 0o644)
+	}
+	if err == nil {
+		err = f.Rename(temporary, filepath.Base(path))
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, explain(errors.Join(err, discard(root, temporary))))
+	}
+	return f.Sync()
+}

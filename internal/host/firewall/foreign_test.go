@@ -202,7 +202,7 @@ func TestLongListsOfOthersAreNoVerdict(t *testing.T) {
 	}
 	nft(t, w.gate, "table inet late { chain input { type filter hook input priority 10; policy drop; }; }")
 	found := find(t, w.gate)
-	if d := found["WireGuard"]; d.Table != "late" || d.Rule != "" || d.Remedy != "nft insert rule inet late input meta mark and 0x8000000 == 0x8000000 accept" {
+	if d := found["WireGuard"]; d.Table != "late" || d.Rule != "" || d.Remedy.String() != "nft insert rule inet late input meta mark and 0x8000000 == 0x8000000 accept comment gatelodge" {
 		t.Errorf("behind the list it names %+v", d)
 	}
 }

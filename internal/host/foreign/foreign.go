@@ -1,6 +1,7 @@
 // Package foreign reads what other firewalls of this machine would do to
 // packets of ours: it finds the chain and the rule that drop them, and knows by
-// which tool's own door they are let through. It changes nothing.
+// which tool's own door they are let through. It changes nothing, unless it is
+// told to carry such a remedy out.
 //
 // A packet is judged in three values. What cannot be told without a real
 // packet, such as whether its source is in somebody's set, may match or may
@@ -51,7 +52,7 @@ type Drop struct {
 	Chain  string // the one that drops, which may be another
 	Rule   string // as nft(8) shows it; "": the policy of the chain
 	Owner  string // "ufw", "firewalld", "Docker" …; "": not known
-	Remedy string // the command that lets the packet through
+	Remedy Remedy // what lets the packet through
 }
 
 // mostRules is how many rules of one chain are read. Longer ones are lists of

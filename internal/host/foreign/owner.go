@@ -2,9 +2,7 @@ package foreign
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -49,35 +47,36 @@ func exists(file string) bool {
 	return err == nil
 }
 
-// remedy is the command that lets the packet through, by the owner's own door
-// where it has one. Elsewhere one rule does that knows the mark of packets that
-// our own chains have accepted; see plan.Marks.
-func (d Drop) remedy() string {
+// remedy lets the packet through, by the owner's own door where it has one.
+// Elsewhere one rule does that knows the mark of packets that our own chains
+// have accepted.
+func (d Drop) remedy() Remedy {
 	p := d.Packet
 	fromTunnel := p.In == p.Tunnel
-	port := fmt.Sprintf("%d/%s", p.Port, protocolText(p.Protocol))
-	mark := fmt.Sprintf("-m mark --mark %#x/%#x -j ACCEPT", p.Mark, p.Mark)
-	iptables := "iptables"
+	port := Remedy{Port: p.Port, Protocol: protocolText(p.Protocol)}
+	iptables := IPTables
 	if d.Family == "ip6" {
-		iptables = "ip6tables"
+		iptables = IP6Tables
 	}
 	switch {
 	case d.Owner == ufw && p.Hook == Forward:
-		return "ufw route allow out on " + p.Tunnel
+		return Remedy{Tool: UFW, Interface: p.Tunnel, Leaving: true}
 	case d.Owner == ufw && fromTunnel:
-		return fmt.Sprintf("ufw allow in on %s", p.Tunnel)
+		return Remedy{Tool: UFW, Interface: p.Tunnel}
 	case d.Owner == ufw:
-		return "ufw allow " + port
+		port.Tool = UFW
+		return port
 	case d.Owner == firewalld && (fromTunnel || p.Hook == Forward):
-		return fmt.Sprintf("firewall-cmd --permanent --zone=trusted --add-interface=%s && firewall-cmd --reload", p.Tunnel)
+		return Remedy{Tool: Firewalld, Interface: p.Tunnel}
 	case d.Owner == firewalld:
-		return fmt.Sprintf("firewall-cmd --permanent --add-port=%s && firewall-cmd --reload", port)
+		port.Tool = Firewalld
+		return port
 	case d.Owner == docker:
-		return iptables + " -I DOCKER-USER " + mark
+		return Remedy{Tool: iptables, Chain: "DOCKER-USER", Mark: p.Mark}
 	case d.Family != "inet" && d.Table == "filter":
-		return fmt.Sprintf("%s -I %s %s", iptables, d.Base, mark)
+		return Remedy{Tool: iptables, Chain: d.Base, Mark: p.Mark}
 	}
-	return fmt.Sprintf("nft insert rule %s %s %s meta mark and %#x == %#x accept", d.Family, d.Table, d.Base, p.Mark, p.Mark)
+	return Remedy{Tool: NFT, Family: d.Family, Table: d.Table, Chain: d.Base, Mark: p.Mark}
 }
 
 func protocolText(p uint8) string {
@@ -98,13 +97,11 @@ func ruleText(ctx context.Context, d Drop) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, ruleTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "nft", "--handle", "list", "chain", d.Family, d.Table, d.Chain)
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
-	out, err := cmd.Output()
+	out, err := output(ctx, []string{"nft", "--handle", "list", "chain", d.Family, d.Table, d.Chain})
 	if err != nil {
 		return strings.TrimPrefix(d.Rule, "# ")
 	}
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(out) {
 		if text, ok := strings.CutSuffix(strings.TrimSpace(line), " "+d.Rule); ok {
 			return text
 		}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/lab"
+)
+
+// others is a careful owner's firewall on the gate, made anew by loading it.
+const others = `
+table inet other
+delete table inet other
+table inet other {
+	chain passing { type filter hook forward priority 0; policy drop; }
+}
+`
+
+func reload(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "others.nft")
+	must(t, os.WriteFile(file, []byte(others), 0o644))
+	run(t, l.Gate(), "nft", "-f", file)
+}
+
+// rulesOf lists another firewall's rules.
+func rulesOf(t *testing.T, l *lab.Lab) string {
+	t.Helper()
+	return run(t, l.Gate(), "nft", "list", "table", "inet", "other")
+}
+
+func TestAnotherFirewallIsOpenedWithConsent(t *testing.T) {
+	l := newJoinedLab(t)
+	gate, at := l.Gate(), netip.AddrPortFrom(l.Gate().IPv4, portEcho)
+	contains(t, refuses(t, gate, 2, "doctor", "--yes"), "--fix")
+	out, err := gate.Gatelodge(t.Context(), "doctor", "--fix", "--yes")
+	must(t, err)
+	contains(t, out, "nothing is wrong")
+
+	reload(t, l)
+	before := rulesOf(t, l)
+	eventually(t, "the gate knows who is in the way", func(context.Context) error {
+		if status := gatelodge(t, gate, "status"); !strings.Contains(status, "table inet other") {
+			return fmt.Errorf("its status: %s", status)
+		}
+		return nil
+	})
+	// Nobody is there to agree.
+	contains(t, refuses(t, gate, 2, "doctor", "--fix"), "--yes")
+	if now := rulesOf(t, l); now != before {
+		t.Errorf("without consent, the rules of the other are now %s", now)
+	}
+	_, err = lab.ProbeTCP(t.Context(), l.Visitor(), at)
+	if err == nil {
+		t.Error("a visitor passes a firewall that drops everything")
+	}
+
+	contains(t, gatelodge(t, gate, "doctor", "--fix", "--yes"), "done: nft insert rule inet other passing", "nothing is wrong")
+	reachable(t, l)
+	contains(t, gatelodge(t, gate, "status"), "let through", "nft insert rule inet other passing")
+
+	// Its owner loads it again: what was agreed to is put back, and said once.
+	start := time.Now()
+	reload(t, l)
+	eventually(t, "the rule is back", func(context.Context) error {
+		if now := rulesOf(t, l); !strings.Contains(now, `comment "gatelodge"`) {
+			return fmt.Errorf("after %s it is not: %s", time.Since(start), now)
+		}
+		return nil
+	})
+	reachable(t, l)
+	if n := strings.Count(gate.Log(), "another firewall had forgotten what it lets through"); n != 1 {
+		t.Errorf("the log says it %d times", n)
+	}
+
+	// A list that somebody has spoiled runs nothing, and says what to do.
+	list := filepath.Join(gate.Root(), "etc/gatelodge/remedies.json")
+	good := readFile(t, list)
+	must(t, os.WriteFile(list, []byte(strings.Replace(good, `"passing"`, `"passing; flush ruleset"`, 1)), 0o644))
+	contains(t, gatelodge(t, gate, "status"), "remedies.json", "is no name", "by hand")
+	must(t, os.WriteFile(list, []byte(good), 0o644))
+
+	contains(t, gatelodge(t, gate, "down"), "took back: nft insert rule inet other passing")
+	if now := rulesOf(t, l); now != before {
+		t.Errorf("after down, the rules of the other are\n%s\nand were\n%s", now, before)
+	}
+	if _, err := os.Stat(list); err == nil {
+		t.Errorf("%s is still there", list)
+	}
+}
