@@ -178,8 +178,9 @@ func (w *world) beside(t *testing.T, f foreign) {
 	w.figure = fmt.Sprintf("%s; ours back after %.2f s at most", strings.Join(cells, "; "), worst.Seconds())
 }
 
-// ourTable prints a digest of our table, without the visitors that it counts.
-const ourTable = `nft -s list table inet gatelodge 2>/dev/null | awk '/^\t(set|map) / { counts = 0 } /flags .*dynamic/ { counts = 1 } counts && /elements = / { skip = 1 } !skip; /}/ { skip = 0 }' | sha256sum | cut -c1-16`
+// ourTable prints a digest of our table, in any order, without the visitors that
+// it counts.
+const ourTable = `nft -s list table inet gatelodge 2>/dev/null | awk '/^\t(set|map) / { counts = 0 } /flags .*dynamic/ { counts = 1 } counts && /elements = / { skip = 1 } !skip; /}/ { skip = 0 }' | sort | sha256sum | cut -c1-16`
 
 // foreignFiles lists the files of /etc that are not ours.
 const foreignFiles = "find /etc -xdev -type f ! -path '/etc/gatelodge/*' ! -name '*-' ! -name ld.so.cache ! -name .pwd.lock ! -path '*gatelodge*' -exec sha256sum {} + | sort -k2"
