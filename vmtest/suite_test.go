@@ -37,9 +37,9 @@ func TestKernel(t *testing.T) {
 	w.scenario(t, "tunnel's interface deleted", "28", w.linkDeleted)
 	w.scenario(t, "disk full", "31", w.diskFull)
 	w.scenario(t, "root read-only", "31", w.readOnly)
-	w.scenario(t, "gate reboots", "19", func(t *testing.T) { w.reboot(t, w.gate) })
+	w.scenario(t, "gate reboots, a policy on trial", "2, 19", func(t *testing.T) { w.onTrial(t, func() { w.reboot(t, w.gate) }) })
 	w.scenario(t, "home reboots", "20", func(t *testing.T) { w.reboot(t, w.home) })
-	w.scenario(t, "gate's power cut", "19, 22", func(t *testing.T) { w.powerCut(t, w.gate) })
+	w.scenario(t, "gate's power cut, a policy on trial", "2, 19, 22", func(t *testing.T) { w.onTrial(t, func() { w.powerCut(t, w.gate) }) })
 	if *reboots > 1 { // once is part of what follows
 		w.scenario(t, "home's power cut", "20, 22", func(t *testing.T) { w.powerCut(t, w.home) })
 	}
