@@ -40,8 +40,11 @@ const serviceName = "services"
 
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == serviceName {
-		fmt.Fprintln(os.Stderr, service(os.Args[1:]))
-		os.Exit(1)
+		if err := service(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	flag.Parse()
 	if err := checkFlags(); err != nil {
@@ -91,13 +94,16 @@ func checkFlags() error {
 }
 
 // service is home's echo; or with "hold PORT" a program that holds a UDP port,
-// with "hog MIB" one that holds memory.
+// with "hog MIB" one that holds memory, with "spoof ADDRESS COUNT" one that sends
+// packets under many names.
 func service(args []string) error {
-	if len(args) != 2 {
+	switch {
+	case len(args) < 2:
 		return serve()
-	}
-	if args[0] == "hog" {
+	case args[0] == "hog":
 		return hog(args[1])
+	case args[0] == "spoof":
+		return spoof(args[1], args[len(args)-1])
 	}
 	held, err := net.ListenPacket("udp", ":"+args[1])
 	if err != nil {

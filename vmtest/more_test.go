@@ -17,6 +17,7 @@ import (
 func TestMore(t *testing.T) {
 	w := newWorld(t, "kernel", machine.Boot{})
 	w.mainJob(t)
+	w.scenario(t, "floods of connections", "35, 38", w.floods)
 	w.scenario(t, "killed as often as it starts", "6, 32", w.killedForMinutes)
 	w.scenario(t, "cannot start for minutes", "32", w.cannotStart)
 	w.scenario(t, "killed for want of memory", "6, 30", w.noMemory)

@@ -27,14 +27,14 @@ while [ $# -gt 0 ]; do
 done
 shift
 echo "Welcome to the gate!"
-SSH_CONNECTION='192.0.2.2 40000 198.51.100.1 2222' exec nsenter --net=/run/netns/gate sh -c "$*"
+SSH_CONNECTION='192.0.2.2 40000 198.51.100.1 2222' exec nsenter --net=/run/netns/GATE sh -c "$*"
 `
 
 // initFrom runs gatelodge init on a home, with the lab's gate as its VPS.
 func initFrom(t *testing.T, l *lab.Lab, home *lab.Host, name string, more ...string) (string, error) {
 	t.Helper()
 	ssh := filepath.Join(filepath.Dir(home.Root()), "bin", "ssh")
-	must(t, os.WriteFile(ssh, []byte(sshIntoLab), 0o755))
+	must(t, os.WriteFile(ssh, []byte(strings.Replace(sshIntoLab, "GATE", l.Gate().Namespace(), 1)), 0o755))
 	t.Cleanup(func() { downIfUp(t, home) })
 	args := []string{"init", "--yes", "--without-service", "--name", name, "--remote-root", l.Gate().Root(), "root@vps"}
 	return home.Gatelodge(t.Context(), append(args, more...)...)

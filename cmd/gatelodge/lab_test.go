@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,14 +23,19 @@ import (
 // these tests publish.
 const portEcho = 7000
 
-// newLab makes a lab with a gate and one home, which publishes an echo.
+// labs counts the labs made, for their names.
+var labs atomic.Int32
+
+// newLab makes a lab of the test's own. Those who have one mostly wait, so they
+// run beside each other.
 func newLab(t *testing.T) *lab.Lab {
 	t.Helper()
+	t.Parallel()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := lab.New(t.Context(), lab.Options{Binary: self, Env: []string{envProgram + "=1"}})
+	l, err := lab.New(t.Context(), lab.Options{Binary: self, Env: []string{envProgram + "=1"}, Prefix: fmt.Sprintf("%d-", labs.Add(1))})
 	if err != nil {
 		t.Fatal(err)
 	}

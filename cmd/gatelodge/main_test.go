@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -25,6 +26,11 @@ func TestMain(m *testing.M) {
 	}
 	if outside {
 		os.Exit(status)
+	}
+	// Labs mostly wait: more of them than processors run at once.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	testscript.Main(m, map[string]func(){"gatelodge": main})
 }

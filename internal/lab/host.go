@@ -61,6 +61,10 @@ func (h *Host) prepare() error {
 // quote makes s one word for sh(1).
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
+// Namespace returns the name of the host's network namespace, as ip-netns(8)
+// knows it.
+func (h *Host) Namespace() string { return h.ns.Name }
+
 // Root is what gatelodge on this host is given as --root.
 func (h *Host) Root() string { return filepath.Join(h.dir, "root") }
 

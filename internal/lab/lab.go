@@ -51,6 +51,9 @@ type Options struct {
 	Dir string
 	// Log gets a line for each step; it may be nil.
 	Log io.Writer
+	// Prefix goes before the names of the hosts' namespaces, so that several
+	// labs can stand at once.
+	Prefix string
 	// Machines names hosts, of gate and home, that the caller brings as
 	// virtual machines. Such a host has no namespace and no services, and its
 	// wire ends in a tap interface beside it: see Socket.
@@ -118,7 +121,7 @@ func (l *Lab) makeDir() (err error) {
 }
 
 func (l *Lab) addHost(s site) error {
-	ns, err := netns.New(s.name)
+	ns, err := netns.New(l.options.Prefix + s.name)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (l *Lab) lay(w wire) string {
 	if slices.Contains(l.options.Machines, w[0].host) {
 		return fmt.Sprintf("tuntap add name %s mode tap\n", w[1].link)
 	}
-	return fmt.Sprintf("link add name %s netns %s type veth peer name %s netns %s\n", w[0].link, w[0].host, w[1].link, w[1].host)
+	return fmt.Sprintf("link add name %s netns %s type veth peer name %s netns %s\n", w[0].link, l.options.Prefix+w[0].host, w[1].link, l.options.Prefix+w[1].host)
 }
 
 // connect makes the wires and configures every host.

@@ -363,15 +363,16 @@ func (m *match) extension(e *expr.Match) truth {
 	case *xt.Comment:
 		return yes
 	case *xt.Tcp:
-		if info.InvFlags != 0 || info.FlagsMask != 0 || info.Option != 0 || !everyPort(info.SrcPorts) {
+		if info.InvFlags != 0 {
 			return maybe
 		}
-		return m.portIn(unix.IPPROTO_TCP, info.DstPorts)
+		known := info.FlagsMask == 0 && info.Option == 0 && everyPort(info.SrcPorts)
+		return min(m.portIn(unix.IPPROTO_TCP, info.DstPorts), atLeast(known))
 	case *xt.Udp:
-		if info.InvFlags != 0 || !everyPort(info.SrcPorts) {
+		if info.InvFlags != 0 {
 			return maybe
 		}
-		return m.portIn(unix.IPPROTO_UDP, info.DstPorts)
+		return min(m.portIn(unix.IPPROTO_UDP, info.DstPorts), atLeast(everyPort(info.SrcPorts)))
 	case *xt.AddrType:
 		return m.destination(info.Source, info.Dest, info.InvertDest)
 	case *xt.AddrTypeV1:
@@ -410,6 +411,14 @@ func (m *match) destination(source, dest uint16, invert bool) truth {
 		return maybe
 	}
 	return inverted(is(dest&(1<<m.packet.addressType()) != 0), invert)
+}
+
+// atLeast is what a condition adds that is met, or of which nothing is known.
+func atLeast(met bool) truth {
+	if met {
+		return yes
+	}
+	return maybe
 }
 
 func everyPort(r [2]uint16) bool { return r[0] == 0 && r[1] == 0xffff }

@@ -1,0 +1,196 @@
+//go:build vm
+
+package vmtest
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/lab"
+)
+
+// floods has visitors take all connections that they may, on a gate with the
+// memory and the settings of a small VPS: one who holds open whatever he gets,
+// then packets from everywhere. New sessions of ssh and of the tunnel come
+// through all the same.
+func (w *world) floods(t *testing.T) {
+	limit := w.number(t, "sysctl -n net.netfilter.nf_conntrack_max")
+	room := limit - max(1024, limit/8)
+	before := w.number(t, gateMemory)
+	held := w.hold(t, room)
+	defer func() {
+		for _, c := range held {
+			check(t, c.Close())
+		}
+	}()
+	if n := len(held); n < room/4*9/10 || n > room/4+64 {
+		t.Errorf("one visitor got %d connections, not about a quarter of %d", n, room)
+	}
+	ssh := w.sshOf100(t)
+	other := 0
+	for range 100 {
+		if w.visit6(t.Context()) == nil {
+			other++
+		}
+	}
+	if ssh != 100 || other < 99 {
+		t.Errorf("beside one visitor's flood, %d of 100 new ssh connections and %d of 100 other visitors came through", ssh, other)
+	}
+
+	w.spoof(t, 3*room)
+	full := w.number(t, "cat /proc/sys/net/netfilter/nf_conntrack_count")
+	ssh = w.sshOf100(t)
+	w.on(t, w.home, "ip link del gatelodge")
+	start := time.Now()
+	w.eventually(t, "the tunnel makes a new handshake", func(context.Context) error {
+		if got := w.on(t, w.home, "gatelodge status --json"); !strings.Contains(got, `"up": true`) {
+			return errors.New("it is not up")
+		}
+		return nil
+	})
+	handshake := time.Since(start)
+	if ssh != 100 {
+		t.Errorf("beside packets from everywhere, %d of 100 new ssh connections came through", ssh)
+	}
+	if full < room*9/10 || full > limit-512 {
+		t.Errorf("%d connections are tracked: the flood should have taken some %d of %d", full, room, limit)
+	}
+	if got := w.number(t, "dmesg | grep -c 'table full' || true"); got != 0 {
+		t.Errorf("the kernel says %d times that its table is full", got)
+	}
+	if refused := w.number(t, `gatelodge status --json | sed -n 's/.*"full": \([0-9]*\).*/\1/p' | head -1`); refused == 0 {
+		t.Error("status does not count what was refused")
+	}
+	w.figure = fmt.Sprintf("table of %d, %d for visitors; one got %d, all together %d; ssh 200 of 200, another visitor %d of 100; new handshake after %.1f s; daemon %+d KiB",
+		limit, room, len(held), full, other, handshake.Seconds(), w.number(t, gateMemory)-before)
+}
+
+// gateMemory prints the resident memory of the gate's daemon, in KiB.
+const gateMemory = "awk '/^VmRSS/ { print $2 }' /proc/$(systemctl show -P MainPID gatelodge)/status"
+
+func (w *world) number(t *testing.T, script string) int {
+	t.Helper()
+	out := w.on(t, w.gate, script)
+	n, err := strconv.Atoi(out)
+	must(t, err)
+	return n
+}
+
+// visit6 is a try of another visitor: he has another address, that of IPv6.
+func (w *world) visit6(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_, err := lab.ProbeTCP(ctx, w.lab.Visitor(), gateAt6(7001))
+	return err
+}
+
+func (w *world) sshOf100(t *testing.T) (through int) {
+	t.Helper()
+	for range 100 {
+		if sshAnswers(t.Context(), w.lab.Visitor(), 22) == nil {
+			through++
+		}
+	}
+	return through
+}
+
+// hold opens connections to a forward and keeps them, until no more are to be
+// had.
+func (w *world) hold(t *testing.T, most int) []net.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	var mu sync.Mutex
+	var held []net.Conn
+	var wait sync.WaitGroup
+	for range 32 {
+		wait.Go(func() {
+			for failed := 0; failed < 3; {
+				c, err := w.open(ctx)
+				mu.Lock()
+				if err != nil {
+					failed++
+				} else {
+					failed, held = 0, append(held, c)
+				}
+				enough := len(held) >= most || ctx.Err() != nil
+				mu.Unlock()
+				if enough {
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+	return held
+}
+
+func (w *world) open(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+	defer cancel()
+	return w.lab.Visitor().Dial(ctx, "tcp", gateAt(7000).String())
+}
+
+// spoof sends that many packets to a UDP forward from all over the internet.
+func (w *world) spoof(t *testing.T, packets int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	_, err := w.lab.Visitor().Run(ctx, filepath.Join(w.dir, "payload", serviceName), "spoof", gateAt(7001).String(), strconv.Itoa(packets))
+	must(t, err)
+}
+
+// spoof sends UDP packets with many source addresses, none of which is ours, at
+// a pace that an emulated machine keeps up with (ip(7), raw(7)).
+func spoof(to, count string) error {
+	at, err := netip.ParseAddrPort(to)
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(count)
+	if err != nil {
+		return err
+	}
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_RAW)
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		packet := udpPacket(netip.AddrFrom4([4]byte{100, 128 + byte(i>>16), byte(i >> 8), byte(i)}), at, uint16(1024+i%60000))
+		if err := unix.Sendto(s, packet, 0, &unix.SockaddrInet4{Addr: at.Addr().As4()}); err != nil {
+			return err
+		}
+		if i%40 == 39 {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// udpPacket makes a packet of one byte (RFC 791, RFC 768). The kernel fills in
+// the header's checksum; the other one may be left out.
+func udpPacket(from netip.Addr, to netip.AddrPort, port uint16) []byte {
+	const size = 20 + 8 + 1
+	p := make([]byte, size)
+	p[0], p[8], p[9] = 0x45, 64, unix.IPPROTO_UDP
+	binary.BigEndian.PutUint16(p[2:], size)
+	source, destination := from.As4(), to.Addr().As4()
+	copy(p[12:], source[:])
+	copy(p[16:], destination[:])
+	binary.BigEndian.PutUint16(p[20:], port)
+	binary.BigEndian.PutUint16(p[22:], to.Port())
+	binary.BigEndian.PutUint16(p[24:], size-20)
+	return p
+}
