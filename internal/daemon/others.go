@@ -15,11 +15,12 @@ import (
 )
 
 // others remembers what other firewalls of this machine drop. Their rules are
-// read anew only when the kernel's have changed, by whomever.
+// read anew only when the kernel's have changed, by whomever, or the networks.
 type others struct {
 	mu         sync.Mutex
 	generation uint32
 	read       bool
+	networks   []plan.Network
 	drops      []host.OthersDrop
 	problems   []string
 	renewed    map[Remedy]time.Time
@@ -37,7 +38,7 @@ func (o *others) look(ctx context.Context, p Paths, want plan.State, facts plan.
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	generation, err := host.RulesGeneration()
-	if err == nil && o.read && generation == o.generation {
+	if err == nil && o.read && generation == o.generation && slices.Equal(facts.Networks, o.networks) {
 		return
 	}
 	drops, findErr := host.OthersDrops(ctx, want, facts)
@@ -54,7 +55,7 @@ func (o *others) look(ctx context.Context, p Paths, want plan.State, facts plan.
 		problems = append(problems, renewErr.Error())
 	}
 	o.say(problems, log)
-	o.generation, o.read, o.drops, o.problems = generation, err == nil && !again, drops, problems
+	o.generation, o.networks, o.read, o.drops, o.problems = generation, facts.Networks, err == nil && !again, drops, problems
 }
 
 // say tells the log of problems that are new, and when there are none any more.
