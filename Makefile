@@ -19,6 +19,7 @@ VM_PROGRAMS := qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap
 VM_TIMEOUT  ?= 30m
 VM_RUN      ?= ^Test(Kernel|Embedded)$$
 VM_REBOOTS  ?= 1
+VM_FORMATS  ?= deb
 
 .PHONY: crash demo test build check race release man vm-test vm-run vm-more vm-reboots vm-deps vm-packages fuzz deps clean
 
@@ -75,14 +76,14 @@ vm-reboots:
 
 # What takes too long for every change.
 vm-more:
-	$(MAKE) vm-test VM_TIMEOUT=90m VM_RUN='^TestMore' VM_FLAGS=-more
+	$(MAKE) vm-test VM_TIMEOUT=90m VM_RUN='^TestMore' VM_FLAGS=-more VM_FORMATS=deb,rpm
 
-# Two versions of the package, so that one can be upgraded to the other.
+# Two versions of the packages, so that one can be upgraded to the other.
 vm-packages: build
 	rm -rf bin/vm && mkdir -p bin/vm/new
-	$(GO) -C packaging/release run . -out $(CURDIR)/bin/vm -arch amd64 -formats deb -foreign=false -version 0.0.1 -binary $(CURDIR)/bin/gatelodge
-	$(MAKE) build VERSION=0.0.2 && $(GO) -C packaging/release run . -out $(CURDIR)/bin/vm/new -arch amd64 -formats deb -foreign=false -version 0.0.2 -binary $(CURDIR)/bin/gatelodge
-	mv bin/vm/gatelodge_*.deb bin/vm/gatelodge.deb && mv bin/vm/new/gatelodge_*.deb bin/vm/next.deb
+	$(GO) -C packaging/release run . -out $(CURDIR)/bin/vm -arch amd64 -formats $(VM_FORMATS) -foreign=false -version 0.0.1 -binary $(CURDIR)/bin/gatelodge
+	$(MAKE) build VERSION=0.0.2 && $(GO) -C packaging/release run . -out $(CURDIR)/bin/vm/new -arch amd64 -formats $(VM_FORMATS) -foreign=false -version 0.0.2 -binary $(CURDIR)/bin/gatelodge
+	cd bin/vm && for f in $$(echo $(VM_FORMATS) | tr , ' '); do mv gatelodge[-_]*.$$f gatelodge.$$f && mv new/gatelodge[-_]*.$$f next.$$f; done
 
 # The same commit and the same Go give the same bytes; see docs/releasing.md.
 release:

@@ -80,7 +80,7 @@ var foreigns = []foreign{
 
 // foreignPackages are the packages to be brought to the machines.
 func foreignPackages() map[string][]string {
-	all := map[string][]string{}
+	all := map[string][]string{"rpm": {"rpm"}}
 	for _, f := range foreigns {
 		if len(f.packages) > 0 {
 			all[f.name] = f.packages

@@ -92,7 +92,7 @@ func (w *world) mainJob(t *testing.T) {
 }
 
 func (w *world) install(t *testing.T) {
-	w.both(t, "apt-get install -y /payload/gatelodge.deb >/dev/null; gatelodge --version; ls /usr/share/man/man1/gatelodge.1.gz")
+	w.both(t, w.packages.install+" >/dev/null; gatelodge --version; ls /usr/share/man/man1/gatelodge.1.gz")
 	for _, m := range w.machines() {
 		if got, _ := w.try(t, m, "systemctl is-active gatelodge"); got == "active" {
 			t.Errorf("%s: the service runs before anybody has said what the machine is", m.Name)
@@ -275,7 +275,7 @@ func (w *world) upgrade(t *testing.T, loss int, longest time.Duration) {
 	s := w.newStream(t, 7000)
 	for _, m := range w.machines() {
 		before := w.on(t, m, "gatelodge --version")
-		w.on(t, m, "apt-get install -y /payload/next.deb >/dev/null; systemctl is-active gatelodge")
+		w.on(t, m, w.packages.upgrade+" >/dev/null; systemctl is-active gatelodge")
 		if after := w.on(t, m, "gatelodge --version"); after == before {
 			t.Errorf("%s: still %s", m.Name, after)
 		}
@@ -528,9 +528,15 @@ func (w *world) dumps(t *testing.T) map[string]string {
 
 // purge removes the package, and then all of it.
 func (w *world) purge(t *testing.T, before map[string]string) {
-	w.both(t, "apt-get remove -y gatelodge >/dev/null; ls /etc/gatelodge/*.toml /var/lib/gatelodge/*.json >/dev/null; ! ip link show gatelodge 2>/dev/null; ! nft list table inet gatelodge 2>/dev/null")
+	w.removed(t)
 	w.both(t, "apt-get purge -y gatelodge >/dev/null")
 	w.same(t, before)
+}
+
+// removed takes the package away, which keeps configuration and keys.
+func (w *world) removed(t *testing.T) {
+	t.Helper()
+	w.both(t, w.packages.remove+" >/dev/null; ls /etc/gatelodge/*.toml /var/lib/gatelodge/*.json >/dev/null; ! ip link show gatelodge 2>/dev/null; ! nft list table inet gatelodge 2>/dev/null")
 }
 
 // same compares the machines with what they were.

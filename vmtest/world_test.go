@@ -31,9 +31,21 @@ type world struct {
 	boot   machine.Boot
 	figure string // of the scenario under way
 
+	packages manager // by which the program is installed
+
 	dir     string // of the machines' files
 	payload string // the disk with what is brought to them
 }
+
+// manager is how a kind of package is installed, upgraded and removed.
+type manager struct{ install, upgrade, remove string }
+
+// Debian's own packages, and those of other distributions, by their own tool: it
+// does not know what Debian's packages have brought already.
+var (
+	apt = manager{"apt-get install -y /payload/gatelodge.deb", "apt-get install -y /payload/next.deb", "apt-get remove -y gatelodge"}
+	rpm = manager{"rpm --install --nodeps /payload/gatelodge.rpm", "rpm --upgrade --nodeps /payload/next.rpm", "rpm --erase gatelodge"}
+)
 
 // By these the image knows which machine it is.
 const (
@@ -54,7 +66,7 @@ func newWorld(t *testing.T, device string, boot machine.Boot, folders ...string)
 	l, err := lab.New(t.Context(), lab.Options{Binary: self, Machines: []string{"gate", "home"}})
 	must(t, err)
 	t.Cleanup(func() { check(t, l.Close()) })
-	w := &world{lab: l, device: device, boot: boot}
+	w := &world{lab: l, device: device, boot: boot, packages: apt}
 	w.names = startNames(t, l.Host("internet"))
 	image, err := machine.Build(t.Context(), os.Stderr)
 	must(t, err)
@@ -80,6 +92,10 @@ func makePayload(t *testing.T, self, dir string, folders []string) string {
 	must(t, os.Mkdir(folder, 0o755))
 	for name, from := range map[string]string{serviceName: self, "gatelodge.deb": *packageFile, "next.deb": *nextPackage, "dump": "testdata/dump"} {
 		copyFile(t, from, filepath.Join(folder, name))
+	}
+	if *more {
+		copyFile(t, strings.TrimSuffix(*packageFile, ".deb")+".rpm", filepath.Join(folder, "gatelodge.rpm"))
+		copyFile(t, strings.TrimSuffix(*nextPackage, ".deb")+".rpm", filepath.Join(folder, "next.rpm"))
 	}
 	for _, f := range folders {
 		must(t, os.CopyFS(folder, os.DirFS(f)))
