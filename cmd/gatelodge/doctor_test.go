@@ -74,6 +74,14 @@ type fault struct {
 	// again: the daemon mends it by itself every 20 seconds, so that it may be
 	// gone before the doctor looks and has to be brought about again.
 	again bool
+	// names is what the sentence at home must name.
+	names string
+}
+
+// naming has the fault's sentence looked at as well.
+func (f fault) naming(words string) fault {
+	f.names = words
+	return f
 }
 
 // loadRules loads a table of somebody else's on a host.
@@ -151,6 +159,8 @@ func realFaults() []fault {
 		published("LAN target answering elsewhere", ids(doctor.AnswersElsewhere), "7003:7002/tcp", "--to", "192.168.1.20", "--source", "preserve"),
 		listening(published("an open relay", ids(doctor.OpenRelay), "7061:3128/tcp", "--source", "masquerade"), home, ":3128"),
 		rules("gate's forward dropped by a foreign table", gate, "chain f { type filter hook forward priority 0; policy drop; }", ids(doctor.GateForwardDrops), nil),
+		rules("gate's forward dropped by a foreign rule about the source", gate, "chain f { type filter hook forward priority 0; ip saddr 192.0.2.2 counter drop; }", ids(doctor.GateForwardDrops), nil).naming("hain f of table inet other (ip saddr 192.0.2.2"),
+		rules("dropped on the gate before our rules", gate, "chain early { type filter hook prerouting priority raw; tcp dport 7000 jump banned; }\nchain banned { drop; }", ids(doctor.GateForwardDrops), nil).naming("hain banned of table inet other (drop)"),
 		rules("home's input dropped by a foreign table", home, `chain i { type filter hook input priority 0; policy drop; iifname "lo" accept; ct state established,related accept; }`, ids(doctor.HomeDrops), ids(doctor.HomeDrops)),
 		rules("provider firewall", internet, `chain f { type filter hook forward priority 0; oifname "gate" meta l4proto tcp drop; }`, ids(doctor.ProviderFirewall), nil),
 		rules("MTU black hole", internet, `chain f { type filter hook forward priority 0; oifname { "gate", "cgnat" } meta l4proto udp meta length > 1200 drop; }`, ids(doctor.MTUBlackHole), nil),
@@ -382,6 +392,13 @@ func (f fault) try(t *testing.T, l *lab.Lab) {
 		before = func() { f.inject(t, l) }
 	}
 	bothSayAfter(t, l, f.name, f.gate, f.home, before)
+	if f.names != "" {
+		d, err := diagnose(t.Context(), l.Home())
+		must(t, err)
+		if len(d.Findings) == 0 || !strings.Contains(d.Findings[0].Sentence, f.names) {
+			t.Errorf("%s: it does not name %q: %+v", f.name, f.names, d.Findings)
+		}
+	}
 	if f.mend != nil {
 		f.mend(t, l)
 	}

@@ -30,6 +30,10 @@ const (
 	// DoctorAll asks for everything. The gate probes the home's granted
 	// forwards through the tunnel, which takes it a few seconds.
 	DoctorAll = "all"
+	// DoctorTrace has the gate follow the visits of TCP ports that come from
+	// where the home comes from, for some two seconds: Drops are what it then
+	// saw.
+	DoctorTrace = "trace"
 )
 
 // padding is what a padded message carries in bytes: more than two packets.
@@ -77,7 +81,7 @@ func (s *Server) doctor(ctx context.Context, from netip.Addr, body []byte) (any,
 		return nil, refuse(UnknownPath, "this gate cannot look at itself")
 	}
 	switch r.Kind {
-	case DoctorBrief, DoctorPadded, DoctorCounters, DoctorAll:
+	case DoctorBrief, DoctorPadded, DoctorCounters, DoctorAll, DoctorTrace:
 	default:
 		return nil, refuse(Malformed, "the gate knows no look of the kind %.20q; it may run an older gatelodge than the home", r.Kind)
 	}

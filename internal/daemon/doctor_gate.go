@@ -48,6 +48,8 @@ func (g *gate) Doctor(ctx context.Context, from netip.Addr, kind string) (doctor
 	case control.DoctorCounters:
 		side := doctor.Side{Role: string(plan.Gate), Daemon: true, Clock: time.Now(), Public: g.public(), Forwards: published(homes)}
 		return side, g.countPackets(ctx, homes, side.Forwards)
+	case control.DoctorTrace:
+		return g.trace(ctx, h)
 	}
 	ctx, cancel := context.WithTimeout(ctx, examineTime)
 	defer cancel()
@@ -98,6 +100,48 @@ func (g *gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 		side.Unseen = append(side.Unseen, "the counters could not be read: "+err.Error())
 	}
 	return side
+}
+
+// traceTime is how long the gate follows visits: the first packet of a
+// connection is sent again after a second (RFC 6298).
+const traceTime = 1800 * time.Millisecond
+
+// trace follows visits that come from where a home comes from.
+func (g *gate) trace(ctx context.Context, h registry.Home) (doctor.Side, error) {
+	side := doctor.Side{Role: string(plan.Gate), Daemon: true, Clock: time.Now(), Forwards: published([]registry.Home{h})}
+	peers, err := g.host.Peers(ctx)
+	if err != nil {
+		return side, err
+	}
+	i := slices.IndexFunc(peers, func(p plan.ObservedPeer) bool { return p.PublicKey == h.PublicKey && p.Endpoint.IsValid() })
+	if i < 0 {
+		return side, nil
+	}
+	g.mu.Lock()
+	facts := g.facts
+	g.mu.Unlock()
+	// A round would take the chain that traces away as none of ours.
+	if err := lockWithin(ctx, &g.apply, stateTime); err != nil {
+		return side, err
+	}
+	defer g.apply.Unlock()
+	want := g.want(facts).Firewall
+	t, err := g.host.TraceVisits(ctx, *want.Gate, want.Table, peers[i].Endpoint.Addr().Unmap())
+	if err != nil {
+		return side, err
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(traceTime):
+	}
+	arrived, drops, err := t.End(ctx)
+	side.Drops = doctorDrops(drops)
+	for i, f := range side.Forwards {
+		if f.Protocol == forward.TCP.String() {
+			side.Forwards[i].Traced, side.Forwards[i].Arrived = true, slices.Contains(arrived, f.Port)
+		}
+	}
+	return side, err
 }
 
 // published lists the first port of each range that the homes publish.

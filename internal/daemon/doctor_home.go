@@ -254,7 +254,38 @@ func (h *home) askGate(ctx context.Context, forwards []doctor.Forward) gateSaid 
 		}
 	}
 	said.side = &after
+	h.followVisits(ctx, client, &said, forwards)
 	return said
+}
+
+// followVisits repeats the visits that failed while the gate watches which rule
+// drops them. An older gate cannot, and is judged without.
+func (h *home) followVisits(ctx context.Context, client *control.Client, said *gateSaid, forwards []doctor.Forward) {
+	var again []doctor.Forward
+	for i, r := range said.outside {
+		if r != doctor.Untried && r != doctor.Open {
+			again = append(again, forwards[i])
+		}
+	}
+	if len(again) == 0 {
+		return
+	}
+	var visit sync.WaitGroup
+	visit.Go(func() { h.visit(ctx, again) })
+	seen, err := client.Doctor(ctx, control.DoctorTrace)
+	visit.Wait()
+	if err != nil {
+		return
+	}
+	said.side.Drops = slices.Concat(seen.Drops, said.side.Drops)
+	for i, f := range said.side.Forwards {
+		same := func(s doctor.Forward) bool {
+			return s.Name == f.Name && s.Protocol == f.Protocol && s.Port == f.Port
+		}
+		if j := slices.IndexFunc(seen.Forwards, same); j >= 0 {
+			said.side.Forwards[i].Traced, said.side.Forwards[i].Arrived = seen.Forwards[j].Traced, seen.Forwards[j].Arrived
+		}
+	}
 }
 
 // askTime bounds a short question to the gate.

@@ -189,6 +189,10 @@ type Forward struct {
 	// forward, before and after Outside was tried.
 	Before uint64 `json:"packets_before"`
 	After  uint64 `json:"packets_after"`
+	// Traced is set where the gate has followed a visit on its way through all
+	// rules, and Arrived where it has seen one.
+	Traced  bool `json:"traced,omitempty"`
+	Arrived bool `json:"arrived,omitempty"`
 }
 
 // Hook is where a packet was dropped.

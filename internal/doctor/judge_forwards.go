@@ -62,6 +62,7 @@ func counterpart(there *Side, f Forward) (Forward, bool) {
 // merge adds what the gate knows to what the home knows.
 func merge(here, there Forward) Forward {
 	here.Inside, here.Holder, here.Before, here.After = there.Inside, there.Holder, there.Before, there.After
+	here.Traced, here.Arrived = there.Traced, there.Arrived
 	return here
 }
 
@@ -168,7 +169,7 @@ func gateDrops(there *Side, lost []Forward) []Finding {
 	f := Finding{ID: GateForwardDrops, Where: AtGate, Severity: Broken, On: "the gate"}
 	if d, ok := dropAt(*there, Passing, lost[0].Protocol, lost[0].Port); ok {
 		f.Sentence = fmt.Sprintf("%s on the gate drops what visitors of %s send.", d, names(lost))
-		f.Command = d.Remedy
+		f.Command = d.command()
 		return []Finding{f}
 	}
 	f.Sentence = fmt.Sprintf("Another firewall on the gate drops what Gatelodge has let through to %s.", names(lost))
@@ -189,8 +190,13 @@ func neverArrived(e Evidence, lost []Forward) []Finding {
 				id = GateInputDrops
 			}
 			return []Finding{{ID: id, Where: AtGate, Severity: Broken, On: "the gate",
-				Sentence: fmt.Sprintf("%s on the gate drops what visitors of %s send.", d, names(lost)), Command: d.Remedy}}
+				Sentence: fmt.Sprintf("%s on the gate drops what visitors of %s send.", d, names(lost)), Command: d.command()}}
 		}
+	}
+	if lost[0].Arrived {
+		return []Finding{{ID: GateForwardDrops, Where: AtGate, Severity: Broken, On: "the gate",
+			Sentence: fmt.Sprintf("What visitors of %s send arrives at the gate and is lost there before Gatelodge's rules see it, and no rule was seen to drop it.", names(lost)),
+			Command:  "ip -s link", Hint: "look at routing there (ip rule, ip route get), and at programs that take packets off the interface"}}
 	}
 	if own := e.Here.Tunnel.Observed.Addr(); own.IsValid() && (own.IsPrivate() || slices.Contains(e.There.Public, own)) {
 		return []Finding{{ID: Hairpin, Where: AtAddress, Severity: Broken, On: "here",
@@ -253,6 +259,14 @@ func dropAt(s Side, hook Hook, protocol string, port uint16) (Drop, bool) {
 		return Drop{}, false
 	}
 	return s.Drops[i], true
+}
+
+// command mends it, or shows the chain whose owner has to.
+func (d Drop) command() string {
+	if d.Remedy != "" {
+		return d.Remedy
+	}
+	return fmt.Sprintf("nft --handle list chain %s %s", d.Table, d.Chain)
 }
 
 // String names the verdict's place, and whose it is.

@@ -97,6 +97,7 @@ func disconnect(e *Evidence) {
 var inTheLab = []string{
 	"service not listening", "listening on loopback only", "another process on the gate holds the port", "LAN target down",
 	"LAN target answering elsewhere", "an open relay", "gate's forward dropped by a foreign table",
+	"gate's forward dropped by a foreign rule about the source", "dropped on the gate before our rules",
 	"home's input dropped by a foreign table", "provider firewall", "MTU black hole", "UDP to the gate blocked", "handshake stale",
 	"forward refused by policy", "rp_filter strict", "ip_forward off", "tunnel prefix overlapping a LAN", "disk full",
 	"endpoint's name resolves elsewhere", "our rule deleted", "two homes with one key", "home's daemon does not run",
@@ -138,6 +139,19 @@ func breakages() []breakage {
 		home("gate's forward dropped by firewalld", GateForwardDrops, drop("firewalld", "inet firewalld", "filter_FORWARD")),
 		home("gate's forward dropped by Docker", GateForwardDrops, drop("Docker", "ip filter", "FORWARD")),
 		home("gate's forward dropped by a foreign table", GateForwardDrops, lose),
+		home("gate's forward dropped by a foreign rule about the source", GateForwardDrops, func(e *Evidence) {
+			lose(e)
+			e.There.Drops = []Drop{{Hook: Passing, Table: "inet other", Chain: "f", Rule: "ip saddr 192.0.2.2 drop", Protocol: "tcp", Port: 443}}
+		}),
+		home("dropped on the gate before our rules", GateForwardDrops, func(e *Evidence) {
+			lose(e)
+			e.There.Forwards[0].After, e.There.Forwards[0].Traced, e.There.Forwards[0].Arrived = e.There.Forwards[0].Before, true, true
+			e.There.Drops = []Drop{{Hook: Arrival, Table: "inet other", Chain: "banned", Rule: "drop", Protocol: "tcp", Port: 443}}
+		}),
+		home("lost on the gate before our rules", GateForwardDrops, func(e *Evidence) {
+			lose(e)
+			e.There.Forwards[0].After, e.There.Forwards[0].Traced, e.There.Forwards[0].Arrived = e.There.Forwards[0].Before, true, true
+		}),
 		onGate("gate's input dropped by a foreign table", GateInputDrops, func(e *Evidence) {
 			e.Here.Homes[0].Heard = false
 			e.Here.Drops = []Drop{{Hook: Input, Owner: "ufw", Table: "ip filter", Chain: "ufw-reject-input", Protocol: "udp", Port: 55107, Remedy: "ufw allow 55107/udp"}}

@@ -2,7 +2,9 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 
@@ -36,6 +38,37 @@ func OthersDrops(ctx context.Context, want plan.State, facts plan.Facts) ([]Othe
 		packets = homePackets(*want.Firewall.Home)
 	}
 	return foreign.Find(ctx, packets, want.Firewall.Table)
+}
+
+// Tracing is a look at what becomes of a visitor's packets.
+type Tracing struct {
+	trace *foreign.Trace
+	end   func(context.Context) error
+	like  foreign.Packet
+}
+
+// TraceVisits begins to look at the first packets of TCP connections that come
+// from an address to this gate. A caller must keep the firewall from being
+// applied until End.
+func (h *Host) TraceVisits(ctx context.Context, g plan.GateFirewall, table string, from netip.Addr) (*Tracing, error) {
+	trace, err := foreign.Hear()
+	if err != nil {
+		return nil, err
+	}
+	end, err := h.firewall.Trace(ctx, table, from)
+	if err != nil {
+		return nil, errors.Join(err, trace.Close())
+	}
+	like := foreign.Packet{Hook: foreign.Forward, Tunnel: g.Interface, Protocol: unix.IPPROTO_TCP, IPv6: from.Is6(), Mark: g.Marks.AcceptedBit, Priority: ourPriority}
+	return &Tracing{trace, end, like}, nil
+}
+
+// End stops looking. It returns the ports for which packets have arrived, and
+// what has dropped some of them.
+func (t *Tracing) End(ctx context.Context) (arrived []uint16, drops []OthersDrop, err error) {
+	endErr := t.end(context.WithoutCancel(ctx))
+	arrived, drops, err = t.trace.End(ctx, t.like)
+	return arrived, drops, errors.Join(endErr, err)
 }
 
 // RulesGeneration is another number after each change of the machine's rules,

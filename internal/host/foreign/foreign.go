@@ -25,6 +25,7 @@ type Hook string
 const (
 	Input   Hook = "input"
 	Forward Hook = "forward"
+	Arrival Hook = "prerouting" // only seen in a Trace
 )
 
 // Packet is a packet of ours, as far as it is known.
@@ -52,7 +53,7 @@ type Drop struct {
 	Chain  string // the one that drops, which may be another
 	Rule   string // as nft(8) shows it; "": the policy of the chain
 	Owner  string // "ufw", "firewalld", "Docker" …; "": not known
-	Remedy Remedy // what lets the packet through
+	Remedy Remedy // what lets the packet through; zero: not known
 }
 
 // mostRules is how many rules of one chain are read. Longer ones are lists of

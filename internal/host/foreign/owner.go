@@ -97,7 +97,7 @@ func ruleText(ctx context.Context, d Drop) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, ruleTime)
 	defer cancel()
-	out, err := output(ctx, []string{"nft", "--handle", "list", "chain", d.Family, d.Table, d.Chain})
+	out, err := output(ctx, []string{"nft", "--handle", "--stateless", "list", "chain", d.Family, d.Table, d.Chain})
 	if err != nil {
 		return strings.TrimPrefix(d.Rule, "# ")
 	}
