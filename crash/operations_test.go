@@ -63,7 +63,7 @@ func operations() []operation {
 			name: "gate: changed policy", victim: gate, verb: "run", stands: true,
 			prepare: func(t *testing.T, w *world) {
 				w.joined(t, w.Gate(), w.Home())
-				toggle(t, filepath.Join(w.Gate().Root(), "etc/gatelodge/gate.toml"), "[firewall]\n", "accept = [\"8443/tcp\"]\n")
+				w.admit(t)
 			},
 			run:   func(ctx context.Context, w *world) error { return gatelodge(ctx, w.Gate(), "apply") },
 			again: func(t *testing.T, w *world) { reach(t, w); must(t, gatelodge(t.Context(), w.Gate(), "apply")) },
@@ -182,19 +182,24 @@ func reach(t *testing.T, w *world) {
 	w.reachable(t, portEcho)
 }
 
-// toggle takes a line of a file from behind another one, or puts it there.
-func toggle(t *testing.T, file, after, line string) {
+// admit has the gate's file let a port in that its policy does not. If it does
+// already, it is closed first: that would be on trial, and is kept.
+func (w *world) admit(t *testing.T) {
 	t.Helper()
+	const after, line = "[firewall]\n", "accept = [\"8443/tcp\"]\n"
+	file := filepath.Join(w.Gate().Root(), "etc/gatelodge/gate.toml")
 	content, err := os.ReadFile(file)
 	must(t, err)
-	changed := strings.Replace(string(content), after+line, after, 1)
-	if changed == string(content) {
-		changed = strings.Replace(changed, after, after+line, 1)
+	closed := strings.Replace(string(content), after+line, after, 1)
+	if closed != string(content) {
+		must(t, os.WriteFile(file, []byte(closed), 0o600))
+		must(t, w.Gate().Confirm(t.Context()))
 	}
-	if changed == string(content) {
+	open := strings.Replace(closed, after, after+line, 1)
+	if open == closed {
 		t.Fatalf("%s has no line %q", file, after)
 	}
-	must(t, os.WriteFile(file, []byte(changed), 0o600))
+	must(t, os.WriteFile(file, []byte(open), 0o600))
 }
 
 // publishes reports whether home.toml holds the second forward.

@@ -74,7 +74,7 @@ var foreigns = []foreign{
 		set:     "printf '%s\n' '*filter' ':INPUT ACCEPT [0:0]' ':FORWARD ACCEPT [0:0]' ':OUTPUT ACCEPT [0:0]' '-A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT' '-A INPUT -p icmp -j ACCEPT' '-A INPUT -i lo -j ACCEPT' '-A INPUT -p tcp -m state --state NEW -m tcp --dport 22 -j ACCEPT' '-A INPUT -p tcp -m state --state NEW -m tcp --dport 2222 -j ACCEPT' '-A INPUT -j REJECT --reject-with icmp-host-prohibited' '-A FORWARD -j REJECT --reject-with icmp-host-prohibited' COMMIT >/etc/iptables/rules.v4; systemctl enable netfilter-persistent 2>/dev/null; systemctl restart netfilter-persistent",
 		reload:  "netfilter-persistent reload",
 		restart: "systemctl restart netfilter-persistent",
-		culprit: "REJECT",
+		culprit: "iptables-persistent",
 	},
 }
 
