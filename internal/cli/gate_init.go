@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 
@@ -184,11 +185,35 @@ func (a *app) showFound(found host.Found, file config.GateDefaults) {
 		a.printf(", %s", file.Prefix6)
 	}
 	a.printf("\n  firewall     %s\n", inputText(file.Input))
+	a.printf("  kernel       %s\n", kernelText())
+	a.warnOfForwarding()
 	if file.Input != "protect" {
 		return
 	}
 	for _, l := range found.Closing {
 		a.printf("  note         %s is listening and will be closed; keep it open with accept = [%q] under [firewall]\n", l.Text, l.Port)
+	}
+}
+
+// forwardsAlready reports whether the machine forwards packets before we come.
+func forwardsAlready() bool {
+	on, err := host.Forwarding()
+	return err == nil && on
+}
+
+func kernelText() string {
+	forwarding := "switches forwarding on"
+	if forwardsAlready() {
+		forwarding = "forwarding is on already"
+	}
+	return forwarding + ", makes the table of connections larger, and keeps forwarded ports from other use; gatelodge down puts back what was changed"
+}
+
+// warnOfForwarding says what another program will do differently because
+// forwarding is on before it comes.
+func (a *app) warnOfForwarding() {
+	if _, err := exec.LookPath("dockerd"); err == nil && !forwardsAlready() {
+		a.printf("  note         Docker has the machine drop what it forwards for others only if Docker itself switches forwarding on; started after the gate, it will not\n")
 	}
 }
 
