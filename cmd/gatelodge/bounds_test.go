@@ -158,6 +158,11 @@ func TestAnInviteWorksOnce(t *testing.T) {
 	contains(t, refuses(t, l.Home2(), 1, "join", invite, "--no-start"), "the invite has been used already")
 	contains(t, refuses(t, l.Home(), 1, "join", invite, "--no-start"), "this machine is the home attic of a gate already")
 	contains(t, refuses(t, l.Gate(), 1, "join", invite), "this machine is a gate")
+	// One that ended before it had written the configuration is completed.
+	must(t, os.Remove(homeFile(l)))
+	contains(t, gatelodge(t, l.Home(), "join", invite, "--no-start"), "joined as attic")
+	must(t, l.Home().Start())
+	must(t, l.Home().Ready(t.Context()))
 
 	mistyped := []byte(invite)
 	mistyped[6] = map[bool]byte{true: '8', false: '9'}[mistyped[6] == '9']

@@ -52,9 +52,12 @@ func Join(ctx context.Context, o Options, invite key.Invite) (Joined, error) {
 		return Joined{}, err
 	}
 	defer lock.Unlock()
-	memory, err := prepare(st)
+	memory, err := prepare(st, o.Paths, invite)
 	if err != nil {
 		return Joined{}, err
+	}
+	if memory.Joined != nil {
+		return Joined{Name: memory.Joined.Name, Addresses: memory.Joined.Addresses}, nil
 	}
 	step.At("join: key remembered")
 	answer, err := redeem(ctx, o, invite, memory.PrivateKey.Public())
@@ -94,12 +97,17 @@ func refuseTunnel(ctx context.Context, invite key.Invite) error {
 	}
 }
 
-// prepare puts this home's key on disk, before the gate hears of it.
-func prepare(st *store.Store) (homeMemory, error) {
+// prepare puts this home's key on disk, before the gate hears of it. What it
+// returns is joined already where an earlier join has got the gate's answer, and
+// ended before there was a configuration file.
+func prepare(st *store.Store, p Paths, invite key.Invite) (homeMemory, error) {
 	var m homeMemory
 	loaded, err := st.Load(homeName, &m)
 	if err != nil {
 		return homeMemory{}, err
+	}
+	if _, err := p.Role(); m.Joined != nil && m.Joined.GatePublicKey == invite.Gate && errors.Is(err, ErrNoRole) {
+		return m, nil
 	}
 	if m.Joined != nil {
 		return homeMemory{}, &RefusedError{
