@@ -105,23 +105,27 @@ func TestMoreFirewalls(t *testing.T) {
 	defer cancel()
 	must(t, w.gate.SwitchOff(ctx))
 	frozen := w.gate.Frozen()
+	table := &strings.Builder{}
+	table.WriteString("| Debian's package | after us | reloaded | restarted | rebooted | before us | then |\n|---|---|---|---|---|---|---|\n")
 	for i, f := range foreigns {
 		w.scenario(t, f.name, "", func(t *testing.T) {
 			w.gate = w.newMachine(t, frozen, filepath.Join(w.dir, fmt.Sprint(i)), "gate", gateMAC)
 			must(t, w.gate.Start(w.boot))
 			w.await(t, w.gate)
 			w.visitor(t)
-			w.beside(t, f)
+			fmt.Fprintf(table, "| %s | %s |\n", f.name, strings.Join(w.beside(t, f), " | "))
 		})
 		if w.gate != nil {
 			must(t, w.gate.PowerCut()) // the next one has its place in the network
 		}
 	}
+	// For docs/coexistence.md.
+	must(t, os.WriteFile(filepath.Join(*output, "firewalls.md"), []byte(table.String()), 0o644))
 }
 
 // beside is one row: what comes after us, its reload, restart and reboot, its
-// owner's opening it, and what was there before us.
-func (w *world) beside(t *testing.T, f foreign) {
+// owner's opening it, and what was there before us. It returns the row's cells.
+func (w *world) beside(t *testing.T, f foreign) (cells []string) {
 	said := &strings.Builder{}
 	defer func() {
 		name := strings.ReplaceAll(t.Name(), "/", "-") + ".transcript"
@@ -131,7 +135,6 @@ func (w *world) beside(t *testing.T, f foreign) {
 		w.on(t, w.gate, "DEBIAN_FRONTEND=noninteractive apt-get install -y -o Dpkg::Options::=--force-confdef /payload/%s/*.deb >&2", f.name)
 	}
 	ours := w.on(t, w.gate, ourTable)
-	var cells []string
 	var worst time.Duration
 	cell := func(name, change string) {
 		took := w.timed(t, w.gate, fmt.Sprintf("{ %s; } >&2", change), fmt.Sprintf(`[ "$(%s)" = '%s' ]`, ourTable, ours))
@@ -139,7 +142,7 @@ func (w *world) beside(t *testing.T, f foreign) {
 		if took > emulated(time.Second) {
 			t.Errorf("%s: our rules were back after %s", name, took)
 		}
-		cells = append(cells, name+" "+w.besideNow(t, f, name, said))
+		cells = append(cells, w.besideNow(t, f, name, said))
 	}
 	cell("after us", f.set)
 	alone := w.foreignRules(t)
@@ -152,7 +155,7 @@ func (w *world) beside(t *testing.T, f foreign) {
 	defer cancel()
 	must(t, w.gate.Reboot(ctx))
 	w.on(t, w.gate, `until systemctl is-active -q gatelodge; do sleep 0.2; done; until [ "$(%s)" = '%s' ]; do sleep 0.2; done; systemctl is-system-running --wait || true`, ourTable, ours)
-	cells = append(cells, "reboot "+w.besideNow(t, f, "reboot", said))
+	cells = append(cells, w.besideNow(t, f, "reboot", said))
 
 	// Without us, it is what it is for its owner; then we come.
 	w.on(t, w.gate, "apt-get remove -y gatelodge >/dev/null 2>&1; ! nft list table inet gatelodge 2>/dev/null; { %s; } >&2", f.restart)
@@ -160,7 +163,7 @@ func (w *world) beside(t *testing.T, f foreign) {
 	alone = w.foreignRules(t)
 	files := w.on(t, w.gate, foreignFiles)
 	w.on(t, w.gate, "apt-get install -y /payload/gatelodge.deb >/dev/null 2>&1; systemctl enable gatelodge 2>/dev/null; systemctl start gatelodge")
-	cells = append(cells, "before us "+w.besideNow(t, f, "before us", said))
+	cells = append(cells, w.besideNow(t, f, "before us", said))
 	if now := w.foreignRules(t); now != alone {
 		t.Errorf("before us: rules of others are not what they were:\n%s", differences(alone, now))
 	}
@@ -173,9 +176,12 @@ func (w *world) beside(t *testing.T, f foreign) {
 		if now := w.foreignRules(t); now != alone {
 			t.Errorf("after down, rules of others are not what they were:\n%s", differences(alone, now))
 		}
-		cells = append(cells, "let through by doctor --fix, taken back by down")
+		cells = append(cells, "let through by `doctor --fix`, taken back by `down`")
+	} else {
+		cells = append(cells, "nothing to do")
 	}
-	w.figure = fmt.Sprintf("%s; ours back after %.2f s at most", strings.Join(cells, "; "), worst.Seconds())
+	w.figure = fmt.Sprintf("after us, reloaded, restarted, rebooted, before us: %s; ours back after %.2f s at most", strings.Join(cells, ", "), worst.Seconds())
+	return cells
 }
 
 // ourTable prints a digest of our table, in any order, without the visitors that
