@@ -66,6 +66,14 @@ func (n *notebook) lookForDrops(ctx context.Context, want plan.State, facts plan
 		found, err := host.OthersDrops(ctx, want, facts)
 		return func(s *doctor.Side) { s.Drops = doctorDrops(found) }, err
 	})
+	n.look("modules of iptables-legacy", func() (func(*doctor.Side), error) {
+		found, err := host.LegacyFilters()
+		return func(s *doctor.Side) {
+			if len(found) > 0 {
+				s.Unseen = append(s.Unseen, fmt.Sprintf("tables of iptables-legacy are loaded (%s), whose rules are not read: iptables-legacy-save shows them", strings.Join(found, ", ")))
+			}
+		}, err
+	})
 }
 
 // doctorDrops is what was found in the doctor's words.

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -38,6 +42,23 @@ func OthersDrops(ctx context.Context, want plan.State, facts plan.Facts) ([]Othe
 		packets = homePackets(*want.Firewall.Home)
 	}
 	return foreign.Find(ctx, packets, want.Firewall.Table)
+}
+
+// LegacyFilters returns the modules of tables that drop packets outside of
+// nftables, where their rules cannot be read: those of iptables-legacy(8).
+func LegacyFilters() ([]string, error) {
+	loaded, err := os.ReadFile("/proc/modules")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // a kernel without modules
+	}
+	var found []string
+	for line := range strings.Lines(string(loaded)) {
+		name, _, _ := strings.Cut(line, " ")
+		if slices.Contains([]string{"iptable_filter", "ip6table_filter", "iptable_raw", "iptable_mangle"}, name) {
+			found = append(found, name)
+		}
+	}
+	return found, err
 }
 
 // Tracing is a look at what becomes of a visitor's packets.
