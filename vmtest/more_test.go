@@ -23,6 +23,7 @@ func TestMore(t *testing.T) {
 	w.scenario(t, "killed for want of memory", "6, 30", w.noMemory)
 	w.scenario(t, "as many forwards as fit", "30", w.manyForwards)
 	w.scenario(t, "no memory left", "6, 30", w.hog)
+	w.scenario(t, "doctor on machines", "", w.doctors)
 }
 
 // killedForMinutes kills both daemons at every moment of their start and after,

@@ -507,6 +507,7 @@ func (w *world) moduleAppears(t *testing.T) {
 	if got := w.on(t, w.gate, "gatelodge status --json"); !strings.Contains(got, `"embedded"`) {
 		t.Errorf("the device has changed by itself: %s", got)
 	}
+	w.says(t, w.gate, "embedded-device")
 	for _, m := range w.machines() {
 		w.on(t, m, "systemctl restart gatelodge")
 	}
