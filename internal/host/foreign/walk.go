@@ -74,7 +74,7 @@ const (
 
 // apply takes the packet through one rule.
 func (r *reader) apply(name chainName, rule *nftables.Rule, p Packet, depth int) (verdict, truth) {
-	m := &match{reader: r, name: name, packet: p, regs: map[uint32][]byte{}, truth: yes}
+	m := &match{reader: r, name: name, packet: p, regs: map[uint32][]byte{}, ports: map[uint32]bool{}, truth: yes}
 	for _, e := range rule.Exprs {
 		v, done := m.step(e, depth)
 		if m.truth == no {
@@ -96,6 +96,7 @@ type match struct {
 	name   chainName
 	packet Packet
 	regs   map[uint32][]byte // what is not in it is not known
+	ports  map[uint32]bool   // holds both ports, of which the source is not known
 	truth  truth
 }
 
@@ -110,11 +111,17 @@ func (m *match) step(e expr.Any, depth int) (v verdict, done bool) {
 		m.set(e.Register, e.SourceRegister, m.ct(e))
 	case *expr.Payload:
 		m.set(e.DestRegister, e.OperationType == expr.PayloadWrite, m.payload(e))
+		if bothPorts(e) {
+			m.ports[e.DestRegister] = true
+		}
 	case *expr.Fib:
 		m.set(e.Register, false, m.fib(e))
 	case *expr.Bitwise:
 		m.set(e.DestRegister, false, bitwise(m.regs[e.SourceRegister], e))
 	case *expr.Cmp:
+		if m.ports[e.Register] && m.otherPort(e) {
+			m.and(no)
+		}
 		m.and(compare(m.regs[e.Register], e))
 	case *expr.Range:
 		m.and(between(m.regs[e.Register], e))
@@ -134,6 +141,7 @@ func (m *match) step(e expr.Any, depth int) (v verdict, done bool) {
 		m.set(e.Register, false, e.Data)
 	default:
 		clear(m.regs) // it may have written any
+		clear(m.ports)
 		m.and(maybe)
 	}
 	return verdict{}, false
@@ -143,6 +151,7 @@ func (m *match) set(register uint32, written bool, value []byte) {
 	if written {
 		return
 	}
+	delete(m.ports, register)
 	if value == nil {
 		delete(m.regs, register)
 		return
@@ -252,6 +261,18 @@ func (m *match) payload(e *expr.Payload) []byte {
 		return []byte{m.packet.Protocol}
 	}
 	return nil
+}
+
+// bothPorts reports whether source and destination are read at once, as iptables
+// does for --sport with --dport.
+func bothPorts(e *expr.Payload) bool {
+	return e.Base == expr.PayloadBaseTransportHeader && e.Offset == 0 && e.Len == 4 && e.OperationType != expr.PayloadWrite
+}
+
+// otherPort reports whether both ports are compared with a destination that is
+// not the packet's.
+func (m *match) otherPort(e *expr.Cmp) bool {
+	return e.Op == expr.CmpOpEq && len(e.Data) == 4 && !m.packet.Answer && binary.BigEndian.Uint16(e.Data[2:]) != m.packet.Port
 }
 
 func bitwise(value []byte, e *expr.Bitwise) []byte {

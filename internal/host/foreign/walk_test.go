@@ -32,3 +32,15 @@ func TestPortsOfIPTables(t *testing.T) {
 		}
 	}
 }
+
+// So does nft(8)'s translation of iptables, which reads both ports at once.
+func TestBothPortsAtOnce(t *testing.T) {
+	for port, want := range map[byte]truth{68: no, 67: maybe} {
+		m := &match{packet: Packet{Protocol: unix.IPPROTO_UDP, Port: 67}, regs: map[uint32][]byte{}, ports: map[uint32]bool{}, truth: yes}
+		m.step(&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 4}, 0)
+		m.step(&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0, 67, 0, port}}, 0)
+		if m.truth != want {
+			t.Errorf("--sport 67 --dport %d: %d, not %d", port, m.truth, want)
+		}
+	}
+}
