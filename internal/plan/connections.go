@@ -15,7 +15,7 @@ type ConnectionTable struct {
 	Memory uint64 // of the machine, in bytes
 }
 
-// The size that a gate gives the table: an entry takes 320 bytes and more, so
+// The size that we give the table: an entry takes 320 bytes and more, so
 // a full one takes at most about a twentieth of the memory.
 const (
 	bytesPerConnection = 8192

@@ -39,6 +39,11 @@ func TestTheTableOfConnectionsFitsTheMachine(t *testing.T) {
 		if got := s.Firewall.Gate.Connections; got != c.visitors {
 			t.Errorf("%s: %d for visitors, wanted %d", c.why, got, c.visitors)
 		}
+		// A home is as small a machine as a gate.
+		s = plan.ForHome(parseHome(t, "version = 1\n"), plan.HomeInput{}, plan.Facts{Connections: c.table})
+		if got, room := sysctlOf(s, "net.netfilter.nf_conntrack_max"), s.Firewall.Home.Connections; got != c.wanted || room != c.visitors {
+			t.Errorf("%s: at home the table's size is %s with %d for visitors", c.why, got, room)
+		}
 	}
 }
 

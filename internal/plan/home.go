@@ -57,6 +57,7 @@ func ForHome(c config.Home, in HomeInput, facts Facts) State {
 				MSS4:        mtu - 40, // 20 bytes of IPv4, 20 of TCP
 				MSS6:        mtu - 60, // 40 bytes of IPv6, 20 of TCP
 				Marks:       m,
+				Connections: facts.Connections.forVisitors(),
 			},
 		},
 	}
@@ -175,7 +176,7 @@ func homeSysctls(c config.Home, addrs []netip.Addr, facts Facts) []Sysctl {
 	// Answers leave by a table that the reverse path check does not look
 	// into; 2 accepts any way back, and wins over a stricter setting for all
 	// interfaces because the larger of the two counts (ip-sysctl.rst).
-	sysctls := []Sysctl{conf("ipv4", c.Tunnel.Interface, "rp_filter", "2")}
+	sysctls := append(facts.Connections.sysctls(), conf("ipv4", c.Tunnel.Interface, "rp_filter", "2"))
 	for _, a := range addrs {
 		if a.Is6() {
 			sysctls = append(sysctls, conf("ipv6", c.Tunnel.Interface, "disable_ipv6", "0"))

@@ -192,6 +192,9 @@ type HomeFirewall struct {
 	DropPrivate bool
 	MSS4, MSS6  int // bytes; larger TCP segments are not offered through the tunnel
 	Marks       Marks
+	// Connections is how many connections visitors may have at once, over all
+	// forwards; 0: as many as there is room for.
+	Connections int
 }
 
 // HomeForward is one port mapping at home. The public ports are the ports as

@@ -139,5 +139,5 @@ type Counters struct {
 	Spoofed uint64 `json:"spoofed"` // with a source address that cannot come that way
 	Tunnel  uint64 `json:"tunnel"`  // from the tunnel, to what is not published there
 	Leaked  uint64 `json:"leaked"`  // with a tunnel address, about to leave by another way
-	Full    uint64 `json:"full"`    // on a gate: new connections that the kernel's table had no room for
+	Full    uint64 `json:"full"`    // new connections that the kernel's table had no room for
 }

@@ -43,7 +43,7 @@ type Totals struct {
 	// translation conntrack has forgotten.
 	Leaked Count
 	// Full are new connections of visitors beyond what the kernel's table of
-	// connections has room for beside the gate's own; on a gate only.
+	// connections has room for beside the machine's own.
 	Full Count
 }
 

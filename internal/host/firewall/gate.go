@@ -29,7 +29,7 @@ func buildGate(g plan.GateFirewall) (*document, error) {
 	d.chains = append(d.chains, sourceGuard)
 	d.chains = append(d.chains, visitorNAT...)
 	if g.Connections > 0 {
-		d.addRoom(g)
+		d.addRoom(g.Connections)
 	}
 	d.chains = append(d.chains, gateForward(g.Connections > 0)...)
 	d.chains = append(d.chains, gateMSS)

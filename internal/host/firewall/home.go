@@ -27,8 +27,12 @@ func buildHome(h plan.HomeFirewall) (*document, error) {
 	}
 	d.chains = append(d.chains, tunnelGuard...)
 	d.chains = append(d.chains, classify, homeNAT, lanMasquerade)
-	d.chains = append(d.chains, homeInput...)
-	d.chains = append(d.chains, homeForward, udpSource(h.Addresses), answers, homeMSS(h), leakGuard)
+	if h.Connections > 0 {
+		d.addRoom(h.Connections)
+	}
+	d.chains = append(d.chains, homeInput(h.Connections > 0)...)
+	d.chains = append(d.chains, homeForward(h.Connections > 0)...)
+	d.chains = append(d.chains, udpSource(h.Addresses), answers, homeMSS(h), leakGuard)
 	return d, nil
 }
 
@@ -159,46 +163,68 @@ func byPublicPort(match, name, statement string) []string {
 // route, and conntrack would take that for a new flow. So visitors of UDP
 // services are remembered here, with the port as the service knows it, for
 // udpSource to put the address right.
-var homeInput = []chain{
-	{
-		name: "home_input",
-		hook: inputHook,
-		rules: slices.Concat(
-			rules(`
-				iifname != $tunnel accept
-				ct state invalid counter name total_invalid drop
-				ct state established,related goto arrived
-				icmp type echo-request limit rate 10/second burst 10 packets accept
-				icmpv6 type echo-request limit rate 10/second burst 10 packets accept
+func homeInput(bounded bool) []chain {
+	return []chain{
+		{
+			name: "home_input",
+			hook: inputHook,
+			rules: slices.Concat(
+				rules(`
+					iifname != $tunnel accept
+					ct state invalid counter name total_invalid drop
+					ct state established,related goto arrived
+					icmp type echo-request limit rate 10/second burst 10 packets accept
+					icmpv6 type echo-request limit rate 10/second burst 10 packets accept
+				`),
+				byPublicPort("ct state new", "published", "goto admitted"),
+				rules(`counter name total_tunnel drop`),
+			),
+		},
+		{
+			name:  "admitted",
+			rules: append(jumpRoom(bounded), "goto arrived"),
+		},
+		{
+			name: "arrived",
+			rules: rules(`
+				ct direction original meta nfproto ipv4 meta l4proto udp update @udp4 { ip saddr . udp sport . udp dport }
+				ct direction original meta nfproto ipv6 meta l4proto udp update @udp6 { ip6 saddr . udp sport . udp dport }
+				meta mark set meta mark or $accepted accept
 			`),
-			byPublicPort("ct state new", "published", "goto arrived"),
-			rules(`counter name total_tunnel drop`),
-		),
-	},
-	{
-		name: "arrived",
-		rules: rules(`
-			ct direction original meta nfproto ipv4 meta l4proto udp update @udp4 { ip saddr . udp sport . udp dport }
-			ct direction original meta nfproto ipv6 meta l4proto udp update @udp6 { ip6 saddr . udp sport . udp dport }
-			meta mark set meta mark or $accepted accept
-		`),
-	},
+		},
+	}
+}
+
+// jumpRoom leads new connections by what bounds their number, if anything does.
+func jumpRoom(bounded bool) []string {
+	if bounded {
+		return []string{"jump room"}
+	}
+	return nil
 }
 
 // homeForward lets visitors through to declared targets only, and to where
 // another table (a container engine's) led a declared port.
-var homeForward = chain{
-	name: "home_forward",
-	hook: "type filter hook forward priority filter - 5",
-	rules: slices.Concat(
-		rules(`
-			iifname != $tunnel oifname != $tunnel accept
-			ct state invalid counter name total_invalid drop
-			ct state established,related meta mark set meta mark or $accepted accept
-		`),
-		byPublicPort("iifname $tunnel ct state new ct status dnat", "published", "meta mark set meta mark or $accepted accept"),
-		rules(`counter name total_tunnel drop`),
-	),
+func homeForward(bounded bool) []chain {
+	return []chain{
+		{
+			name: "home_forward",
+			hook: "type filter hook forward priority filter - 5",
+			rules: slices.Concat(
+				rules(`
+					iifname != $tunnel oifname != $tunnel accept
+					ct state invalid counter name total_invalid drop
+					ct state established,related meta mark set meta mark or $accepted accept
+				`),
+				byPublicPort("iifname $tunnel ct state new ct status dnat", "published", "goto passed"),
+				rules(`counter name total_tunnel drop`),
+			),
+		},
+		{
+			name:  "passed",
+			rules: append(jumpRoom(bounded), "meta mark set meta mark or $accepted accept"),
+		},
+	}
 }
 
 // udpSource puts the tunnel address back on answers of UDP sockets that are

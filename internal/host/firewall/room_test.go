@@ -68,3 +68,24 @@ func TestVisitorsLeaveRoomForOthers(t *testing.T) {
 		t.Errorf("%d get in with more room", n)
 	}
 }
+
+// A home has less memory than its gate, or thinks so: it bounds visitors itself.
+func TestVisitorsLeaveRoomAtHome(t *testing.T) {
+	w := newWorld(t)
+	home := homeWant(mappings(netip.Addr{}, "5000", "6000")...)
+	home.Home.Connections = 64
+	w.apply(t, gateWant(toHome(1, "5000")), home)
+	if n := w.flood(t, "203.0.113.50", "198.51.100.2:5000"); n != 16 {
+		t.Errorf("one address has %d connections at home, not its quarter", n)
+	}
+	all := 16
+	for host := range 5 {
+		all += w.flood(t, fmt.Sprintf("203.0.113.%d", 60+host), "198.51.100.2:5000")
+	}
+	if all < 48 || all > 64 {
+		t.Errorf("visitors have %d connections at home", all)
+	}
+	if n := w.counters(t, w.home).Totals.Full.Packets; n != uint64(40*6-all) {
+		t.Errorf("%d packets are counted as turned away", n)
+	}
+}

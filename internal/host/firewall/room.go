@@ -1,10 +1,6 @@
 package firewall
 
-import (
-	"fmt"
-
-	"github.com/gatelodge/gatelodge/internal/plan"
-)
+import "fmt"
 
 // roomLists is over how many lists visitors' connections are counted, by bits
 // of the visitor's port. The kernel walks a list whenever it adds to it
@@ -19,15 +15,15 @@ const (
 const roomShare = 4
 
 // addRoom keeps visitors from filling the kernel's table of connections, so
-// that ssh and the tunnel always find room in it. Exempting those from tracking
+// that ssh and the tunnel always find room in it, on a gate and at home. Exempting those from tracking
 // would do as well, but many firewalls accept ssh only as a new connection,
 // and what is not tracked is none.
 //
 // The lists are elements of sets, not statements of rules: so they outlive
 // changes of the rules, and with them the connections that pass.
-func (d *document) addRoom(g plan.GateFirewall) {
+func (d *document) addRoom(connections int) {
 	full := "counter name " + countFull + " drop"
-	each, share := max(g.Connections/roomLists, 1), max(g.Connections/roomShare, 1)
+	each, share := max(connections/roomLists, 1), max(connections/roomShare, 1)
 	all, one := fmt.Sprintf("room_%d", each), fmt.Sprintf("visitors_%d_", share)
 	d.counters = append(d.counters, countFull)
 	d.sets = append(d.sets, set{name: all, key: "inet_service", options: []string{"flags dynamic", "size 65535"}, dynamic: true})
