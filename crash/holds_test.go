@@ -147,12 +147,19 @@ func settings(t *testing.T, h *lab.Host, but []string) string {
 // program's own rules from a copy of its files.
 func memory(t *testing.T, h *lab.Host) string {
 	t.Helper()
+	return stored(t, h) + written(t, h)
+}
+
+// stored is what the program remembers, apart from what the owner wrote.
+func stored(t *testing.T, h *lab.Host) string {
+	t.Helper()
+	return remembered(t, filepath.Join(h.Root(), "var/lib/gatelodge"), h.Name) + remembered(t, filepath.Join(h.Root(), "run/gatelodge"), "journal")
+}
+
+// written is what the owner wrote, or had written.
+func written(t *testing.T, h *lab.Host) string {
+	t.Helper()
 	var b strings.Builder
-	for folder, names := range map[string][]string{"var/lib/gatelodge": {h.Name}, "run/gatelodge": {"journal"}} {
-		for _, name := range names {
-			b.WriteString(remembered(t, filepath.Join(h.Root(), folder), name))
-		}
-	}
 	for _, file := range []string{"gate.toml", "home.toml"} {
 		text, err := os.ReadFile(filepath.Join(h.Root(), "etc/gatelodge", file))
 		if err == nil {
