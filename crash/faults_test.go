@@ -196,6 +196,9 @@ func (w *world) everyFault(t *testing.T, o faulty, call string) (n int) {
 	for number, missed := 1, 0; missed < 2 && !t.Failed(); number++ {
 		hit := 0
 		for _, errno := range errnos {
+			if call == "openat" && errno == "EPERM" {
+				continue // so the kernel hides processes (proc(5), hidepid): an sshd has no name then
+			}
 			hit += w.fail(t, o, fault{call, errno, number})
 			if hit == 0 {
 				break // no other error would hit
@@ -236,7 +239,10 @@ func (w *world) fail(t *testing.T, o faulty, f fault) int {
 	if failed != nil && happened == 0 {
 		t.Errorf("it fails without a fault: %v", failed)
 	}
-	if failed != nil && !said(failed) && happened > 0 {
+	mute := slices.ContainsFunc(strings.Split(string(text), "\n"), func(l string) bool {
+		return strings.Contains(l, "write(2, ") && strings.Contains(l, "(INJECTED)")
+	})
+	if failed != nil && !said(failed) && happened > 0 && !mute {
 		t.Errorf("no clear error, but: %v", failed)
 	}
 	o.check(t, w, folder, failed)

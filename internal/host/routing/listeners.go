@@ -46,7 +46,11 @@ func Listeners() ([]Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	owners, unnamed := socketOwners(), false
+	owners, err := socketOwners()
+	if err != nil {
+		return nil, err
+	}
+	unnamed := false
 	list := make([]Listener, len(sockets))
 	for i, s := range sockets {
 		list[i] = s.Listener
@@ -56,7 +60,10 @@ func Listeners() ([]Listener, error) {
 	if !unnamed {
 		return list, nil
 	}
-	units := socketUnits("/")
+	units, err := socketUnits("/")
+	if err != nil {
+		return nil, err
+	}
 	for i, s := range sockets {
 		if list[i].Process == "" {
 			list[i].Unit = units[s.inode]

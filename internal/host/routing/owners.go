@@ -2,6 +2,8 @@ package routing
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -14,40 +16,74 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// nothingToSee reports whether an error says that something is not there, has
+// gone, or is hidden from us (proc(5), hidepid). Whatever else, such as a want of
+// memory, must not pass for nothing: an sshd that is not seen loses its port.
+func nothingToSee(err error) bool {
+	for _, e := range []error{fs.ErrNotExist, fs.ErrPermission, unix.ESRCH, unix.ENOTDIR, unix.EINVAL} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 // socketOwners maps inodes of sockets to names of processes, as far as they
 // can be seen. Processes end while one looks; that is no error.
-func socketOwners() map[string]string {
+func socketOwners() (map[string]string, error) {
 	owners := map[string]string{}
-	links, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	processes, err := os.ReadDir("/proc")
 	if err != nil {
-		return owners
+		return nil, err
 	}
-	names := map[string]string{}
-	for _, link := range links {
-		target, err := os.Readlink(link)
-		inode, isSocket := strings.CutPrefix(target, "socket:[")
-		if err != nil || !isSocket {
+	for _, p := range processes {
+		if _, err := strconv.Atoi(p.Name()); err != nil {
 			continue
 		}
-		process := filepath.Dir(filepath.Dir(link))
-		if _, known := names[process]; !known {
-			comm, _ := os.ReadFile(process + "/comm") // gone meanwhile: no name
-			names[process] = strings.TrimSpace(string(comm))
+		if err := addOwned(owners, filepath.Join("/proc", p.Name())); err != nil && !nothingToSee(err) {
+			return nil, fmt.Errorf("cannot look at the processes of this machine: %w", err)
 		}
-		owners[strings.TrimSuffix(inode, "]")] = names[process]
 	}
-	return owners
+	return owners, nil
+}
+
+// addOwned adds the sockets of one process.
+func addOwned(owners map[string]string, process string) error {
+	links, err := os.ReadDir(filepath.Join(process, "fd"))
+	if err != nil {
+		return err
+	}
+	name := ""
+	for _, l := range links {
+		target, err := os.Readlink(filepath.Join(process, "fd", l.Name()))
+		if err != nil && !nothingToSee(err) {
+			return err
+		}
+		inode, isSocket := strings.CutPrefix(target, "socket:[")
+		if !isSocket {
+			continue
+		}
+		if name == "" {
+			comm, err := os.ReadFile(filepath.Join(process, "comm"))
+			if err != nil {
+				return err
+			}
+			name = strings.TrimSpace(string(comm))
+		}
+		owners[strings.TrimSuffix(inode, "]")] = name
+	}
+	return nil
 }
 
 // socketUnits maps inodes of sockets to the units in whose control groups they
 // were opened, as far as the kernel tells. It tells everybody: this serves
 // where other users' processes are hidden from us (proc(5), hidepid). root is
 // where the machine's files are, "/" but for tests.
-func socketUnits(root string) map[string]string {
+func socketUnits(root string) (map[string]string, error) {
 	units := map[string]string{}
-	groups := controlGroups(root)
-	if len(groups) == 0 {
-		return units
+	groups, err := controlGroups(root)
+	if err != nil || len(groups) == 0 {
+		return units, err
 	}
 	for inode, id := range socketGroups() {
 		group, known := groups[id]
@@ -57,30 +93,36 @@ func socketUnits(root string) map[string]string {
 		}
 		units[inode] = unitOf(group)
 	}
-	return units
+	return units, nil
 }
 
 // controlGroups maps the IDs of control groups, which are the inode numbers of
 // their folders, to their paths: those of cgroup v2 (cgroups(7)), also where it
 // stands beside v1. Groups end while one looks; that is no error.
-func controlGroups(root string) map[uint64]string {
+func controlGroups(root string) (map[uint64]string, error) {
 	groups := map[uint64]string{}
 	for _, top := range []string{"sys/fs/cgroup", "sys/fs/cgroup/unified"} {
 		top = filepath.Join(root, top)
-		if _, err := os.Stat(filepath.Join(top, "cgroup.controllers")); err != nil {
+		if _, err := os.Stat(filepath.Join(top, "cgroup.controllers")); nothingToSee(err) {
 			continue // none, or v1
 		}
-		_ = filepath.WalkDir(top, func(name string, entry fs.DirEntry, err error) error {
+		err := filepath.WalkDir(top, func(name string, entry fs.DirEntry, err error) error {
 			var stat unix.Stat_t
-			if err != nil || !entry.IsDir() || unix.Stat(name, &stat) != nil {
+			if err == nil && entry.IsDir() {
+				err = unix.Stat(name, &stat)
+			}
+			if nothingToSee(err) || err == nil && !entry.IsDir() {
 				return nil
 			}
 			groups[stat.Ino] = strings.TrimPrefix(name, top)
-			return nil
+			return err
 		})
+		if err != nil {
+			return nil, fmt.Errorf("cannot look at this machine's control groups: %w", err)
+		}
 		break
 	}
-	return groups
+	return groups, nil
 }
 
 // unitOf returns the unit that a control group belongs to: systemd's units

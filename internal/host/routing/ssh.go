@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -26,7 +27,11 @@ func sshPortsWith(root, sshConnection string) ([]uint16, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sshPorts(listeners, configuredSSHPorts(root), sshConnection), nil
+	configured, err := configuredSSHPorts(root)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the ports of this machine's sshd: %w", err)
+	}
+	return sshPorts(listeners, configured, sshConnection), nil
 }
 
 // sshPorts judges the listeners. What is configured only ever serves to
@@ -88,27 +93,35 @@ func sessionPort(sshConnection string) uint16 {
 
 // configuredSSHPorts returns the ports on which this machine's files would have
 // sshd listen, or systemd for it. root is where they are, "/" but for tests.
-func configuredSSHPorts(root string) []uint16 {
-	ports := append(sshdPorts(root), socketUnitPorts(root)...)
+func configuredSSHPorts(root string) ([]uint16, error) {
+	ports, err := sshdPorts(root)
+	if err != nil {
+		return nil, err
+	}
+	units, err := socketUnitPorts(root)
+	if err != nil {
+		return nil, err
+	}
+	ports = append(ports, units...)
 	slices.Sort(ports)
-	return slices.Compact(ports)
+	return slices.Compact(ports), nil
 }
 
 // sshdPorts returns the ports in sshd_config(5); 22 if there are none. A file
 // that we may not read says nothing.
-func sshdPorts(root string) []uint16 {
-	ports := readSSHDConfig(root, "/etc/ssh/sshd_config", map[string]bool{})
+func sshdPorts(root string) ([]uint16, error) {
+	ports, err := readSSHDConfig(root, "/etc/ssh/sshd_config", map[string]bool{})
 	if len(ports) == 0 {
-		return []uint16{22}
+		return []uint16{22}, err
 	}
-	return ports
+	return ports, err
 }
 
 // readSSHDConfig reads a file and those that it includes, each once.
-func readSSHDConfig(root, file string, seen map[string]bool) []uint16 {
-	text, err := os.ReadFile(filepath.Join(root, file))
+func readSSHDConfig(root, file string, seen map[string]bool) ([]uint16, error) {
+	text, err := readIfThere(filepath.Join(root, file))
 	if err != nil || seen[file] {
-		return nil
+		return nil, err
 	}
 	seen[file] = true
 	var ports []uint16
@@ -126,30 +139,57 @@ func readSSHDConfig(root, file string, seen map[string]bool) []uint16 {
 			}
 		case "include":
 			for _, pattern := range fields[1:] {
-				for _, included := range includedFiles(root, pattern) {
-					ports = append(ports, readSSHDConfig(root, included, seen)...)
+				files, err := includedFiles(root, pattern)
+				if err != nil {
+					return nil, err
+				}
+				for _, included := range files {
+					more, err := readSSHDConfig(root, included, seen)
+					if err != nil {
+						return nil, err
+					}
+					ports = append(ports, more...)
 				}
 			}
 		}
 	}
-	return ports
+	return ports, nil
+}
+
+// readIfThere reads a file; one that is not there, or not for us, is empty.
+func readIfThere(file string) ([]byte, error) {
+	text, err := os.ReadFile(file)
+	if nothingToSee(err) {
+		return nil, nil
+	}
+	return text, err
 }
 
 // includedFiles returns the files that an Include names, as they are called
 // below root.
-func includedFiles(root, pattern string) []string {
+func includedFiles(root, pattern string) ([]string, error) {
 	pattern = strings.Trim(pattern, `"`)
 	if !filepath.IsAbs(pattern) {
 		pattern = filepath.Join("/etc/ssh", pattern)
 	}
-	files, err := filepath.Glob(filepath.Join(root, pattern))
-	if err != nil {
-		return nil // sshd would not start with that
-	}
+	files, err := glob(filepath.Join(root, pattern))
 	for i, f := range files {
 		files[i] = strings.TrimPrefix(f, filepath.Clean(root))
 	}
-	return files
+	return files, err
+}
+
+// glob is filepath.Glob, which takes a folder that cannot be read for an empty
+// one. A pattern that is none finds nothing: sshd would not start with it.
+func glob(pattern string) ([]string, error) {
+	files, _ := filepath.Glob(pattern)
+	if len(files) > 0 {
+		return files, nil
+	}
+	if _, err := os.ReadDir(filepath.Dir(pattern)); err != nil && !nothingToSee(err) {
+		return nil, err
+	}
+	return nil, nil
 }
 
 // unitFolders are where systemd looks for units (systemd.unit(5)).
@@ -162,30 +202,36 @@ var unitFolders = []string{
 // socketUnitPorts returns the ports on which systemd would listen for sshd:
 // every ListenStream of the units and their drop-ins, also those that another
 // file overrides. Nobody listens there then, so it does not matter.
-func socketUnitPorts(root string) []uint16 {
-	var ports []uint16
+func socketUnitPorts(root string) ([]uint16, error) {
+	var files []string
 	for _, folder := range unitFolders {
 		for _, unit := range sshUnits {
 			unit = filepath.Join(root, folder, unit+".socket")
-			ports = append(ports, listenStreams(unit)...)
-			dropIns, err := filepath.Glob(unit + ".d/*.conf")
+			files = append(files, unit)
+			dropIns, err := glob(unit + ".d/*.conf")
 			if err != nil {
-				continue // a root that is no pattern: only in a test
+				return nil, err
 			}
-			for _, file := range dropIns {
-				ports = append(ports, listenStreams(file)...)
-			}
+			files = append(files, dropIns...)
 		}
 	}
-	return ports
+	var ports []uint16
+	for _, file := range files {
+		more, err := listenStreams(file)
+		if err != nil {
+			return nil, err
+		}
+		ports = append(ports, more...)
+	}
+	return ports, nil
 }
 
 // listenStreams returns the ports in the lines ListenStream of a unit file
 // (systemd.socket(5)). Other kinds of sockets have none.
-func listenStreams(file string) []uint16 {
-	text, err := os.ReadFile(file)
+func listenStreams(file string) ([]uint16, error) {
+	text, err := readIfThere(file)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	var ports []uint16
 	for line := range strings.Lines(string(text)) {
@@ -200,7 +246,7 @@ func listenStreams(file string) []uint16 {
 		}
 		ports = append(ports, portIn(value)...)
 	}
-	return ports
+	return ports, nil
 }
 
 // portIn returns the port that a word is, if it is one.

@@ -148,7 +148,7 @@ func TestConfiguredSSHPorts(t *testing.T) {
 		}, []uint16{22, 2030, 2031, 2032, 2033, 2034}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := configuredSSHPorts(tree(t, tt.files)); !slices.Equal(got, tt.want) {
+			if got, err := configuredSSHPorts(tree(t, tt.files)); err != nil || !slices.Equal(got, tt.want) {
 				t.Errorf("configured ports %v, want %v", got, tt.want)
 			}
 		})
