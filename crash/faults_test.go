@@ -242,7 +242,9 @@ func (w *world) fail(t *testing.T, o faulty, f fault) int {
 	mute := slices.ContainsFunc(strings.Split(string(text), "\n"), func(l string) bool {
 		return strings.Contains(l, "write(2, ") && strings.Contains(l, "(INJECTED)")
 	})
-	if failed != nil && !said(failed) && happened > 0 && !mute {
+	// The runtime's own call to wake a thread: it takes a failure for the end.
+	runtime := failed != nil && strings.Contains(failed.Stderr, "runtime: netpollBreak write failed")
+	if failed != nil && !said(failed) && happened > 0 && !mute && !runtime {
 		t.Errorf("no clear error, but: %v", failed)
 	}
 	o.check(t, w, folder, failed)
