@@ -16,13 +16,13 @@ import (
 func TestMore(t *testing.T) {
 	w := newWorld(t, "kernel", machine.Boot{})
 	w.mainJob(t)
+	w.scenario(t, "doctor on machines", "", w.doctors)
 	w.scenario(t, "floods of connections", "35, 38", w.floods)
 	w.scenario(t, "killed as often as it starts", "6, 32", w.killedForMinutes)
 	w.scenario(t, "cannot start for minutes", "32", w.cannotStart)
 	w.scenario(t, "killed for want of memory", "6, 30", w.noMemory)
 	w.scenario(t, "as many forwards as fit", "30", w.manyForwards)
 	w.scenario(t, "no memory left", "6, 30", w.hog)
-	w.scenario(t, "doctor on machines", "", w.doctors)
 }
 
 // killedForMinutes kills both daemons at every moment of their start and after,
