@@ -46,7 +46,7 @@ func (w *world) refusesMore(t *testing.T) {
 	_, err = internet.Run(t.Context(), "ip", "route", "add", "10.20.0.1/32", "dev", strings.Fields(link)[1])
 	must(t, err)
 	const onlyIPv6 = `ip addr add 10.20.0.1/32 dev eth0; ip addr del 198.51.100.1/24 dev eth0
-ip route add 198.51.100.254 dev eth0 src 10.20.0.1; ip route add default via 198.51.100.254 src 10.20.0.1`
+ip route replace 198.51.100.254 dev eth0 src 10.20.0.1; ip route replace default via 198.51.100.254 src 10.20.0.1`
 	const again = "networkctl reconfigure eth0; until ip route | grep -q 'default via 198.51.100.254' && ip addr show dev eth0 | grep -q 198.51.100.1/24; do sleep 0.2; done; ip addr del 10.20.0.1/32 dev eth0 2>/dev/null || true; ip route del 198.51.100.254 2>/dev/null || true"
 	w.refuses(t, []refusal{
 		{"no common address family", w.gate, onlyIPv6, again, "init --yes --ssh-option StrictHostKeyChecking=accept-new root@10.20.0.1", []string{"no common address family", "IPv6 only", "IPv4 only"}},
