@@ -2,7 +2,9 @@ package firewall
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -139,6 +141,9 @@ func connectNetfilter() (*netlink.Conn, error) {
 		return nil, fmt.Errorf("cannot open netlink to netfilter: %w", err)
 	}
 	_ = conn.SetReadBuffer(readBuffer)
+	if err := conn.SetDeadline(time.Now().Add(kernelTime)); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
 	return conn, nil
 }
 

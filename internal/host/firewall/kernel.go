@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
@@ -41,13 +42,17 @@ func (t table) refillable(d *document) bool {
 // first, in bytes.
 const readBuffer = 1 << 20
 
+// kernelTime bounds how long a connection to the kernel is used. The library
+// waits for ever where a signal interrupts its sending.
+const kernelTime = 15 * time.Second
+
 // connect opens a connection to nf_tables in the network namespace of this
 // thread. The buffer is wanted, not needed: a namespace without full rights
 // caps it.
 func connect() (*nftables.Conn, error) {
 	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
 		_ = c.SetReadBuffer(readBuffer)
-		return nil
+		return c.SetDeadline(time.Now().Add(kernelTime))
 	}))
 	if err != nil {
 		return nil, fmt.Errorf("cannot open netlink to nf_tables: %w", err)

@@ -14,8 +14,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
 )
 
 // Hook is where in the kernel a chain sees packets.
@@ -63,9 +65,9 @@ const mostRules = 5000
 // Find returns, for each of the packets that others drop, the first verdict
 // that does. Tables with one of the given names are ours.
 func Find(ctx context.Context, packets []Packet, ours ...string) ([]Drop, error) {
-	conn, err := nftables.New(nftables.AsLasting())
+	conn, err := connect()
 	if err != nil {
-		return nil, fmt.Errorf("cannot ask the kernel for its rules: %w", err)
+		return nil, err
 	}
 	defer conn.CloseLasting()
 	r := &reader{conn: conn, chains: map[chainName]*chain{}, sets: map[setName]*set{}}
@@ -88,6 +90,20 @@ func Find(ctx context.Context, packets []Packet, ours ...string) ([]Drop, error)
 		found[i].Remedy = found[i].remedy()
 	}
 	return found, nil
+}
+
+// readTime bounds how long the kernel's rules are read. The library waits for
+// ever where a signal interrupts its sending.
+const readTime = 15 * time.Second
+
+func connect() (*nftables.Conn, error) {
+	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+		return c.SetDeadline(time.Now().Add(readTime))
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("cannot ask the kernel for its rules: %w", err)
+	}
+	return conn, nil
 }
 
 // reader reads chains and sets once, when a packet comes by them.

@@ -88,9 +88,9 @@ func (t *Trace) End(ctx context.Context, like Packet) (arrived []uint16, drops [
 			}
 		}
 	}
-	conn, err := nftables.New(nftables.AsLasting())
+	conn, err := connect()
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot ask the kernel for its rules: %w", err)
+		return nil, nil, err
 	}
 	defer conn.CloseLasting()
 	r := &reader{conn: conn, chains: map[chainName]*chain{}, sets: map[setName]*set{}}

@@ -95,7 +95,7 @@ func tell(events chan<- Event) {
 // poll tells that the ruleset has another generation than before. Where it
 // cannot be asked for, that may have been so.
 func poll(ctx context.Context, conn *netlink.Conn, before uint32, events chan<- Event) {
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	tick := time.NewTicker(rulesetEvery)
 	defer tick.Stop()
 	for {
@@ -109,6 +109,14 @@ func poll(ctx context.Context, conn *netlink.Conn, before uint32, events chan<- 
 			tell(events)
 		}
 		before = now
+		if err == nil {
+			continue
+		}
+		// An answer that comes late would be taken for that to the next question.
+		if again, err := netlink.Dial(unix.NETLINK_NETFILTER, nil); err == nil {
+			_ = conn.Close()
+			conn = again
+		}
 	}
 }
 
@@ -123,9 +131,16 @@ func Generation() (uint32, error) {
 	return generation(conn)
 }
 
+// generationTime bounds how long the kernel may take to tell it.
+const generationTime = 5 * time.Second
+
 // generation returns the number of the ruleset, which every transaction counts
 // up.
 func generation(conn *netlink.Conn) (uint32, error) {
+	// The library waits for ever where a signal interrupts its sending.
+	if err := conn.SetDeadline(time.Now().Add(generationTime)); err != nil {
+		return 0, err
+	}
 	answers, err := conn.Execute(netlink.Message{
 		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN, Flags: netlink.Request},
 		Data:   make([]byte, nfgenmsg),
