@@ -38,8 +38,8 @@ look_at_tools() {
 	has dpkg-query && say nft_package "$(dpkg-query -W -f '${db:Status-Status}' nftables)"
 	$sudo sh -c '[ -c /dev/net/tun ] && exec 3<>/dev/net/tun' && say tun yes
 	# By the name that the kernel itself asks for it by: what is blacklisted is
-	# not loaded then.
-	if [ -d /sys/module/wireguard ] || $sudo modprobe -n -q rtnl-link-wireguard; then say wireguard yes; fi
+	# not loaded then, which modprobe takes for no failure.
+	if [ -d /sys/module/wireguard ] || [ -n "$($sudo modprobe -n -v rtnl-link-wireguard 2>/dev/null)" ]; then say wireguard yes; fi
 }
 
 look_at_network() {
