@@ -52,7 +52,7 @@ ip route replace 198.51.100.254 dev eth0 src 10.20.0.1; ip route replace default
 		{"no common address family", w.gate, onlyIPv6, again, "init --yes --ssh-option StrictHostKeyChecking=accept-new root@10.20.0.1", []string{"no common address family", "IPv6 only", "IPv4 only"}},
 		{"neither TUN nor the module", w.gate, hideTUN, showTUN, "init --yes " + root, []string{"neither WireGuard nor /dev/net/tun", "modprobe tun"}},
 		{"a container without TUN", w.gate, hideTUN + "; printf lxc >/run/systemd/container", showTUN + "; rm /run/systemd/container", "init --yes " + root, []string{"container (lxc)", "ask the provider"}},
-		{"no systemd to be seen", w.gate, "mount -t tmpfs none /run/systemd", "umount /run/systemd", "init --yes " + root, []string{"no systemd", "--without-service"}},
+		{"no systemd to be seen", w.gate, "mv /run/systemd/system /run/systemd/system.away", "mv /run/systemd/system.away /run/systemd/system", "init --yes " + root, []string{"no systemd", "--without-service"}},
 		{"no systemctl", w.gate, "mv /usr/bin/systemctl /usr/bin/systemctl.away", "mv /usr/bin/systemctl.away /usr/bin/systemctl", "init --yes " + root, []string{"systemctl"}},
 		{"keys without a gate.toml", w.gate, "mkdir -m 700 /var/lib/gatelodge; echo '{}' >/var/lib/gatelodge/gate.json", "rm -r /var/lib/gatelodge", "init --yes " + root, []string{"keys of a gate", "gate.toml"}},
 	})
