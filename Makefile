@@ -13,8 +13,9 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 LDFLAGS  := -s -w -buildid= -X github.com/gatelodge/gatelodge/internal/cli.Version=$(VERSION)
 PROGRAMS := nft:nftables ip:iproute2 nsenter:util-linux gcc:gcc strace:strace
 
-# What only tests need: the .rpm is installed by rpm(8), in a tree of its own.
-TEST_PROGRAMS := rpm:rpm systemd-sysusers:systemd-standalone-sysusers
+# What only tests need: the .rpm is installed by rpm(8), in a tree of its own;
+# the scripts of the .apk are run by the shell that Alpine has.
+TEST_PROGRAMS := rpm:rpm systemd-sysusers:systemd-standalone-sysusers busybox:busybox-static
 
 # What the virtual machines need; only vm-test, and only as root.
 VM_PROGRAMS := qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap:mmdebstrap mke2fs:e2fsprogs ssh-keygen:openssh-client

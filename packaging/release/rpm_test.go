@@ -2,13 +2,10 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
@@ -19,16 +16,10 @@ import (
 // was built on the way to it.
 const earlier, later = "0.1.0~git202611230453.43a113e", "0.1.0"
 
-// The database of installed packages, and what makes a user: neither is looked
-// at when something is said to be as before.
-var accounts = []string{"etc/.pwd.lock", "etc/group-", "etc/gshadow", "etc/passwd-", "etc/shadow", "calls"}
-
-// rpmSystem is the tree of a system on which rpm(8) installs packages for real
-// and runs their scripts. systemctl and gatelodge are replaced by scripts that
-// write down how they were called.
+// rpmSystem is a system on which rpm(8) installs packages for real and runs
+// their scripts.
 type rpmSystem struct {
-	t    *testing.T
-	root string
+	*system
 	home string // rpm's own files
 }
 
@@ -36,21 +27,15 @@ type rpmSystem struct {
 // whether systemd seems to run it, or whether it is the tree of an image.
 func newRPMSystem(t *testing.T, booted bool) *rpmSystem {
 	t.Helper()
-	s := &rpmSystem{t: t, root: t.TempDir(), home: t.TempDir()}
+	s := &rpmSystem{system: newSystem(t), home: t.TempDir()}
 	for _, folder := range []string{
-		"dev", "etc/systemd/system", "run", "tmp", "usr/bin", "usr/lib/systemd/system", "usr/lib/sysusers.d", "usr/lib64", "usr/sbin",
+		"etc/systemd/system", "usr/lib/systemd/system", "usr/lib/sysusers.d",
 		"usr/share/doc", "usr/share/man/man1", "usr/share/man/man5", "var/lib/rpm", "var/tmp",
 	} {
 		s.must(os.MkdirAll(s.path(folder), 0o755))
 	}
-	for _, merged := range []string{"bin", "lib", "lib64", "sbin"} {
-		s.must(os.Symlink("usr/"+merged, s.path(merged)))
-	}
 	s.bring("sh")
 	s.bring("systemd-sysusers")
-	s.write("dev/null", "", 0o644)
-	s.write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0o644)
-	s.write("etc/group", "root:x:0:\n", 0o644)
 	s.write("usr/bin/systemctl", caller("systemctl"), 0o755)
 	if booted {
 		s.must(os.MkdirAll(s.path("run/systemd/system"), 0o755))
@@ -58,67 +43,11 @@ func newRPMSystem(t *testing.T, booted bool) *rpmSystem {
 	return s
 }
 
-// caller is a program that only writes down how it was called.
-func caller(name string) string { return "#!/bin/sh\necho \"" + name + " $*\" >>/calls\n" }
-
-func (s *rpmSystem) must(err error) {
-	s.t.Helper()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func (s *rpmSystem) path(name string) string { return filepath.Join(s.root, name) }
-
-func (s *rpmSystem) write(name, text string, mode fs.FileMode) {
-	s.t.Helper()
-	s.must(os.MkdirAll(filepath.Dir(s.path(name)), 0o755))
-	s.must(os.WriteFile(s.path(name), []byte(text), mode))
-	s.must(os.Chmod(s.path(name), mode))
-}
-
-func (s *rpmSystem) read(name string) string {
-	s.t.Helper()
-	text, err := os.ReadFile(s.path(name))
-	s.must(err)
-	return string(text)
-}
-
-// bring copies a program of this machine into the tree, with its libraries.
-func (s *rpmSystem) bring(program string) {
-	s.t.Helper()
-	file, err := exec.LookPath(program)
-	s.must(err)
-	out, err := exec.Command("ldd", file).Output()
-	s.must(err)
-	s.copy(file, "/usr/bin/"+program)
-	for _, word := range strings.Fields(string(out)) {
-		if filepath.IsAbs(word) {
-			s.copy(word, word)
-		}
-	}
-}
-
-func (s *rpmSystem) copy(from, to string) {
-	s.t.Helper()
-	content, err := os.ReadFile(from)
-	s.must(err)
-	s.write(to, string(content), 0o755)
-}
-
-// rpm runs rpm(8) upon the tree, in namespaces of its own: the tree needs a
-// /dev/null, and nothing must reach this machine.
+// rpm runs rpm(8) upon the tree.
 func (s *rpmSystem) rpm(args ...string) (string, error) {
-	unshare := []string{"--mount", "--net"}
-	if os.Geteuid() != 0 {
-		unshare = append(unshare, "--map-root-user")
-	}
-	const story = `root=$1; shift; mount --bind /dev/null "$root/dev/null" && exec rpm --root "$root" --dbpath /var/lib/rpm "$@"`
-	c := exec.Command("unshare", append(append(unshare, "sh", "-c", story, "sh", s.root), args...)...)
-	c.Env = append(os.Environ(), "HOME="+s.home, "LC_ALL=C.UTF-8")
-	out, err := c.CombinedOutput()
+	out, err := s.apart(append([]string{"env", "HOME=" + s.home, "LC_ALL=C.UTF-8", "rpm", "--root", s.root, "--dbpath", "/var/lib/rpm"}, args...)...)
 	var said []string
-	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+	for _, line := range strings.Split(out, "\n") {
 		if !strings.HasPrefix(line, "rpm: ") { // Debian's rpm recommends another program
 			said = append(said, line)
 		}
@@ -126,7 +55,7 @@ func (s *rpmSystem) rpm(args ...string) (string, error) {
 	return strings.Join(said, "\n"), err
 }
 
-// must not fail, and no script in it either: that is a warning only.
+// works runs what must not fail, and neither must a script: that is a warning only.
 func (s *rpmSystem) works(args ...string) string {
 	s.t.Helper()
 	out, err := s.rpm(args...)
@@ -140,61 +69,6 @@ func (s *rpmSystem) refuses(want string, args ...string) {
 	s.t.Helper()
 	if out, err := s.rpm(args...); err == nil || !strings.Contains(out, want) {
 		s.t.Fatalf("rpm %s: want it to fail with %q, got %v\n%s", strings.Join(args, " "), want, err, out)
-	}
-}
-
-// called checks what the scripts have called since the last time.
-func (s *rpmSystem) called(want ...string) {
-	s.t.Helper()
-	text, err := os.ReadFile(s.path("calls"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.t.Fatal(err)
-	}
-	if got := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n"); !slices.Equal(got, append([]string{}, want...)) && (len(want) > 0 || len(text) > 0) {
-		s.t.Errorf("the scripts called\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-	s.must(os.RemoveAll(s.path("calls")))
-}
-
-// tree lists every file with its mode, but rpm's and those that hold accounts.
-func (s *rpmSystem) tree() map[string]fs.FileMode {
-	s.t.Helper()
-	found := map[string]fs.FileMode{}
-	s.must(filepath.WalkDir(s.root, func(path string, d fs.DirEntry, err error) error {
-		name := strings.TrimPrefix(path, s.root+"/")
-		if err != nil || slices.Contains(accounts, name) {
-			return err
-		}
-		if name == "var/lib/rpm" {
-			return filepath.SkipDir
-		}
-		info, err := d.Info()
-		if err == nil {
-			found[name] = info.Mode()
-		}
-		return err
-	}))
-	return found
-}
-
-// leaves checks what there is more than before, and that nothing is less.
-func (s *rpmSystem) leaves(before map[string]fs.FileMode, want ...string) {
-	s.t.Helper()
-	after := s.tree()
-	var more []string
-	for name, mode := range after {
-		if _, ok := before[name]; !ok {
-			more = append(more, fmt.Sprintf("%s %v", name, mode))
-		}
-	}
-	slices.Sort(more)
-	if !slices.Equal(more, want) {
-		s.t.Errorf("left behind\n%s\nwant\n%s", strings.Join(more, "\n"), strings.Join(want, "\n"))
-	}
-	for name := range before {
-		if _, ok := after[name]; !ok {
-			s.t.Errorf("%s is gone", name)
-		}
 	}
 }
 
