@@ -217,3 +217,28 @@ func TestAPKScriptsWithOpenRC(t *testing.T) {
 	a.says("pre-deinstall", "could not be stopped\ngatelodge: not all could be removed")
 	a.called(removal...)
 }
+
+// The daemon is not root there: it must be able to read what root's commands
+// have left, before and after they have been its.
+func TestOpenRCGivesTheDaemonItsFiles(t *testing.T) {
+	t.Parallel()
+	a := newAlpine(t)
+	_, data := packedAPK(t)
+	a.write("etc/init.d/gatelodge", string(data.content["etc/init.d/gatelodge"]), 0o755)
+	a.scripts[".start"] = []byte(`#!/bin/sh
+eerror() { echo "$*"; }
+checkpath() { echo "checkpath $*" >>/calls; }
+. /etc/init.d/gatelodge
+start_pre || echo failed
+`)
+	a.says("start", "no role yet: gatelodge gate init, or gatelodge join\nfailed")
+	a.called()
+	for _, name := range []string{"etc/gatelodge/gate.toml", "var/lib/gatelodge/gate.json", "run/gatelodge/journal.json"} {
+		a.write(name, "", 0o600)
+	}
+	a.must(os.Symlink("/etc/passwd", a.path("run/gatelodge/link")))
+	a.says("start", "")
+	a.called("checkpath -d -m 0700 -o gatelodge:gatelodge /var/lib/gatelodge /run/gatelodge",
+		"checkpath -f -m 0600 -o gatelodge:gatelodge /var/lib/gatelodge/gate.json",
+		"checkpath -f -m 0600 -o gatelodge:gatelodge /run/gatelodge/journal.json")
+}
