@@ -13,6 +13,10 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 LDFLAGS  := -s -w -buildid= -X github.com/gatelodge/gatelodge/internal/cli.Version=$(VERSION)
 PROGRAMS := nft:nftables ip:iproute2 nsenter:util-linux gcc:gcc strace:strace
 
+# What only tests need: the .rpm is installed by rpm(8), in a tree of its own;
+# the scripts of the .apk are run by the shell that Alpine has.
+TEST_PROGRAMS := rpm:rpm systemd-sysusers:systemd-standalone-sysusers busybox:busybox-static
+
 # What the virtual machines need; only vm-test, and only as root.
 VM_PROGRAMS := qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap:mmdebstrap mke2fs:e2fsprogs ssh-keygen:openssh-client
 # The most it may take is 15 minutes; what hangs must not hang for ever.
@@ -21,20 +25,21 @@ VM_RUN      ?= ^Test(Kernel|Embedded)$$
 VM_REBOOTS  ?= 1
 VM_FORMATS  ?= deb
 
-.PHONY: crash demo test build check race release man vm-test vm-run vm-more vm-reboots vm-deps vm-packages fuzz deps clean
+.PHONY: crash demo test build check race release man vm-test vm-run vm-more vm-reboots vm-deps vm-packages fuzz deps test-deps clean
 
 demo: deps build
 	bin/gatelodge lab
 
-test: deps check race
+test: test-deps check race
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/gatelodge ./cmd/gatelodge
 
 # What tests and demo need from the system, installed if it is missing.
 deps: WANTED = $(PROGRAMS)
+test-deps: WANTED = $(PROGRAMS) $(TEST_PROGRAMS)
 vm-deps: WANTED = $(PROGRAMS) $(VM_PROGRAMS)
-deps vm-deps:
+deps test-deps vm-deps:
 	@missing=; for p in $(WANTED); do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v $${p%%:*} >/dev/null || missing="$$missing $${p##*:}"; done; \
 	if [ -n "$$missing" ]; then \

@@ -25,8 +25,11 @@ own addresses; TLS keys and services stay at home.`
 
 // format is how one kind of package differs from the others.
 type format struct {
-	unit     string // folder of systemd's units; none: another init
-	zsh      string // folder of completions for zsh
+	unit     string   // folder of systemd's units; none: another init
+	zsh      string   // folder of completions for zsh
+	owns     []string // folders that would be left behind: the others take them away by themselves
+	manual   string   // type of manual pages and documents, for a machine that wants none
+	licence  string   // type of the licence, which it gets nevertheless
 	depends  []string
 	suggests []string
 	scripts  map[string]string // packaging/KIND/NAME by the moment it runs
@@ -43,9 +46,15 @@ var formats = map[string]format{
 	"rpm": {
 		unit:     "/usr/lib/systemd/system",
 		zsh:      "/usr/share/zsh/site-functions",
+		manual:   files.TypeRPMDoc,
+		licence:  files.TypeRPMLicence,
 		depends:  []string{"nftables >= 1.0.2", "systemd"},
 		suggests: []string{"openssh-clients", "wireguard-tools"},
 		scripts:  map[string]string{"postinstall": "post", "preremove": "preun", "postremove": "postun"},
+		owns: []string{
+			"/usr/lib/systemd/networkd.conf.d", "/usr/share/bash-completion", "/usr/share/bash-completion/completions",
+			"/usr/share/fish", "/usr/share/fish/vendor_completions.d", "/usr/share/zsh", "/usr/share/zsh/site-functions",
+		},
 	},
 	"apk": {
 		zsh:     "/usr/share/zsh/site-functions",
@@ -139,8 +148,12 @@ func (r *release) setScripts(info *nfpm.Info, formatName string) {
 // contents lists all files of a package, each with its mode and the date of
 // the release.
 func (r *release) contents(formatName string, p parts) (files.Contents, error) {
+	f := formats[formatName]
 	l := &listing{r: r}
 	l.folder("/etc/gatelodge")
+	for _, folder := range f.owns {
+		l.folder(folder)
+	}
 	l.file(p.binary, "/usr/bin/gatelodge", 0o755)
 	for other, file := range p.foreign {
 		l.file(file, "/usr/lib/gatelodge/"+binaryName(other)+".gz", 0o644)
@@ -148,8 +161,8 @@ func (r *release) contents(formatName string, p parts) (files.Contents, error) {
 	if len(p.foreign) > 0 {
 		l.folder("/usr/lib/gatelodge")
 	}
-	l.service(formats[formatName])
-	l.manual(formats[formatName].zsh)
+	l.service(f)
+	l.manual(f)
 	l.documents(formatName, p.licences)
 	return l.contents, l.err
 }
@@ -162,10 +175,15 @@ type listing struct {
 }
 
 func (l *listing) file(source, destination string, mode fs.FileMode) {
+	l.typed("", source, destination, mode)
+}
+
+// typed lists a file of a type that only some package managers know.
+func (l *listing) typed(kind, source, destination string, mode fs.FileMode) {
 	if _, err := os.Stat(source); err != nil && l.err == nil {
 		l.err = err
 	}
-	l.contents = append(l.contents, &files.Content{Source: source, Destination: destination, FileInfo: l.owned(mode)})
+	l.contents = append(l.contents, &files.Content{Type: kind, Source: source, Destination: destination, FileInfo: l.owned(mode)})
 }
 
 func (l *listing) folder(destination string) {
@@ -177,7 +195,7 @@ func (l *listing) owned(mode fs.FileMode) *files.ContentFileInfo {
 }
 
 // tree lists the files of a folder of the sources under another.
-func (l *listing) tree(source, destination string, keep func(name string) bool) {
+func (l *listing) tree(kind, source, destination string, keep func(name string) bool) {
 	root := filepath.Join(l.r.source, source)
 	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -187,7 +205,7 @@ func (l *listing) tree(source, destination string, keep func(name string) bool) 
 		if d.IsDir() {
 			l.folder(path.Join(destination, below))
 		} else if keep(d.Name()) {
-			l.file(file, path.Join(destination, below), 0o644)
+			l.typed(kind, file, path.Join(destination, below), 0o644)
 		}
 		return nil
 	})
@@ -208,7 +226,7 @@ func (l *listing) service(f format) {
 	l.file(filepath.Join(packaging, "networkd.conf"), "/usr/lib/systemd/networkd.conf.d/10-gatelodge.conf", 0o644)
 }
 
-func (l *listing) manual(zsh string) {
+func (l *listing) manual(f format) {
 	manual := filepath.Join(l.r.staging, "manual")
 	pages, err := filepath.Glob(filepath.Join(manual, "man*", "*.gz"))
 	if err == nil && len(pages) == 0 {
@@ -218,10 +236,10 @@ func (l *listing) manual(zsh string) {
 		l.err = err
 	}
 	for _, page := range pages {
-		l.file(page, "/usr/share/man/"+filepath.Base(filepath.Dir(page))+"/"+filepath.Base(page), 0o644)
+		l.typed(f.manual, page, "/usr/share/man/"+filepath.Base(filepath.Dir(page))+"/"+filepath.Base(page), 0o644)
 	}
 	l.file(filepath.Join(manual, "bash", "gatelodge"), "/usr/share/bash-completion/completions/gatelodge", 0o644)
-	l.file(filepath.Join(manual, "zsh", "_gatelodge"), zsh+"/_gatelodge", 0o644)
+	l.file(filepath.Join(manual, "zsh", "_gatelodge"), f.zsh+"/_gatelodge", 0o644)
 	l.file(filepath.Join(manual, "fish", "gatelodge.fish"), "/usr/share/fish/vendor_completions.d/gatelodge.fish", 0o644)
 }
 
@@ -229,14 +247,15 @@ func (l *listing) manual(zsh string) {
 // the sources, so that their links hold.
 func (l *listing) documents(formatName, licences string) {
 	const doc = "/usr/share/doc/gatelodge"
+	f := formats[formatName]
 	l.folder(doc)
-	l.file(filepath.Join(l.r.source, "README.md"), doc+"/README.md", 0o644)
-	l.tree("docs", doc+"/docs", func(name string) bool { return name != "releasing.md" })
-	l.tree("examples", doc+"/examples", func(string) bool { return true })
-	l.file(licences, doc+"/third-party-licenses.gz", 0o644)
-	l.file(filepath.Join(l.r.staging, "changelog.gz"), doc+"/changelog.gz", 0o644)
+	l.typed(f.manual, filepath.Join(l.r.source, "README.md"), doc+"/README.md", 0o644)
+	l.tree(f.manual, "docs", doc+"/docs", func(name string) bool { return name != "releasing.md" })
+	l.tree(f.manual, "examples", doc+"/examples", func(string) bool { return true })
+	l.typed(f.licence, licences, doc+"/third-party-licenses.gz", 0o644)
+	l.typed(f.manual, filepath.Join(l.r.staging, "changelog.gz"), doc+"/changelog.gz", 0o644)
 	if formatName != "deb" {
-		l.file(filepath.Join(l.r.source, "LICENSE"), doc+"/LICENSE", 0o644)
+		l.typed(f.licence, filepath.Join(l.r.source, "LICENSE"), doc+"/LICENSE", 0o644)
 		return
 	}
 	packaging := filepath.Join(l.r.source, "packaging")
