@@ -35,7 +35,7 @@ func (w *world) onTrial(t *testing.T, then func()) {
 // accept has the gate let these ports in.
 func (w *world) accept(t *testing.T, ports, flags string) {
 	t.Helper()
-	w.on(t, w.gate, `sed -i -e '/^accept = /d' -e 's/^\[firewall\].*/&\naccept = %s/' /etc/gatelodge/gate.toml; gatelodge apply %s`, ports, flags)
+	w.on(t, w.gate, `sed -i -e '/^accept = /d' -e 's|^\[firewall\].*|&\naccept = %s|' /etc/gatelodge/gate.toml; gatelodge apply %s`, ports, flags)
 }
 
 func (w *world) inputIs(t *testing.T, state string) {
