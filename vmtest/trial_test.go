@@ -32,10 +32,10 @@ func (w *world) onTrial(t *testing.T, then func()) {
 	w.inputIs(t, "kept")
 }
 
-// accept has the gate let these ports in.
+// accept has the gate let these ports in, by a file that a power cut leaves.
 func (w *world) accept(t *testing.T, ports, flags string) {
 	t.Helper()
-	w.on(t, w.gate, `sed -i -e '/^accept = /d' -e 's|^\[firewall\].*|&\naccept = %s|' /etc/gatelodge/gate.toml; gatelodge apply %s`, ports, flags)
+	w.on(t, w.gate, `sed -i -e '/^accept = /d' -e 's|^\[firewall\].*|&\naccept = %s|' /etc/gatelodge/gate.toml; sync; gatelodge apply %s`, ports, flags)
 }
 
 func (w *world) inputIs(t *testing.T, state string) {
