@@ -103,6 +103,28 @@ func rules(name string, host func(*lab.Lab) *lab.Host, text string, home, gate [
 	return f
 }
 
+// beside loads the rules of another firewall on the gate, as nft shows them, and
+// those that its owner adds.
+func beside(name, file string, tables, added []string, home, gate []doctor.ID) fault {
+	host := (*lab.Lab).Gate
+	return fault{
+		name: name, home: home, gate: gate,
+		inject: func(t *testing.T, l *lab.Lab) {
+			text, err := filepath.Abs(filepath.Join("../../internal/host/firewall/testdata/foreign", file))
+			must(t, err)
+			run(t, host(l), "nft", "-f", text)
+			for _, rule := range added {
+				run(t, host(l), append([]string{"nft", "add", "rule"}, strings.Fields(rule)...)...)
+			}
+		},
+		mend: func(t *testing.T, l *lab.Lab) {
+			for _, table := range tables {
+				run(t, host(l), append([]string{"nft", "delete", "table"}, strings.Fields(table)...)...)
+			}
+		},
+	}
+}
+
 // published exposes something for as long as the fault lasts.
 func published(name string, home []doctor.ID, args ...string) fault {
 	return fault{
@@ -151,8 +173,10 @@ func applyHome(t *testing.T, l *lab.Lab) {
 // realFaults are those that namespaces allow. The last one cannot be mended.
 func realFaults() []fault {
 	gate, home, internet := (*lab.Lab).Gate, (*lab.Lab).Home, func(l *lab.Lab) *lab.Host { return l.Host("internet") }
+	filters := []string{"ip filter", "ip6 filter"}
 	faults := []fault{
 		published("service not listening", ids(doctor.NotListening), "7050/tcp"),
+		published("UDP service not listening", ids(doctor.NotListening), "7052/udp"),
 		listening(published("listening on loopback only", ids(doctor.LoopbackOnly), "7051/tcp"), home, "127.0.0.1:7051"),
 		listening(fault{name: "another process on the gate holds the port", home: ids(doctor.PortHeld), gate: ids(doctor.PortHeld)}, gate, ":7000"),
 		published("LAN target down", ids(doctor.TargetDown), "7060/tcp", "--to", "192.168.1.99"),
@@ -161,6 +185,13 @@ func realFaults() []fault {
 		rules("gate's forward dropped by a foreign table", gate, "chain f { type filter hook forward priority 0; policy drop; }", ids(doctor.GateForwardDrops), nil),
 		rules("gate's forward dropped by a foreign rule about the source", gate, "chain f { type filter hook forward priority 0; ip saddr 192.0.2.2 counter drop; }", ids(doctor.GateForwardDrops), nil).naming("hain f of table inet other (ip saddr 192.0.2.2"),
 		rules("dropped on the gate before our rules", gate, "chain early { type filter hook prerouting priority raw; tcp dport 7000 jump banned; }\nchain banned { drop; }", ids(doctor.GateForwardDrops), nil).naming("hain banned of table inet other (drop)"),
+		rules("gate's input dropped by a foreign table", gate, `chain i { type filter hook input priority 0; policy drop; iifname "lo" accept; ct state established,related accept; tcp dport 22 accept; }`, nil, ids(doctor.GateInputDrops)),
+		beside("gate's input dropped by ufw", "ufw.nft", filters, nil, nil, ids(doctor.GateInputDrops)),
+		beside("gate's forward dropped by ufw", "ufw.nft", filters, []string{
+			"ip filter ufw-user-input udp dport 55107 accept", "ip filter ufw-user-input iifname gatelodge accept", "ip6 filter ufw6-user-input iifname gatelodge accept",
+		}, ids(doctor.GateForwardDrops), nil),
+		beside("gate's forward dropped by Docker", "docker.nft", filters, nil, ids(doctor.GateForwardDrops), nil),
+		beside("gate's input dropped by firewalld", "firewalld.nft", []string{"inet firewalld"}, nil, nil, ids(doctor.GateInputDrops)),
 		rules("home's input dropped by a foreign table", home, `chain i { type filter hook input priority 0; policy drop; iifname "lo" accept; ct state established,related accept; }`, ids(doctor.HomeDrops), ids(doctor.HomeDrops)),
 		rules("provider firewall", internet, `chain f { type filter hook forward priority 0; oifname "gate" meta l4proto tcp drop; }`, ids(doctor.ProviderFirewall), nil),
 		rules("MTU black hole", internet, `chain f { type filter hook forward priority 0; oifname { "gate", "cgnat" } meta l4proto udp meta length > 1200 drop; }`, ids(doctor.MTUBlackHole), nil),
@@ -214,7 +245,7 @@ func realFaults() []fault {
 				must(t, unix.Unmount(filepath.Join(l.Home().Root(), "var/lib/gatelodge"), unix.MNT_DETACH))
 			},
 		},
-		movedName(), deletedRule(), twinKey(),
+		movedName(), deletedRule(), twinKey(), hairpin(),
 		{
 			name: "home's daemon does not run", home: ids(doctor.DaemonDown), gate: nil,
 			inject: func(t *testing.T, l *lab.Lab) { must(t, l.Home().Kill()) },
@@ -257,6 +288,29 @@ func movedName() fault {
 			must(t, os.WriteFile(homeFile(l), []byte(strings.Replace(string(text), "[gate]\nendpoints = [\"gate.example\"]\n", "", 1)), 0o600))
 			applyHome(t, l)
 			must(t, unix.Unmount("/etc/hosts", unix.MNT_DETACH))
+		},
+	}
+}
+
+// hairpin puts the gate's public address on the home's side of a router that
+// does not turn packets round: only the tunnel's have a way there, as in one
+// network, with the home's own address.
+func hairpin() fault {
+	const way = "192.168.1.0/24"
+	return fault{
+		name: "hairpin asked of a router that cannot", home: ids(doctor.Hairpin),
+		inject: func(t *testing.T, l *lab.Lab) {
+			run(t, l.Host("internet"), "ip", "route", "add", way, "via", l.Host("cgnat").IPv4.String())
+			loadRules(t, l.Host("internet"), `chain f { type filter hook forward priority 0; iifname "cgnat" oifname "gate" meta l4proto tcp drop; }`)
+			loadRules(t, l.Host("cgnat"), fmt.Sprintf("chain n { type nat hook postrouting priority srcnat - 1; ip saddr %s ip daddr %s snat ip to %[1]s; }", l.Home().IPv4, l.Gate().IPv4))
+			must(t, l.FlushNAT(t.Context()))
+		},
+		mend: func(t *testing.T, l *lab.Lab) {
+			for _, h := range []string{"internet", "cgnat"} {
+				run(t, l.Host(h), "nft", "delete", "table", "inet", "other")
+			}
+			run(t, l.Host("internet"), "ip", "route", "del", way)
+			must(t, l.FlushNAT(t.Context()))
 		},
 	}
 }

@@ -101,7 +101,16 @@ var inTheLab = []string{
 	"home's input dropped by a foreign table", "provider firewall", "MTU black hole", "UDP to the gate blocked", "handshake stale",
 	"forward refused by policy", "rp_filter strict", "ip_forward off", "tunnel prefix overlapping a LAN", "disk full",
 	"endpoint's name resolves elsewhere", "our rule deleted", "two homes with one key", "home's daemon does not run",
-	"nft too old", "wrong key",
+	"nft too old", "wrong key", "UDP service not listening", "gate's input dropped by a foreign table",
+	"gate's input dropped by ufw", "gate's forward dropped by ufw", "gate's forward dropped by Docker", "gate's input dropped by firewalld",
+	"hairpin asked of a router that cannot",
+}
+
+// onMachines are those that the virtual machines bring about (vmtest).
+var onMachines = []string{
+	"clock of another century", "conntrack full", "the VPS reachable by ssh only through the tunnel", "no route to the gate",
+	"gate's daemon silent", "embedded device although the kernel has one", "gate's forward dropped by ufw",
+	"gate's forward dropped by Docker", "gate's input dropped by ufw", "gate's input dropped by firewalld", "IPv6 missing at home",
 }
 
 // breakages are all faults that can be told apart.
@@ -115,6 +124,12 @@ func breakages() []breakage {
 		return func(e *Evidence) {
 			lose(e)
 			e.There.Drops = []Drop{{Hook: Passing, Owner: owner, Table: table, Chain: chain, Remedy: "remedy of " + owner}}
+		}
+	}
+	silence := func(owner, table, chain string) func(e *Evidence) {
+		return func(e *Evidence) {
+			e.Here.Homes[0].Heard = false
+			e.Here.Drops = []Drop{{Hook: Input, Owner: owner, Table: table, Chain: chain, Protocol: "udp", Port: 55107, Remedy: "let 55107/udp in"}}
 		}
 	}
 	return []breakage{
@@ -152,10 +167,9 @@ func breakages() []breakage {
 			lose(e)
 			e.There.Forwards[0].After, e.There.Forwards[0].Traced, e.There.Forwards[0].Arrived = e.There.Forwards[0].Before, true, true
 		}),
-		onGate("gate's input dropped by a foreign table", GateInputDrops, func(e *Evidence) {
-			e.Here.Homes[0].Heard = false
-			e.Here.Drops = []Drop{{Hook: Input, Owner: "ufw", Table: "ip filter", Chain: "ufw-reject-input", Protocol: "udp", Port: 55107, Remedy: "ufw allow 55107/udp"}}
-		}),
+		onGate("gate's input dropped by a foreign table", GateInputDrops, silence("", "inet other", "input")),
+		onGate("gate's input dropped by ufw", GateInputDrops, silence("ufw", "ip filter", "ufw-reject-input")),
+		onGate("gate's input dropped by firewalld", GateInputDrops, silence("firewalld", "inet firewalld", "filter_IN_public")),
 		home("home's input dropped by a foreign table", HomeDrops, func(e *Evidence) { e.There.Forwards[0].Inside = TimedOut; lose(e) }),
 		home("provider firewall", ProviderFirewall, func(e *Evidence) { lose(e); e.There.Forwards[0].After = e.There.Forwards[0].Before }),
 		home("UDP to the gate blocked", UDPBlocked, disconnect),
@@ -358,15 +372,18 @@ func table() string {
 			where = "on the gate"
 		}
 		if slices.Contains(inTheLab, f.fault) {
-			how = "evidence; brought about in the lab"
+			how += "; brought about in the lab"
+		}
+		if slices.Contains(onMachines, f.fault) {
+			how += "; brought about on machines"
 		}
 		fmt.Fprintf(&b, "| %s | %s | `%s` | %s |\n", f.fault, where, f.want, how)
 	}
 	return b.String()
 }
 
-func TestTheLabsFaultsAreListed(t *testing.T) {
-	for _, name := range inTheLab {
+func TestRealFaultsAreListed(t *testing.T) {
+	for _, name := range slices.Concat(inTheLab, onMachines) {
 		if !slices.ContainsFunc(breakages(), func(b breakage) bool { return b.fault == name }) {
 			t.Errorf("no fault is called %q", name)
 		}
