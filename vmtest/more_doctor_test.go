@@ -38,9 +38,28 @@ func (w *world) doctors(t *testing.T) {
 		w.on(t, a.on, "%s", a.mend)
 		w.visitor(t)
 	}
+	w.withoutIPv6(t)
 	w.says(t, w.home, "")
 	w.says(t, w.gate, "")
-	w.figure = fmt.Sprintf("%d faults named, and none before and after", len(all))
+	w.figure = fmt.Sprintf("%d faults named, and none before and after", len(all)+1)
+}
+
+// withoutIPv6 is a home whose kernel was started without IPv6. Switched off by
+// sysctl, the tunnel's interface still has it.
+func (w *world) withoutIPv6(t *testing.T) {
+	without := w.boot
+	without.Kernel += " ipv6.disable=1"
+	w.on(t, w.home, "sync")
+	for _, c := range []struct {
+		boot machine.Boot
+		want string
+	}{{without, "ipv6-one-side"}, {w.boot, ""}} {
+		must(t, w.home.PowerCut())
+		must(t, w.home.Start(c.boot))
+		w.await(t, w.home)
+		w.visitor(t)
+		w.says(t, w.home, c.want)
+	}
 }
 
 // says waits until the doctor of a machine finds this, or nothing.

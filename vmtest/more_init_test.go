@@ -20,6 +20,7 @@ func TestMoreInit(t *testing.T) {
 		w.on(t, w.home, "dpkg --purge gatelodge >/dev/null 2>&1")
 		w.same(t, before)
 	})
+	w.scenario(t, "init on a VPS without systemd", "", func(t *testing.T) { w.withoutSystemd(t, before) })
 	for _, c := range []struct{ name, script string }{
 		{"a program without a unit", "dpkg --fsys-tarfile /payload/gatelodge.deb | tar -xO ./usr/bin/gatelodge >/usr/local/bin/gatelodge; chmod 755 /usr/local/bin/gatelodge"},
 		{"a unit without a program", "dpkg --fsys-tarfile /payload/gatelodge.deb | tar -xO ./lib/systemd/system/gatelodge.service | sed 's,/usr/bin/,/usr/local/bin/,' >/etc/systemd/system/gatelodge.service; [ -s /etc/systemd/system/gatelodge.service ]; systemctl daemon-reload; systemctl enable gatelodge"},
@@ -32,6 +33,33 @@ func TestMoreInit(t *testing.T) {
 			w.same(t, before)
 		})
 	}
+}
+
+// withoutSystemd is a VPS that another program starts: refused, unless its owner
+// takes it as it is.
+func (w *world) withoutSystemd(t *testing.T, before map[string]string) {
+	const root = "root@198.51.100.1"
+	w.on(t, w.gate, "cp /payload/other-init /root/other-init; sync")
+	other := w.boot
+	other.Kernel += " init=/root/other-init"
+	restart := func(b machine.Boot) {
+		must(t, w.gate.PowerCut())
+		must(t, w.gate.Start(b))
+		w.await(t, w.gate)
+	}
+	restart(other)
+	w.on(t, w.home, "dpkg --install /payload/gatelodge.deb >/dev/null")
+	w.refuses(t, []refusal{{"no systemd", w.gate, "", "", "init --yes " + root, []string{"no systemd", "--without-service"}}})
+	t.Log(w.on(t, w.home, "gatelodge init --yes --without-service %s 2>&1; gatelodge expose 443 2>&1", root))
+	w.visitor(t)
+	w.on(t, w.gate, "sync")
+	restart(other)
+	w.on(t, w.gate, "gatelodge up 2>&1") // as init has said
+	w.visitor(t)
+	w.uninstall(t)
+	w.on(t, w.gate, "rm /root/other-init; sync")
+	restart(w.boot)
+	w.same(t, before)
 }
 
 // refusesMore are the refusals that need a machine of their own kind.
@@ -52,7 +80,6 @@ ip route replace 198.51.100.254 dev eth0 src 10.20.0.1; ip route replace default
 		{"no common address family", w.gate, onlyIPv6, again, "init --yes --ssh-option StrictHostKeyChecking=accept-new root@10.20.0.1", []string{"no common address family", "IPv6 only", "IPv4 only"}},
 		{"neither TUN nor the module", w.gate, hideTUN, showTUN, "init --yes " + root, []string{"neither WireGuard nor /dev/net/tun", "modprobe tun"}},
 		{"a container without TUN", w.gate, hideTUN + "; printf lxc >/run/systemd/container", showTUN + "; rm /run/systemd/container", "init --yes " + root, []string{"container (lxc)", "ask the provider"}},
-		{"no systemd to be seen", w.gate, "mv /run/systemd/system /run/systemd/system.away", "mv /run/systemd/system.away /run/systemd/system", "init --yes " + root, []string{"no systemd", "--without-service"}},
 		{"no systemctl", w.gate, "mv /usr/bin/systemctl /usr/bin/systemctl.away", "mv /usr/bin/systemctl.away /usr/bin/systemctl", "init --yes " + root, []string{"systemctl"}},
 		{"keys without a gate.toml", w.gate, "mkdir -m 700 /var/lib/gatelodge; echo '{}' >/var/lib/gatelodge/gate.json", "rm -r /var/lib/gatelodge", "init --yes " + root, []string{"keys of a gate", "gate.toml"}},
 	})

@@ -90,7 +90,7 @@ func makePayload(t *testing.T, self, dir string, folders []string) string {
 	t.Helper()
 	folder := filepath.Join(dir, "payload")
 	must(t, os.Mkdir(folder, 0o755))
-	for name, from := range map[string]string{serviceName: self, "gatelodge.deb": *packageFile, "next.deb": *nextPackage, "dump": "testdata/dump"} {
+	for name, from := range map[string]string{serviceName: self, "gatelodge.deb": *packageFile, "next.deb": *nextPackage, "dump": "testdata/dump", "other-init": "testdata/other-init"} {
 		copyFile(t, from, filepath.Join(folder, name))
 	}
 	if *more {
