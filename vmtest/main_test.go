@@ -95,7 +95,8 @@ func checkFlags() error {
 
 // service is home's echo; or with "hold PORT" a program that holds a UDP port,
 // with "hog MIB" one that holds memory, with "spoof ADDRESS COUNT" one that sends
-// packets under many names.
+// packets under many names, with "handshakes ADDRESS KEY COUNT" one that begins
+// WireGuard's handshakes.
 func service(args []string) error {
 	switch {
 	case len(args) < 2:
@@ -104,6 +105,8 @@ func service(args []string) error {
 		return hog(args[1])
 	case args[0] == "spoof":
 		return spoof(args[1], args[len(args)-1])
+	case args[0] == "handshakes" && len(args) == 4:
+		return handshakes(args[1], args[2], args[3])
 	}
 	held, err := net.ListenPacket("udp", ":"+args[1])
 	if err != nil {

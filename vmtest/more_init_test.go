@@ -50,7 +50,7 @@ func (w *world) withoutSystemd(t *testing.T, before map[string]string) {
 	restart(other)
 	w.on(t, w.home, "dpkg --install /payload/gatelodge.deb >/dev/null")
 	w.refuses(t, []refusal{{"no systemd", w.gate, "", "", "init --yes " + root, []string{"no systemd", "--without-service"}}})
-	t.Log(w.on(t, w.home, "gatelodge init --yes --without-service %s 2>&1; gatelodge expose 443 2>&1", root))
+	t.Log(w.on(t, w.home, "gatelodge init --yes --without-service %s 2>&1; gatelodge expose 7000 --name echo 2>&1", root))
 	w.visitor(t)
 	w.on(t, w.gate, "sync")
 	restart(other)
@@ -80,7 +80,7 @@ ip route replace 198.51.100.254 dev eth0 src 10.20.0.1; ip route replace default
 		{"no common address family", w.gate, onlyIPv6, again, "init --yes --ssh-option StrictHostKeyChecking=accept-new root@10.20.0.1", []string{"no common address family", "IPv6 only", "IPv4 only"}},
 		{"neither TUN nor the module", w.gate, hideTUN, showTUN, "init --yes " + root, []string{"neither WireGuard nor /dev/net/tun", "modprobe tun"}},
 		{"a container without TUN", w.gate, hideTUN + "; printf lxc >/run/systemd/container", showTUN + "; rm /run/systemd/container", "init --yes " + root, []string{"container (lxc)", "ask the provider"}},
-		{"no systemctl", w.gate, "mv /usr/bin/systemctl /usr/bin/systemctl.away", "mv /usr/bin/systemctl.away /usr/bin/systemctl", "init --yes " + root, []string{"systemctl"}},
+		{"no systemctl", w.gate, "mv /usr/bin/systemctl /usr/bin/systemctl.away", "mv /usr/bin/systemctl.away /usr/bin/systemctl", "init --yes " + root, []string{"has no systemctl", "reinstall systemd"}},
 		{"keys without a gate.toml", w.gate, "mkdir -m 700 /var/lib/gatelodge; echo '{}' >/var/lib/gatelodge/gate.json", "rm -r /var/lib/gatelodge", "init --yes " + root, []string{"keys of a gate", "gate.toml"}},
 	})
 }

@@ -18,6 +18,7 @@ func TestMore(t *testing.T) {
 	w.mainJob(t)
 	w.scenario(t, "doctor on machines", "", w.doctors)
 	w.scenario(t, "floods of connections", "35, 38", w.floods)
+	w.scenario(t, "flood of handshakes", "37", w.handshakeFlood)
 	w.scenario(t, "killed as often as it starts", "6, 32", w.killedForMinutes)
 	w.scenario(t, "cannot start for minutes", "32", w.cannotStart)
 	w.scenario(t, "killed for want of memory", "6, 30", w.noMemory)

@@ -106,6 +106,10 @@ func Install(ctx context.Context, o Options) ([]string, error) {
 	if err := o.refusePackaged(ctx); err != nil {
 		return nil, err
 	}
+	// Without systemctl nothing is begun: nor could it be taken back.
+	if _, err := o.active(ctx); err != nil {
+		return nil, err
+	}
 	program, err := os.ReadFile(o.Program)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read this program: %w", err)

@@ -29,7 +29,12 @@ func (m *machine) call(name string) error {
 	return nil
 }
 
-func (m *machine) Active(context.Context) (bool, error)   { return m.active, nil }
+func (m *machine) Active(context.Context) (bool, error) {
+	if m.failOn == "is-active" {
+		return false, errors.New("no systemctl")
+	}
+	return m.active, nil
+}
 func (m *machine) Restart(context.Context) error          { return m.call("restart") }
 func (m *machine) Disable(context.Context) error          { return m.call("disable") }
 func (m *machine) DaemonReload(context.Context) error     { return m.call("daemon-reload") }
@@ -156,6 +161,20 @@ func TestAService(t *testing.T) {
 	}
 	if want := []string{"add user", "daemon-reload", "daemon-reload", "restart"}; !slices.Equal(m.calls, want) {
 		t.Errorf("called %q, wanted %q", m.calls, want)
+	}
+}
+
+// Without systemctl an installation could neither be finished nor taken back.
+func TestNothingIsBegunWithoutSystemctl(t *testing.T) {
+	m := &machine{failOn: "is-active"}
+	o := onMachine(t, m)
+	o.whole = true
+	before := tree(t, o.Root)
+	if _, err := Install(t.Context(), o); err == nil || !strings.Contains(err.Error(), "no systemctl") {
+		t.Errorf("the error is %v", err)
+	}
+	if after := tree(t, o.Root); after != before || len(m.calls) > 0 {
+		t.Errorf("it was begun: %s%v", after, m.calls)
 	}
 }
 

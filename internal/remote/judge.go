@@ -177,6 +177,9 @@ func installs(distribution string) string {
 
 func (v *Verdict) judgeInit(f Found, w Wish) {
 	switch {
+	case f.Init == "systemd" && !f.Systemctl:
+		v.refuse("there: apt-get install --reinstall systemd (or what reinstalls it in that distribution)",
+			"it runs systemd, but has no systemctl, by which gatelodge becomes a service")
 	case f.Init == "systemd":
 	case w.WithoutService:
 		v.note("it has no systemd: after each of its reboots somebody must run there: gatelodge up")

@@ -13,6 +13,7 @@ kernel=6.1.0-18-amd64
 uid=0
 distribution=debian 
 distribution_name=Debian GNU/Linux 12 (bookworm)
+systemctl=yes
 init=systemd
 virtual=kvm
 wireguard=yes
@@ -80,6 +81,7 @@ func TestJudge(t *testing.T) {
 		{"an nft just new enough", but("nft=nftables v1.0.2 (Lester Gooch)"), usual, fresh, nil, nil},
 		{"a later nft", but("nft=nftables v1.1"), usual, fresh, nil, nil},
 		{"no systemd", but("init=openrc"), usual, fresh, []string{"no systemd"}, nil},
+		{"systemd without systemctl", but("systemctl="), usual, fresh, []string{"no systemctl"}, nil},
 		{"no systemd, accepted", but("init="), Wish{Port: 55107, IPv4: true, WithoutService: true}, fresh, nil, []string{"gatelodge up"}},
 		{"another product on the port", but(`+listen=udp *:55107 users:(("services",pid=7,fd=3))`), usual, fresh, []string{"services holds UDP port 55107"}, []string{"services is listening"}},
 		{"a kernel socket on the port", but(`+listen=udp 0.0.0.0:55107`), usual, fresh, []string{"WireGuard interface"}, []string{"something is listening"}},

@@ -39,6 +39,7 @@ type Found struct {
 	Distribution     string // ID and ID_LIKE of os-release(5)
 	DistributionName string
 	Init             string // "systemd", or the name of process 1
+	Systemctl        bool   // whether there is a systemctl(1)
 	Virtual          string // as systemd-detect-virt(1) says it
 
 	NFT        string // version; "" is none
@@ -132,7 +133,7 @@ func (f *Found) set(name, value string) (err error) {
 		"program": &f.Program, "unit": &f.Unit, "package": &f.Package,
 	}
 	numbers := map[string]*int{"uid": &f.UID, "disk_kib": &f.DiskKiB, "state_kib": &f.StateKiB, "memory_kib": &f.MemoryKiB}
-	flags := map[string]*bool{"apt": &f.APT, "tun": &f.TUN, "wireguard": &f.WireGuard}
+	flags := map[string]*bool{"apt": &f.APT, "tun": &f.TUN, "wireguard": &f.WireGuard, "systemctl": &f.Systemctl}
 	lists := map[string]*[]string{"firewall": &f.Firewalls, "role": &f.Roles, "state": &f.States, "kept": &f.Kept}
 	if t, ok := texts[name]; ok {
 		*t = value

@@ -21,6 +21,7 @@ look_at_system() {
 	say kernel "$(uname -r)"
 	(. /etc/os-release && say distribution "$ID $ID_LIKE" && say distribution_name "$PRETTY_NAME")
 	if [ -d /run/systemd/system ]; then say init systemd; else say init "$(cat /proc/1/comm)"; fi
+	has systemctl && say systemctl yes
 	if [ -e /proc/vz ] && [ ! -e /proc/bc ]; then
 		say virtual openvz
 	elif [ -s /run/systemd/container ]; then
