@@ -32,6 +32,8 @@ func (w *world) doctors(t *testing.T) {
 		{on: w.home, inject: "ip route del default", mend: "networkctl reconfigure eth0; until ip route | grep -q ^default; do sleep 0.2; done", asked: w.home, want: "no-route"},
 		{on: w.gate, inject: "systemctl stop gatelodge", mend: "systemctl start gatelodge", asked: w.gate, want: "daemon-down"},
 	}
+	// Without privilege it says so, and finds nothing that is not so.
+	w.both(t, "runuser -u nobody -- gatelodge doctor >/tmp/said 2>&1 && exit 1 || [ $? = 4 ]; grep -q sudo /tmp/said; rm /tmp/said")
 	for _, a := range all {
 		w.on(t, a.on, "%s", a.inject)
 		w.says(t, a.asked, a.want)
