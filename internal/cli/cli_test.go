@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/status"
 )
 
 func TestErrorsHaveAVoiceAndAnExitCode(t *testing.T) {
@@ -93,5 +95,26 @@ func TestQRCode(t *testing.T) {
 	}
 	if len(rows) > 40 || len([]rune(rows[0])) > 80 {
 		t.Errorf("%d rows of %d columns do not fit a terminal", len(rows), len([]rune(rows[0])))
+	}
+}
+
+// What expose says is where a visitor really gets in.
+func TestOnlyUsableAddressesAreShown(t *testing.T) {
+	addrs := func(text string) (list []netip.Addr) {
+		for a := range strings.FieldsSeq(text) {
+			list = append(list, netip.MustParseAddr(a))
+		}
+		return list
+	}
+	for _, c := range []struct{ public, tunnel, families, want string }{
+		{"198.51.100.1 2001:db8::1", "10.99.0.2 fd00::2", "IPv4 and IPv6", "198.51.100.1 and 2001:db8::1"},
+		{"198.51.100.1 2001:db8::1", "10.99.0.2", "IPv4 and IPv6", "198.51.100.1"},
+		{"198.51.100.1 2001:db8::1", "10.99.0.2 fd00::2", "IPv4", "198.51.100.1"},
+		{"198.51.100.1", "10.99.0.2 fd00::2", "IPv6", "no address of the gate, as it takes visitors by IPv6 only"},
+	} {
+		got := publicText(status.Tunnel{Public: addrs(c.public), Addresses: addrs(c.tunnel)}, status.Forward{Families: c.families})
+		if got != c.want {
+			t.Errorf("%+v: %q", c, got)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -154,7 +155,7 @@ func (a *app) publish(ctx context.Context, name string, before []byte) error {
 		}
 		a.printf("%s is in home.toml; the gate has not answered yet, it will be published when it does\n", name)
 	default:
-		a.printf("%s is published: %s at %s → %s\n", name, strings.Join(f.Ports, " "), publicText(r.Report), targetText(f))
+		a.printf("%s is published: %s at %s → %s\n", name, strings.Join(f.Ports, " "), publicText(r.Report.Tunnel, f), targetText(f))
 	}
 	return nil
 }
@@ -237,10 +238,21 @@ func freeName(data []byte, port string) string {
 	}
 }
 
-func publicText(r status.Report) string {
+// publicText lists where visitors of a forward arrive: the gate's addresses of
+// the families that the forward and the tunnel have.
+func publicText(t status.Tunnel, f status.Forward) string {
 	var text []string
-	for _, addr := range r.Tunnel.Public {
-		text = append(text, addr.String())
+	for _, addr := range t.Public {
+		family, same := "IPv6", netip.Addr.Is6
+		if addr.Is4() {
+			family, same = "IPv4", netip.Addr.Is4
+		}
+		if strings.Contains(f.Families, family) && slices.ContainsFunc(t.Addresses, same) {
+			text = append(text, addr.String())
+		}
+	}
+	if len(text) == 0 {
+		return "no address of the gate, as it takes visitors by " + f.Families + " only"
 	}
 	return strings.Join(text, " and ")
 }

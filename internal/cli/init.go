@@ -325,6 +325,9 @@ func (s *setup) workThere() []string {
 	if s.verdict.Init {
 		work = append(work, fmt.Sprintf("make it a gate: WireGuard on UDP port %d; %s", s.o.listenPort, inputText(s.o.input)))
 	}
+	if s.verdict.Enable {
+		work = append(work, "have the service gatelodge start at boot")
+	}
 	return append(work, "invite the home "+s.o.name)
 }
 

@@ -323,6 +323,9 @@ rm -f "$2/etc/gatelodge/gate.toml" "$2/var/lib/gatelodge/gate.json" "$2/var/lib/
 func (s *setup) makeGate(ctx context.Context) error {
 	if !s.verdict.Init {
 		s.printf("  it is one already\n")
+		if err := s.enableGate(ctx); err != nil {
+			return err
+		}
 		_, err := s.gatelodge(ctx, "up")
 		return err
 	}
@@ -342,6 +345,21 @@ func (s *setup) makeGate(ctx context.Context) error {
 	}
 	s.printf("  it runs\n")
 	return s.proveInput(ctx)
+}
+
+// enableGate has a gate that was there before come back after a reboot, too.
+func (s *setup) enableGate(ctx context.Context) error {
+	if !s.verdict.Enable {
+		return nil
+	}
+	systemctl := func(verb string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			_, err := s.conn.Root(ctx, remote.Command{Script: `exec systemctl "$@"`, Args: []string{"--quiet", verb, packaging.Service}})
+			return explainThere(err)
+		}
+	}
+	s.onFailure("the start of "+packaging.Service+" at boot", systemctl("disable"))
+	return systemctl("enable")(ctx)
 }
 
 // proveInput shows the gate a new ssh connection, so that it keeps the input

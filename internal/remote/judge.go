@@ -25,6 +25,7 @@ type Verdict struct {
 	InstallNFT bool // by apt-get
 	Bring      bool // the program
 	Init       bool // make it a gate
+	Enable     bool // have the gate that it is start at boot
 }
 
 // Refusal says why it cannot be, and what to do about it.
@@ -98,6 +99,7 @@ func (v *Verdict) judgeRole(f Found) {
 		v.Bring = true
 	}
 	if !v.Init {
+		v.Enable = f.Init == "systemd" && f.Disabled
 		v.note("it is a gate already: its gate.toml stays, only a new home is invited")
 	}
 }

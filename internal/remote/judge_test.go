@@ -98,6 +98,7 @@ func TestJudge(t *testing.T) {
 		{"no room for state", but("state_kib=100"), usual, fresh, []string{"/var/lib"}, nil},
 		{"little memory", but("memory_kib=120000"), usual, fresh, nil, []string{"117 MB"}},
 		{"a gate already", but("program=/usr/local/bin/gatelodge", "version=gatelodge version 0.3.0", "unit=/etc/systemd/system/gatelodge.service", "role=gate", "running=yes", "listen=udp *:55107"), usual, reused, nil, []string{"0.3.0 at /usr/local", "gate already"}},
+		{"a gate that does not start at boot", but("program=/usr/local/bin/gatelodge", "unit=x", "role=gate", "disabled=yes"), usual, "enable", nil, []string{"at /usr/local", "gate already"}},
 		{"a gate without its program", but("role=gate"), usual, "bring", nil, []string{"gate already"}},
 		{"a program without its unit", but("program=/usr/local/bin/gatelodge", "version=dev"), usual, fresh, nil, []string{"unfinished"}},
 		{"a package", but("program=/usr/bin/gatelodge", "package=deb", "unit=/lib/systemd/system/gatelodge.service", "version=gatelodge version 1.0"), usual, "init", nil, []string{"from a package"}},
@@ -134,7 +135,7 @@ func (v Verdict) todo() string {
 	for _, w := range []struct {
 		is   bool
 		word string
-	}{{v.InstallNFT, "nft"}, {v.Bring, "bring"}, {v.Init, "init"}} {
+	}{{v.InstallNFT, "nft"}, {v.Bring, "bring"}, {v.Init, "init"}, {v.Enable, "enable"}} {
 		if w.is {
 			words = append(words, w.word)
 		}

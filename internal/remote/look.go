@@ -55,13 +55,14 @@ type Found struct {
 
 	DiskKiB, StateKiB, MemoryKiB int // under /usr/local and /var/lib; in all
 
-	Program string   // the installed gatelodge
-	Version string   // "" if it does not start
-	Unit    string   // its file
-	Package string   // "deb", "rpm", "apk"; "" if no package has brought it
-	Roles   []string // by the configuration that is there
-	States  []string // roles of which keys and enrolments are there
-	Kept    []string // folders of gatelodge's that are there and not empty
+	Program  string   // the installed gatelodge
+	Version  string   // "" if it does not start
+	Unit     string   // its file
+	Disabled bool     // whether systemd does not start it at boot
+	Package  string   // "deb", "rpm", "apk"; "" if no package has brought it
+	Roles    []string // by the configuration that is there
+	States   []string // roles of which keys and enrolments are there
+	Kept     []string // folders of gatelodge's that are there and not empty
 }
 
 // lookTime bounds the looking: a machine short of memory may need long.
@@ -133,7 +134,7 @@ func (f *Found) set(name, value string) (err error) {
 		"program": &f.Program, "unit": &f.Unit, "package": &f.Package,
 	}
 	numbers := map[string]*int{"uid": &f.UID, "disk_kib": &f.DiskKiB, "state_kib": &f.StateKiB, "memory_kib": &f.MemoryKiB}
-	flags := map[string]*bool{"apt": &f.APT, "tun": &f.TUN, "wireguard": &f.WireGuard, "systemctl": &f.Systemctl}
+	flags := map[string]*bool{"apt": &f.APT, "tun": &f.TUN, "wireguard": &f.WireGuard, "systemctl": &f.Systemctl, "disabled": &f.Disabled}
 	lists := map[string]*[]string{"firewall": &f.Firewalls, "role": &f.Roles, "state": &f.States, "kept": &f.Kept}
 	if t, ok := texts[name]; ok {
 		*t = value

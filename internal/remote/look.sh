@@ -92,6 +92,7 @@ look_at_gatelodge() {
 		[ -e "$root_prefix/etc/gatelodge/$role.toml" ] && say role $role
 	done
 	[ -n "$root_prefix" ] && return
+	[ -d /run/systemd/system ] && ! systemctl --quiet is-enabled gatelodge.service && say disabled yes
 	[ "$(dpkg-query -W -f '${db:Status-Status}' gatelodge)" = installed ] && say package deb
 	rpm -q gatelodge >/dev/null && say package rpm
 	apk info -e gatelodge >/dev/null && say package apk
