@@ -31,7 +31,7 @@ func (w *world) floods(t *testing.T) {
 	room := limit - max(1024, limit/8)
 	before := w.number(t, gateMemory)
 	// sshd itself turns some away once ten have not logged in (sshd_config(5)).
-	w.on(t, w.gate, "echo 'MaxStartups 200' >/etc/ssh/sshd_config.d/flood.conf; systemctl reload ssh")
+	w.on(t, w.gate, "dmesg -C; echo 'MaxStartups 200' >/etc/ssh/sshd_config.d/flood.conf; systemctl reload ssh")
 	held := w.hold(t, room)
 	defer func() {
 		for _, c := range held {
@@ -41,7 +41,7 @@ func (w *world) floods(t *testing.T) {
 	if n := len(held); n < room/4*9/10 || n > room/4+64 {
 		t.Errorf("one visitor got %d connections, not about a quarter of %d", n, room)
 	}
-	ssh := w.sshOf100(t)
+	ssh, _ := w.sshOf100(t)
 	other := 0
 	for range 100 {
 		if w.visit6(t.Context()) == nil {
@@ -54,7 +54,7 @@ func (w *world) floods(t *testing.T) {
 
 	w.spoof(t, 2*room)
 	full := w.number(t, "cat /proc/sys/net/netfilter/nf_conntrack_count")
-	later := w.sshOf100(t)
+	later, slowest := w.sshOf100(t)
 	w.on(t, w.home, "ip link del gatelodge")
 	start := time.Now()
 	w.eventually(t, "the tunnel makes a new handshake", func(context.Context) error {
@@ -67,7 +67,7 @@ func (w *world) floods(t *testing.T) {
 	if later != 100 {
 		t.Errorf("beside a flood from everywhere, %d of 100 new ssh connections came through", later)
 	}
-	if full < room*9/10 || full > limit-512 {
+	if full < room*8/10 || full > limit-512 {
 		t.Errorf("%d connections are tracked: the flood should have taken some %d of %d", full, room, limit)
 	}
 	if got := w.number(t, "dmesg | grep -c 'table full' || true"); got != 0 {
@@ -76,8 +76,8 @@ func (w *world) floods(t *testing.T) {
 	if refused := w.number(t, `gatelodge status --json | sed -n 's/.*"full": \([0-9]*\).*/\1/p' | head -1`); refused == 0 {
 		t.Error("status does not count what was refused")
 	}
-	w.figure = fmt.Sprintf("table of %d, %d for visitors; one got %d, all together %d; new ssh connections %d and %d of 100, another visitor %d of 100; new handshake after %.1f s; daemon %+d KiB",
-		limit, room, len(held), full, ssh, later, other, handshake.Seconds(), w.number(t, gateMemory)-before)
+	w.figure = fmt.Sprintf("table of %d, %d for visitors; one got %d, all together %d; new ssh connections %d and %d of 100, the slowest %.1f s, another visitor %d of 100; new handshake after %.1f s; daemon %+d KiB",
+		limit, room, len(held), full, ssh, later, slowest.Seconds(), other, handshake.Seconds(), w.number(t, gateMemory)-before)
 }
 
 // gateMemory prints the resident memory of the gate's daemon, in KiB.
@@ -99,14 +99,19 @@ func (w *world) visit6(ctx context.Context) error {
 	return err
 }
 
-func (w *world) sshOf100(t *testing.T) (through int) {
+// sshOf100 makes new connections to the gate's sshd, one after the other, and
+// returns how many were answered and how long the slowest took.
+func (w *world) sshOf100(t *testing.T) (through int, slowest time.Duration) {
 	t.Helper()
-	for range 100 {
-		if sshAnswers(t.Context(), w.lab.Visitor(), 22) == nil {
-			through++
+	for i := range 100 {
+		start := time.Now()
+		if err := sshAnswers(t.Context(), w.lab.Visitor(), 22); err != nil {
+			t.Logf("ssh connection %d: %v", i, err)
+			continue
 		}
+		through, slowest = through+1, max(slowest, time.Since(start))
 	}
-	return through
+	return through, slowest
 }
 
 // hold opens connections to a forward and keeps them, until no more are to be

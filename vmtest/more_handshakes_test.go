@@ -35,7 +35,7 @@ func (w *world) handshakeFlood(t *testing.T) {
 	s := w.newStream(t, 7000)
 	time.Sleep(20 * time.Second)
 	sent, lost, gap := s.end(t)
-	ssh := w.sshOf100(t)
+	ssh, slowest := w.sshOf100(t)
 	w.on(t, w.home, "ip link del gatelodge")
 	begin := time.Now()
 	w.visitor(t)
@@ -47,7 +47,7 @@ func (w *world) handshakeFlood(t *testing.T) {
 	}
 	must(t, <-ended)
 	rate := count / time.Since(start).Seconds()
-	w.figure = fmt.Sprintf("%.0f a second: %d of %d packets lost, longest gap %.1f s; new ssh connections %d of 100; new handshake after %.1f s", rate, lost, sent, gap.Seconds(), ssh, again.Seconds())
+	w.figure = fmt.Sprintf("%.0f a second: %d of %d packets lost, longest gap %.1f s; new ssh connections %d of 100, the slowest %.1f s; new handshake after %.1f s", rate, lost, sent, gap.Seconds(), ssh, slowest.Seconds(), again.Seconds())
 	if lost*100 > sent {
 		t.Errorf("%d of %d packets of the tunnel were lost", lost, sent)
 	}

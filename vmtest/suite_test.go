@@ -147,14 +147,15 @@ func (w *world) keepsItsPolicy(t *testing.T) {
 // sshAnswers makes a new connection to the gate's sshd, up to its
 // identification (RFC 4253, section 4.2).
 func sshAnswers(ctx context.Context, from *lab.Host, port uint16) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	limit := emulated(3 * time.Second)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	c, err := from.Dial(ctx, "tcp", gateAt(port).String())
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(3 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(limit)); err != nil {
 		return err
 	}
 	said := make([]byte, len("SSH-2.0-OpenSSH"))

@@ -186,7 +186,7 @@ func realFaults() []fault {
 		rules("gate's forward dropped by a foreign rule about the source", gate, "chain f { type filter hook forward priority 0; ip saddr 192.0.2.2 counter drop; }", ids(doctor.GateForwardDrops), nil).naming("hain f of table inet other (ip saddr 192.0.2.2"),
 		rules("dropped on the gate before our rules", gate, "chain early { type filter hook prerouting priority raw; tcp dport 7000 jump banned; }\nchain banned { drop; }", ids(doctor.GateForwardDrops), nil).naming("hain banned of table inet other (drop)"),
 		rules("gate's input dropped by a foreign table", gate, `chain i { type filter hook input priority 0; policy drop; iifname "lo" accept; ct state established,related accept; tcp dport 22 accept; }`, nil, ids(doctor.GateInputDrops)),
-		beside("gate's input dropped by ufw", "ufw.nft", filters, nil, nil, ids(doctor.GateInputDrops)),
+		beside("gate's input dropped by ufw", "ufw.nft", filters, nil, ids(doctor.GateInputDrops), ids(doctor.GateInputDrops)),
 		beside("gate's forward dropped by ufw", "ufw.nft", filters, []string{
 			"ip filter ufw-user-input udp dport 55107 accept", "ip filter ufw-user-input iifname gatelodge accept", "ip6 filter ufw6-user-input iifname gatelodge accept",
 		}, ids(doctor.GateForwardDrops), nil),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -217,6 +218,45 @@ func TestAnOpenConnectionSurvivesRestartsOfBothDaemons(t *testing.T) {
 		must(t, h.Start())
 		echo(t, c, "after the death of "+h.Name)
 	}
+}
+
+// firewalld, started on a gate that works, lets in what it knows and forwards
+// what is for us. The home, which the gate's daemon no longer answers, must not
+// give up a tunnel that carries visitors.
+func TestAFirewallThatComesLaterCutsNobodyOff(t *testing.T) {
+	l := newJoinedLab(t)
+	at := netip.AddrPortFrom(l.Gate().IPv4, portEcho)
+	c, err := l.Visitor().Dial(t.Context(), "tcp", at.String())
+	must(t, err)
+	defer c.Close()
+	must(t, c.SetDeadline(time.Now().Add(2*time.Minute)))
+	read(t, c)
+	rules, err := filepath.Abs("../../internal/host/firewall/testdata/foreign/firewalld.nft")
+	must(t, err)
+	run(t, l.Gate(), "nft", "-f", rules)
+	eventually(t, "home saying what is lost", func(ctx context.Context) error {
+		s, err := l.Home().Status(ctx)
+		if said := strings.Join(s.Problems, "; "); err == nil && (s.Tunnel.Up || !strings.Contains(said, "a firewall on the gate drops it")) {
+			err = fmt.Errorf("it says %q", said)
+		}
+		return err
+	})
+	// Longer than any of the home's remedies waits.
+	for range 30 {
+		echo(t, c, "beside firewalld")
+		_, err := lab.ProbeTCP(t.Context(), l.Visitor(), at)
+		must(t, err)
+		time.Sleep(time.Second)
+	}
+	run(t, l.Gate(), "nft", "delete", "table", "inet", "firewalld")
+	eventually(t, "the gate answering", func(ctx context.Context) error {
+		s, err := l.Home().Status(ctx)
+		if err == nil && !s.Tunnel.Up {
+			err = errors.New("it does not")
+		}
+		return err
+	})
+	echo(t, c, "without firewalld")
 }
 
 func read(t *testing.T, c net.Conn) string {

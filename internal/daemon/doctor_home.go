@@ -45,8 +45,7 @@ func (h *home) Examine(ctx context.Context) doctor.Evidence {
 	var tunnel doctor.Tunnel
 	var gate gateSaid
 	n.look("the way to the gate", func() (func(*doctor.Side), error) {
-		var err error
-		tunnel, err = h.lookAtTunnel(ctx)
+		tunnel = h.lookAtTunnel(ctx)
 		if tunnel.Answers {
 			gate = h.askGate(ctx, forwards)
 			tunnel.Small, tunnel.Large, tunnel.Observed = gate.small, gate.large, gate.observed
@@ -57,7 +56,7 @@ func (h *home) Examine(ctx context.Context) doctor.Evidence {
 			for i, r := range gate.outside {
 				s.Forwards[i].Outside = r
 			}
-		}, err
+		}, nil
 	})
 	n.wait.Wait()
 	e.There, e.Missing = gate.side, gate.missing
@@ -144,10 +143,10 @@ func knockAtTargets(ctx context.Context, forwards []doctor.Forward) func(*doctor
 }
 
 // lookAtTunnel looks at the way to the gate.
-func (h *home) lookAtTunnel(ctx context.Context) (doctor.Tunnel, error) {
+func (h *home) lookAtTunnel(ctx context.Context) doctor.Tunnel {
 	h.mu.Lock()
 	t := doctor.Tunnel{Tried: h.endpoint, Answered: h.memory.LastEndpoint}
-	gateKey, mark := h.memory.Joined.GatePublicKey, h.config.Marks.Outer
+	mark := h.config.Marks.Outer
 	h.mu.Unlock()
 	var wait sync.WaitGroup
 	wait.Go(func() { t.Names = lookUp(ctx, h.endpoints()) })
@@ -160,19 +159,15 @@ func (h *home) lookAtTunnel(ctx context.Context) (doctor.Tunnel, error) {
 			}
 		}
 		t.Alone = h.keep.daemonAlone(ctx)
+		t.Carries = t.Alone || h.keep.carries(ctx)
 	})
 	wait.Wait()
 	if t.Tried.IsValid() {
 		_, err := h.host.MTUTo(ctx, t.Tried.Addr(), mark)
 		t.Route = err == nil
 	}
-	peers, err := h.host.Peers(ctx)
-	for _, p := range peers {
-		if p.PublicKey == gateKey && !p.LatestHandshake.IsZero() {
-			t.Handshake = time.Since(p.LatestHandshake)
-		}
-	}
-	return t, err
+	t.Silence = h.keep.silence()
+	return t
 }
 
 // lookUp looks all endpoints up, as the keeper would.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -286,6 +287,33 @@ func (h *home) moveTo(ctx context.Context, endpoint netip.AddrPort) error {
 	return h.host.Redial(ctx, h.want(facts))
 }
 
+// beginAnew makes a new handshake with the gate, from the same port.
+func (h *home) beginAnew(ctx context.Context) error {
+	h.apply.Lock()
+	defer h.apply.Unlock()
+	h.mu.Lock()
+	facts, gate := h.facts, h.memory.Joined.GatePublicKey
+	h.mu.Unlock()
+	return h.host.Renew(ctx, h.want(facts), []key.Public{gate})
+}
+
+// gatePeer returns the gate as the WireGuard device sees it.
+func (h *home) gatePeer(ctx context.Context) (plan.ObservedPeer, error) {
+	h.mu.Lock()
+	gate := h.memory.Joined.GatePublicKey
+	h.mu.Unlock()
+	peers, err := h.host.Peers(ctx)
+	if err != nil {
+		return plan.ObservedPeer{}, err
+	}
+	for _, p := range peers {
+		if p.PublicKey == gate {
+			return p, nil
+		}
+	}
+	return plan.ObservedPeer{}, errors.New("the tunnel's device does not have the gate as its peer")
+}
+
 // where returns where the gate is tried at now.
 func (h *home) where() netip.AddrPort {
 	h.mu.Lock()
@@ -302,16 +330,11 @@ func (h *home) lastEndpoint() netip.AddrPort {
 
 // rememberEndpoint notes where the gate has just answered.
 func (h *home) rememberEndpoint(ctx context.Context) error {
-	peers, err := h.host.Peers(ctx)
-	if err != nil {
+	gate, err := h.gatePeer(ctx)
+	if err != nil || !gate.Endpoint.IsValid() || gate.Endpoint == h.lastEndpoint() {
 		return err
 	}
-	for _, p := range peers {
-		if p.PublicKey == h.memory.Joined.GatePublicKey && p.Endpoint.IsValid() && p.Endpoint != h.lastEndpoint() {
-			return h.remember(func(m *homeMemory) { m.LastEndpoint = p.Endpoint })
-		}
-	}
-	return nil
+	return h.remember(func(m *homeMemory) { m.LastEndpoint = gate.Endpoint })
 }
 
 // hasRoute reports whether this machine can send to addr outside the tunnel.

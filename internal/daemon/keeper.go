@@ -14,23 +14,36 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
 // keeper keeps the tunnel alive. It pings the gate through it, which also
 // tells the gate at once when this home's address has changed, and when no
 // answer comes it tries everything that has been seen to help, for ever: look
 // the gate's name up again, try its other addresses, send from another port.
+// It does not do so where a handshake, or authenticated bytes that come, show
+// that the tunnel itself works.
 //
-// Only authenticated bytes received count as life; times are monotonic, so a
-// wrong clock does not matter.
+// Times are monotonic, so a wrong clock does not matter.
 type keeper struct {
 	home *home
 	log  *slog.Logger
 
-	mu        sync.Mutex
-	up        bool
-	roundTrip time.Duration
-	problem   string
+	mu           sync.Mutex
+	up           bool
+	roundTrip    time.Duration
+	problem      string
+	lastAnswered time.Time // zero: never
+
+	proving sync.Mutex // held while the tunnel is proved
+	proof   proof
+}
+
+// proof is what is known of the tunnel itself while the gate's daemon is silent.
+type proof struct {
+	begun    bool   // with a new handshake, in this silence
+	received uint64 // bytes, when it was last looked at
+	heard    time.Time
 }
 
 const (
@@ -47,6 +60,10 @@ const (
 	// more than WireGuard waits for the answer to a handshake (REKEY_TIMEOUT,
 	// 5 seconds, in the WireGuard paper).
 	another = 6 * time.Second
+	// unheard is after how long without a byte from the gate a handshake proves
+	// nothing any more. What is sent to a peer that says nothing is answered
+	// within 10 seconds (KEEPALIVE_TIMEOUT there).
+	unheard = 20 * time.Second
 )
 
 func newKeeper(h *home) *keeper { return &keeper{home: h, log: h.log} }
@@ -83,9 +100,12 @@ func (k *keeper) Run(ctx context.Context) error {
 		if time.Since(tried) < another {
 			continue
 		}
-		if k.daemonAlone(ctx) {
+		switch {
+		case k.daemonAlone(ctx):
 			k.note("the tunnel works, but the gate's daemon does not answer")
-		} else {
+		case k.carries(ctx):
+			k.note("the tunnel works, but what this home says to the gate's daemon in it is lost: a firewall on the gate drops it, and there gatelodge doctor names it")
+		default:
 			k.tryElsewhere(ctx)
 		}
 		tried = time.Now()
@@ -107,6 +127,36 @@ func (k *keeper) daemonAlone(ctx context.Context) bool {
 	return true
 }
 
+// carries reports whether the tunnel itself works, which a handshake proves, and
+// only what is said to the gate's daemon in it is lost: to another firewall on
+// the gate, say, that lets in what it knows and nothing new. To go on from
+// another port would be new to it, and so cut off who uses the tunnel.
+func (k *keeper) carries(ctx context.Context) bool {
+	k.proving.Lock()
+	defer k.proving.Unlock()
+	gate, err := k.home.gatePeer(ctx)
+	if err == nil && k.proof.isDue(gate, time.Now()) {
+		if err = k.home.beginAnew(ctx); err == nil {
+			_, _ = k.ping(ctx) // for a handshake there must be something to send
+			gate, err = k.home.gatePeer(ctx)
+			k.proof = proof{begun: true, received: gate.ReceivedBytes, heard: time.Now()}
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		k.note(err.Error())
+	}
+	return err == nil && !gate.LatestHandshake.IsZero()
+}
+
+// isDue reports whether a handshake has to be made to know anything: at the
+// beginning of a silence, and where one was made and nothing has come since.
+func (p *proof) isDue(gate plan.ObservedPeer, now time.Time) bool {
+	if gate.ReceivedBytes != p.received {
+		p.received, p.heard = gate.ReceivedBytes, now
+	}
+	return !p.begun || !gate.LatestHandshake.IsZero() && now.Sub(p.heard) >= unheard
+}
+
 // ping asks the gate for a sign of life.
 func (k *keeper) ping(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, pingPatience)
@@ -118,8 +168,11 @@ func (k *keeper) ping(ctx context.Context) (time.Duration, error) {
 func (k *keeper) answered(ctx context.Context, rtt time.Duration) {
 	k.mu.Lock()
 	wasUp := k.up
-	k.up, k.roundTrip, k.problem = true, rtt, ""
+	k.up, k.roundTrip, k.problem, k.lastAnswered = true, rtt, "", time.Now()
 	k.mu.Unlock()
+	k.proving.Lock()
+	k.proof = proof{}
+	k.proving.Unlock()
 	if wasUp {
 		return
 	}
@@ -147,6 +200,16 @@ func (k *keeper) note(problem string) {
 		k.log.Warn("cannot reach the gate, trying on", "why", problem)
 	}
 	k.problem = problem
+}
+
+// silence returns for how long the gate has not answered, 0 if it never has.
+func (k *keeper) silence() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.lastAnswered.IsZero() {
+		return 0
+	}
+	return time.Since(k.lastAnswered)
 }
 
 // state returns whether the gate answers, how fast, and if not what is known

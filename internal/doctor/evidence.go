@@ -108,15 +108,17 @@ type Tunnel struct {
 	RoundTrip time.Duration `json:"round_trip,omitempty"` // of that ping, in nanoseconds
 	// Alone is set where the tunnel works and the gate's daemon does not.
 	Alone bool `json:"daemon_alone"`
+	// Carries is set where the gate makes handshakes, whether it answers or not.
+	Carries bool `json:"carries"`
 	// Small and Large tell whether messages of one packet, and of several full
 	// ones in both directions, were answered.
 	Small Result `json:"small,omitempty"`
 	Large Result `json:"large,omitempty"`
 	MTU   int    `json:"mtu,omitempty"` // of the tunnel, in bytes
-	// Handshake is the age of the last one, in nanoseconds; 0: none since the
-	// interface was made.
-	Handshake time.Duration  `json:"handshake_age,omitempty"`
-	Tried     netip.AddrPort `json:"tried,omitzero"` // where the gate is looked for now
+	// Silence is for how long the gate has not answered, in nanoseconds; 0: it
+	// never has since this start.
+	Silence time.Duration  `json:"silence,omitempty"`
+	Tried   netip.AddrPort `json:"tried,omitzero"` // where the gate is looked for now
 	// Answered is where the gate has last answered this home's key, also in an
 	// earlier run; zero: never.
 	Answered netip.AddrPort `json:"answered,omitzero"`

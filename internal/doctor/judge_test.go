@@ -57,7 +57,7 @@ func healthyHome() Evidence {
 		Here: Side{
 			Role: "home", Name: "home", Daemon: true, Clock: now, Machine: sound(), Forwards: published(false),
 			Tunnel: Tunnel{
-				Answers: true, Small: Open, Large: Open, MTU: 1420, Handshake: time.Minute, Route: true,
+				Answers: true, Small: Open, Large: Open, MTU: 1420, Silence: time.Second, Route: true,
 				Tried: at("198.51.100.1:55107"), Answered: at("198.51.100.1:55107"), Observed: own,
 				Names: []Name{{Endpoint: "gate.example:55107", Addresses: []netip.Addr{gate}}},
 			},
@@ -103,7 +103,7 @@ var inTheLab = []string{
 	"endpoint's name resolves elsewhere", "our rule deleted", "two homes with one key", "home's daemon does not run",
 	"nft too old", "wrong key", "UDP service not listening", "gate's input dropped by a foreign table",
 	"gate's input dropped by ufw", "gate's forward dropped by ufw", "gate's forward dropped by Docker", "gate's input dropped by firewalld",
-	"hairpin asked of a router that cannot",
+	"gate's input dropped, seen from the home", "hairpin asked of a router that cannot",
 }
 
 // onMachines are those that the virtual machines bring about (vmtest).
@@ -168,6 +168,7 @@ func breakages() []breakage {
 			e.There.Forwards[0].After, e.There.Forwards[0].Traced, e.There.Forwards[0].Arrived = e.There.Forwards[0].Before, true, true
 		}),
 		onGate("gate's input dropped by a foreign table", GateInputDrops, silence("", "inet other", "input")),
+		home("gate's input dropped, seen from the home", GateInputDrops, func(e *Evidence) { disconnect(e); e.Here.Tunnel.Carries = true }),
 		onGate("gate's input dropped by ufw", GateInputDrops, silence("ufw", "ip filter", "ufw-reject-input")),
 		onGate("gate's input dropped by firewalld", GateInputDrops, silence("firewalld", "inet firewalld", "filter_IN_public")),
 		home("home's input dropped by a foreign table", HomeDrops, func(e *Evidence) { e.There.Forwards[0].Inside = TimedOut; lose(e) }),
@@ -192,7 +193,7 @@ func breakages() []breakage {
 			e.Here.Tunnel.Names[0] = Name{Endpoint: "gate.example:55107", Error: "no such host"}
 		}),
 		home("no route to the gate", NoRoute, func(e *Evidence) { disconnect(e); e.Here.Tunnel.Route = false }),
-		home("gate's daemon silent", GateDaemonSilent, func(e *Evidence) { disconnect(e); e.Here.Tunnel.Alone = true }),
+		home("gate's daemon silent", GateDaemonSilent, func(e *Evidence) { disconnect(e); e.Here.Tunnel.Alone, e.Here.Tunnel.Carries = true, true }),
 		home("MTU black hole", MTUBlackHole, func(e *Evidence) {
 			e.Here.Tunnel.Large, e.There, e.Missing = TimedOut, nil, Silent
 		}),

@@ -24,6 +24,11 @@ func judgeTunnel(s Side) []Finding {
 			Sentence: "The tunnel works, but the gate's daemon does not answer in it: what was published last stays, and nothing new is taken.",
 			Command:  "systemctl restart gatelodge", Hint: "without systemd: gatelodge up"}}
 	}
+	if t.Carries {
+		return []Finding{{ID: GateInputDrops, Where: AtGate, Severity: Broken, On: "the gate",
+			Sentence: "The tunnel works, but what this home says to the gate's daemon in it is lost: a firewall on the gate drops what comes in by the tunnel for the gate itself.",
+			Command:  "gatelodge doctor", Hint: "on the gate, where it names the rule"}}
+	}
 	for _, judge := range []func(Tunnel) (Finding, bool){failingName, movedName, noRoute} {
 		if f, ok := judge(t); ok {
 			return []Finding{f}
@@ -92,8 +97,8 @@ func silentGate(t Tunnel) Finding {
 			Command:  "gatelodge doctor", Hint: "if the home is not listed there, invite it again: gatelodge gate invite NAME"}
 	}
 	since := "since this start"
-	if t.Handshake > 0 {
-		since = "for " + span(t.Handshake)
+	if t.Silence > 0 {
+		since = "for " + span(t.Silence)
 	}
 	return Finding{ID: UDPBlocked, Where: AtTunnel, Severity: Broken, On: "the gate",
 		Sentence: fmt.Sprintf("Nothing has come back from the gate at UDP %s %s, whose key has answered before: the packets are blocked on the way (a provider's firewall, or this network's), or the gate is down or has revoked this home.", t.Tried, since),

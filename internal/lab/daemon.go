@@ -133,6 +133,7 @@ type Status struct {
 		Up        bool   `json:"up"`
 		Device    string `json:"device"`
 	} `json:"tunnel"`
+	Problems []string `json:"problems"`
 	Forwards []struct {
 		Name   string `json:"name"`
 		State  string `json:"state"`
