@@ -43,7 +43,6 @@ type keeper struct {
 type proof struct {
 	begun    bool   // with a new handshake, in this silence
 	received uint64 // bytes, when it was last looked at
-	heard    time.Time
 }
 
 const (
@@ -60,10 +59,6 @@ const (
 	// more than WireGuard waits for the answer to a handshake (REKEY_TIMEOUT,
 	// 5 seconds, in the WireGuard paper).
 	another = 6 * time.Second
-	// unheard is after how long without a byte from the gate a handshake proves
-	// nothing any more. What is sent to a peer that says nothing is answered
-	// within 10 seconds (KEEPALIVE_TIMEOUT there).
-	unheard = 20 * time.Second
 )
 
 func newKeeper(h *home) *keeper { return &keeper{home: h, log: h.log} }
@@ -135,11 +130,11 @@ func (k *keeper) carries(ctx context.Context) bool {
 	k.proving.Lock()
 	defer k.proving.Unlock()
 	gate, err := k.home.gatePeer(ctx)
-	if err == nil && k.proof.isDue(gate, time.Now()) {
+	if err == nil && k.proof.isDue(gate) {
 		if err = k.home.beginAnew(ctx); err == nil {
 			_, _ = k.ping(ctx) // for a handshake there must be something to send
 			gate, err = k.home.gatePeer(ctx)
-			k.proof = proof{begun: true, received: gate.ReceivedBytes, heard: time.Now()}
+			k.proof = proof{begun: true, received: gate.ReceivedBytes}
 		}
 	}
 	if err != nil && ctx.Err() == nil {
@@ -149,12 +144,12 @@ func (k *keeper) carries(ctx context.Context) bool {
 }
 
 // isDue reports whether a handshake has to be made to know anything: at the
-// beginning of a silence, and where one was made and nothing has come since.
-func (p *proof) isDue(gate plan.ObservedPeer, now time.Time) bool {
-	if gate.ReceivedBytes != p.received {
-		p.received, p.heard = gate.ReceivedBytes, now
-	}
-	return !p.begun || !gate.LatestHandshake.IsZero() && now.Sub(p.heard) >= unheard
+// beginning of a silence, and where one was made and nothing has come since the
+// last look, so that there is nobody whom it could disturb.
+func (p *proof) isDue(gate plan.ObservedPeer) bool {
+	grown := gate.ReceivedBytes != p.received
+	p.received = gate.ReceivedBytes
+	return !p.begun || !gate.LatestHandshake.IsZero() && !grown
 }
 
 // ping asks the gate for a sign of life.
