@@ -239,16 +239,16 @@ func (g *gate) listen(ctx context.Context, homes []registry.Home) ([]doctor.Peer
 	for begin := time.Now(); !w.done(time.Since(begin)); {
 		select {
 		case <-ctx.Done():
-			return w.peers(), ctx.Err()
+			return w.peers(g.silences), ctx.Err()
 		case <-tick.C:
 		}
 		now, err := g.host.Peers(ctx)
 		if err != nil {
-			return w.peers(), err
+			return w.peers(g.silences), err
 		}
 		w.hear(now)
 	}
-	return w.peers(), nil
+	return w.peers(g.silences), nil
 }
 
 // ear is what has been heard of some homes.
@@ -290,7 +290,8 @@ func (e *ear) done(passed time.Duration) bool {
 	return passed >= listenTime
 }
 
-func (e *ear) peers() []doctor.Peer {
+// peers says what was heard of each, and where it went to and fro before.
+func (e *ear) peers(before *silences) []doctor.Peer {
 	peers := []doctor.Peer{}
 	for _, h := range e.homes {
 		last := e.last[h.PublicKey]
@@ -301,6 +302,8 @@ func (e *ear) peers() []doctor.Peer {
 		// There and back again: who only moves does not come back.
 		if ways := e.ways[h.PublicKey]; len(ways) > 2 && ways[2] == ways[0] {
 			p.Flapped = ways[:2]
+		} else {
+			p.Flapped = before.flapped(h.PublicKey, time.Now())
 		}
 		peers = append(peers, p)
 	}

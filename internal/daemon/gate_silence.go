@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,7 +46,18 @@ type lastHeard struct {
 	steady   bool      // it was heard in the last round, too
 	renewed  time.Time
 	pause    time.Duration // from that renewal to the next
+	places   []place       // the last three
 }
+
+// place is where a peer was seen.
+type place struct {
+	at    netip.AddrPort
+	since time.Time
+}
+
+// flapTime is how quickly a peer must be there and back again to be two machines
+// with one key, and for how long that is remembered.
+const flapTime = 20 * time.Second
 
 func newSilences() *silences { return &silences{peers: map[key.Public]lastHeard{}} }
 
@@ -69,6 +82,7 @@ func (s *silences) due(now time.Time, observed []plan.ObservedPeer) []key.Public
 			h.pause = 0
 		}
 		h.received, h.steady = p.ReceivedBytes, heard
+		h.places = moved(h.places, p.Endpoint, now)
 		if p.ReceivedBytes > 0 && now.Sub(h.at) >= silentAfter && now.Sub(h.renewed) >= h.pause {
 			h.renewed, h.pause = now, min(max(renewPause, 2*h.pause), longestRenewPause)
 			due = append(due, p.PublicKey)
@@ -77,6 +91,26 @@ func (s *silences) due(now time.Time, observed []plan.ObservedPeer) []key.Public
 	}
 	s.peers = next
 	return due
+}
+
+// moved adds a peer's place, if it is another one than the last.
+func moved(places []place, to netip.AddrPort, now time.Time) []place {
+	if last := len(places) - 1; !to.IsValid() || last >= 0 && places[last].at == to {
+		return places
+	}
+	places = append(slices.Clone(places), place{to, now})
+	return places[max(0, len(places)-3):]
+}
+
+// flapped returns the two places between which a peer went to and fro just now.
+func (s *silences) flapped(peer key.Public, now time.Time) []netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.peers[peer].places
+	if len(p) < 3 || p[0].at != p[2].at || p[2].since.Sub(p[1].since) > flapTime || now.Sub(p[2].since) > flapTime {
+		return nil
+	}
+	return []netip.AddrPort{p[0].at, p[1].at}
 }
 
 // heard returns how many peers are not silent.

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,5 +64,39 @@ func TestOnlyTheSilentOnesAreRenewed(t *testing.T) {
 	}
 	if s.due(now, nil); len(s.peers) != 0 {
 		t.Errorf("peers that are no more are remembered: %v", s.peers)
+	}
+}
+
+// Who goes to and fro is two machines; who only moves, or comes back much later,
+// is one.
+func TestTwoPlacesOfOneKey(t *testing.T) {
+	a, b, c := netip.MustParseAddrPort("192.0.2.1:1"), netip.MustParseAddrPort("192.0.2.2:2"), netip.MustParseAddrPort("192.0.2.3:3")
+	home := key.Public{1}
+	for _, walk := range []struct {
+		name   string
+		places []netip.AddrPort
+		pause  time.Duration
+		want   []netip.AddrPort
+	}{
+		{"stays", []netip.AddrPort{a, a, a}, 2 * time.Second, nil},
+		{"moves on", []netip.AddrPort{a, b, c}, 2 * time.Second, nil},
+		{"to and fro", []netip.AddrPort{a, a, b, a}, 2 * time.Second, []netip.AddrPort{a, b}},
+		{"there and back, later", []netip.AddrPort{a, b, a}, time.Minute, nil},
+		{"was elsewhere before", []netip.AddrPort{c, a, b, b, a}, 2 * time.Second, []netip.AddrPort{a, b}},
+	} {
+		s, now := newSilences(), time.Now()
+		for _, at := range walk.places {
+			now = now.Add(walk.pause)
+			s.due(now, []plan.ObservedPeer{{PublicKey: home, Endpoint: at, ReceivedBytes: 100}})
+		}
+		if got := s.flapped(home, now); !slices.Equal(got, walk.want) {
+			t.Errorf("%s: %v", walk.name, got)
+		}
+		if got := s.flapped(home, now.Add(time.Minute)); got != nil {
+			t.Errorf("%s: a minute later: %v", walk.name, got)
+		}
+	}
+	if got := newSilences().flapped(home, time.Now()); got != nil {
+		t.Errorf("of nobody: %v", got)
 	}
 }
