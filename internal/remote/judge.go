@@ -267,17 +267,22 @@ func (v *Verdict) noteClosing(f Found, w Wish) {
 	}
 	var told []string
 	for _, l := range f.Listeners {
-		dhcp := l.Protocol == "udp" && (l.Port == 68 || l.Port == 546)
-		if l.loopback() || l.Process == "sshd" || l.Port == 22 && l.Protocol == "tcp" || dhcp || slices.Contains(told, l.Service()) {
+		if l.loopback() || f.ofSSH(l) || l.ofDHCP() || slices.Contains(told, l.Service()) {
 			continue
 		}
 		told = append(told, l.Service())
-		name := l.Process
-		if name == "" {
-			name = "something"
+		name, closed := l.Process, "and will be closed"
+		if name == "" { // without a sudo that asks nothing; gate init will see it
+			name, closed = "something", "and will be closed, unless it is sshd"
 		}
-		v.note("%s is listening on %s there and will be closed; --input leave leaves it open, or accept = [%q] under [firewall] in gate.toml", name, l.Service(), l.Service())
+		v.note("%s is listening on %s there %s; --input leave leaves it open, or accept = [%q] under [firewall] in gate.toml", name, l.Service(), closed, l.Service())
 	}
+}
+
+// ofSSH reports whether the gate's policy leaves the port open anyway, because
+// sshd listens there; where our own connection came in, it is sshd.
+func (f Found) ofSSH(l Listener) bool {
+	return l.Process == "sshd" || l.Protocol == "tcp" && (l.Port == 22 || l.Port == f.Connection.Port())
 }
 
 // older reports whether one version is older than another, by their leading

@@ -88,6 +88,7 @@ func TestJudge(t *testing.T) {
 		{"another port", but(`+listen=udp *:55107 users:(("services",pid=7,fd=3))`), Wish{Port: 4500, IPv4: true, Leave: true}, fresh, nil, nil},
 		{"the port on loopback", but(`+listen=udp 127.0.0.53%lo:55107`), usual, fresh, nil, nil},
 		{"a web server", but(`+listen=tcp *:80 users:(("nginx",pid=9,fd=3))`), usual, fresh, nil, []string{"nginx is listening on 80/tcp"}},
+		{"sshd on another port", but("ssh_connection=192.0.2.2 40000 198.51.100.1 2222", "+listen=tcp *:2222", "+listen=udp *:2222"), usual, fresh, nil, []string{"something is listening on 2222/udp there and will be closed, unless"}},
 		{"ufw", but("+firewall=ufw"), usual, fresh, nil, []string{"ufw allow 55107/udp"}},
 		{"firewalld and iptables", but("+firewall=firewalld", "+firewall=iptables"), usual, fresh, nil, []string{"firewall-cmd", "iptables is active"}},
 		{"IPv6 only, home IPv4 only", but("address=2001:db8:a::1"), usual, fresh, []string{"no common address family"}, nil},

@@ -24,6 +24,10 @@ func (l Listener) Service() string { return fmt.Sprintf("%d/%s", l.Port, l.Proto
 
 func (l Listener) loopback() bool { return l.Addr.IsLoopback() }
 
+// ofDHCP reports whether a DHCP client listens there, for answers that the
+// gate's policy lets in.
+func (l Listener) ofDHCP() bool { return l.Protocol == "udp" && (l.Port == 68 || l.Port == 546) }
+
 func (f *Found) add(l Listener) {
 	if !slices.Contains(f.Listeners, l) {
 		f.Listeners = append(f.Listeners, l)
