@@ -13,7 +13,24 @@ type ConnectionTable struct {
 	Max    int    // entries at most; 0: not known, conntrack is not loaded yet
 	Fixed  bool   // this network namespace cannot change that
 	Memory uint64 // of the machine, in bytes
+	// HalfOpen says for how many seconds a TCP connection is remembered that
+	// does not get beyond its first packets: those of HalfOpenTimes that this
+	// network namespace has and can change.
+	HalfOpen []Sysctl
 }
+
+// HalfOpenTimes are the names of those settings (nf_conntrack-sysctl.rst).
+var HalfOpenTimes = []string{
+	"net.netfilter.nf_conntrack_tcp_timeout_syn_sent",
+	"net.netfilter.nf_conntrack_tcp_timeout_syn_recv",
+}
+
+// halfOpenSeconds is all that we give such a connection, instead of a minute or
+// two: a flood of forged first packets has to be that much faster to take the
+// visitors' room. Each packet begins that time anew, and a visitor who
+// repeats it waits 1, 2, 4 and 8 seconds (RFC 6298); what he sends later still
+// begins another entry.
+const halfOpenSeconds = 10
 
 // The size that we give the table: an entry takes 320 bytes and more, so
 // a full one takes at most about a twentieth of the memory.
@@ -41,10 +58,16 @@ func (t ConnectionTable) forVisitors() int {
 }
 
 func (t ConnectionTable) sysctls() []Sysctl {
-	if t.size() <= t.Max {
-		return nil
+	var wanted []Sysctl
+	if t.size() > t.Max {
+		wanted = append(wanted, Sysctl{conntrackMax, strconv.Itoa(t.size())})
 	}
-	return []Sysctl{{conntrackMax, strconv.Itoa(t.size())}}
+	for _, s := range t.HalfOpen {
+		if seconds, err := strconv.Atoi(s.Value); err == nil && seconds > halfOpenSeconds {
+			wanted = append(wanted, Sysctl{s.Name, strconv.Itoa(halfOpenSeconds)})
+		}
+	}
+	return wanted
 }
 
 const conntrackMax = "net.netfilter.nf_conntrack_max"

@@ -47,6 +47,29 @@ func TestTheTableOfConnectionsFitsTheMachine(t *testing.T) {
 	}
 }
 
+func TestHalfOpenConnectionsAreForgottenSoon(t *testing.T) {
+	sent, received := plan.HalfOpenTimes[0], plan.HalfOpenTimes[1]
+	for _, c := range []struct {
+		why            string
+		found          []plan.Sysctl
+		sent, received string
+	}{
+		{"as the kernel has it", []plan.Sysctl{{Name: sent, Value: "120"}, {Name: received, Value: "60"}}, "10", "10"},
+		{"one is shorter already", []plan.Sysctl{{Name: sent, Value: "5"}, {Name: received, Value: "11"}}, "not set", "10"},
+		{"one cannot be changed", []plan.Sysctl{{Name: sent, Value: "120"}}, "10", "not set"},
+		{"what is no number", []plan.Sysctl{{Name: sent, Value: "soon"}}, "not set", "not set"},
+	} {
+		facts := plan.Facts{Connections: plan.ConnectionTable{HalfOpen: c.found}}
+		gate := plan.ForGate(parseGate(t, "version = 1\n"), plan.GateInput{}, facts)
+		home := plan.ForHome(parseHome(t, "version = 1\n"), plan.HomeInput{}, facts)
+		for _, s := range []plan.State{gate, home} {
+			if a, b := sysctlOf(s, sent), sysctlOf(s, received); a != c.sent || b != c.received {
+				t.Errorf("%s: %s and %s, wanted %s and %s", c.why, a, b, c.sent, c.received)
+			}
+		}
+	}
+}
+
 func TestOwnConnectionsLeaveForwardedPortsAlone(t *testing.T) {
 	const name = "net.ipv4.ip_local_reserved_ports"
 	in := plan.GateInput{Forwards: []plan.GateForward{

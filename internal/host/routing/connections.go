@@ -32,16 +32,35 @@ func (r *Routing) connectionTable() (plan.ConnectionTable, error) {
 	if t.Max, err = strconv.Atoi(value); err != nil {
 		return t, fmt.Errorf("sysctl %s is %q, which is no number", name, value)
 	}
-	file, err := sysctlFile(name)
+	changeable, err := changeable(name)
 	if err != nil {
 		return t, err
 	}
-	mode, err := os.Stat(file)
-	if err != nil {
-		return t, err
+	t.Fixed = !changeable
+	t.HalfOpen, err = r.halfOpenTimes()
+	return t, err
+}
+
+// halfOpenTimes reads those of the settings that are there and can be changed.
+func (r *Routing) halfOpenTimes() ([]plan.Sysctl, error) {
+	var times []plan.Sysctl
+	for _, name := range plan.HalfOpenTimes {
+		value, err := r.ReadSysctl(name)
+		if errors.Is(err, ErrNoSysctl) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		ours, err := changeable(name)
+		if err != nil {
+			return nil, err
+		}
+		if ours {
+			times = append(times, plan.Sysctl{Name: name, Value: value})
+		}
 	}
-	t.Fixed = mode.Mode().Perm()&0o200 == 0
-	return t, nil
+	return times, nil
 }
 
 // localPorts looks at the ports of this machine's own connections. It is nothing

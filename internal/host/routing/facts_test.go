@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -111,6 +112,39 @@ func TestFacts(t *testing.T) {
 	if want := []string{"eth0", "eth1"}; !sameElements(facts.AcceptingRA, want) || facts.UnderlayMTU != 1380 {
 		t.Errorf("now accepting %v, want %v; underlay MTU %d, want 1380", facts.AcceptingRA, want, facts.UnderlayMTU)
 	}
+}
+
+func TestConnectionsAsTheKernelHasThem(t *testing.T) {
+	ns := newHost(t, "")
+	run(t, ns, "table inet t { chain c { type filter hook input priority 0; ct state new; }; }", "nft", "-f", "-")
+	setSysctl(t, ns, "net/netfilter/nf_conntrack_tcp_timeout_syn_recv", "17")
+	table := factsOf(t, ns).Connections
+	if table.Max == 0 || !table.Fixed || table.Memory == 0 {
+		t.Errorf("in a namespace that cannot change its size: %+v", table)
+	}
+	if want := []plan.Sysctl{{Name: plan.HalfOpenTimes[0], Value: "120"}, {Name: plan.HalfOpenTimes[1], Value: "17"}}; !slices.Equal(table.HalfOpen, want) {
+		t.Errorf("half-open connections: %v, want %v", table.HalfOpen, want)
+	}
+	within(t, ns, func() error {
+		if err := sealSysctls(); err != nil {
+			return err
+		}
+		facts, err := open(t).Facts(t.Context(), "gatelodge")
+		if len(facts.Connections.HalfOpen) > 0 {
+			t.Errorf("a read-only /proc/sys can be changed: %v", facts.Connections.HalfOpen)
+		}
+		return err
+	})
+}
+
+// sealSysctls makes /proc/sys read-only for this thread, as in a container.
+func sealSysctls() error {
+	return errors.Join(
+		unix.Unshare(unix.CLONE_NEWNS),
+		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+		unix.Mount("/proc/sys", "/proc/sys", "", unix.MS_BIND, ""),
+		unix.Mount("", "/proc/sys", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""),
+	)
 }
 
 func TestPassingAddressesAreNotPublic(t *testing.T) {

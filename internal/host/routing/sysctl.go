@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -46,6 +48,24 @@ func (r *Routing) SetSysctl(_ context.Context, s plan.Sysctl) error {
 	}
 	_, err = f.WriteString(s.Value + "\n")
 	return errors.Join(err, f.Close())
+}
+
+// changeable reports whether this network namespace may change a setting. Where
+// it may not, or where a container has /proc/sys read-only, nobody can.
+func changeable(name string) (bool, error) {
+	file, err := sysctlFile(name)
+	if err != nil {
+		return false, err
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return false, err
+	}
+	var mounted unix.Statfs_t
+	if err := unix.Statfs(file, &mounted); err != nil {
+		return false, os.NewSyscallError("statfs", err)
+	}
+	return info.Mode().Perm()&0o200 != 0 && mounted.Flags&unix.ST_RDONLY == 0, nil
 }
 
 // sysctlFile returns the file of a setting under /proc/sys/net. As for
