@@ -20,12 +20,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gatelodge/gatelodge/internal/lab"
+	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
 // floods has visitors take all connections that they may, on a gate with the
 // memory and the settings of a small VPS: one who holds open whatever he gets,
-// then beginnings of connections from everywhere. New sessions of ssh and of the
-// tunnel come through all the same.
+// beginnings of connections from everywhere, as many as an emulated machine
+// takes, and then so many that all of the visitors' room is taken. New sessions
+// of ssh and of the tunnel come through all the same, and other visitors as long
+// as there is room.
 func (w *world) floods(t *testing.T) {
 	limit := w.number(t, "sysctl -n net.netfilter.nf_conntrack_max")
 	room := limit - max(1024, limit/8)
@@ -42,17 +45,24 @@ func (w *world) floods(t *testing.T) {
 		t.Errorf("one visitor got %d connections, not about a quarter of %d", n, room)
 	}
 	ssh, _ := w.sshOf100(t)
-	other := 0
-	for range 100 {
-		if w.visit6(t.Context()) == nil {
-			other++
-		}
-	}
+	other := w.othersOf100(t)
 	if ssh != 100 || other < 99 {
 		t.Errorf("beside one visitor's flood, %d of 100 new ssh connections and %d of 100 other visitors came through", ssh, other)
 	}
 
+	ended := make(chan float64, 1)
+	go func() { ended <- w.spoof(t, 2*room) }()
+	time.Sleep(30 * time.Second) // what is remembered for longer would be too much by then
+	beside := w.othersOf100(t)
+	rate := <-ended
+	if beside < 95 {
+		t.Errorf("beside %.0f forged beginnings a second, %d of 100 other visitors came through", rate, beside)
+	}
+
+	// As if they came six times as fast.
+	w.on(t, w.gate, "systemd-run -q --unit=slow sh -c 'while sleep 0.2; do sysctl -qw %s=60; done'", plan.HalfOpenTimes[1])
 	w.spoof(t, 2*room)
+	w.on(t, w.gate, "systemctl stop slow")
 	full := w.number(t, "cat /proc/sys/net/netfilter/nf_conntrack_count")
 	later, slowest := w.sshOf100(t)
 	w.on(t, w.home, "ip link del gatelodge")
@@ -76,8 +86,8 @@ func (w *world) floods(t *testing.T) {
 	if refused := w.number(t, `gatelodge status --json | sed -n 's/.*"full": \([0-9]*\).*/\1/p' | head -1`); refused == 0 {
 		t.Error("status does not count what was refused")
 	}
-	w.figure = fmt.Sprintf("table of %d, %d for visitors; one got %d, all together %d; new ssh connections %d and %d of 100, the slowest %.1f s, another visitor %d of 100; new handshake after %.1f s; daemon %+d KiB",
-		limit, room, len(held), full, ssh, later, slowest.Seconds(), other, handshake.Seconds(), w.number(t, gateMemory)-before)
+	w.figure = fmt.Sprintf("table of %d, %d for visitors; one got %d, all together %d; new ssh connections %d and %d of 100, the slowest %.1f s; another visitor %d of 100, beside %.0f forged beginnings a second %d; new handshake after %.1f s; daemon %+d KiB",
+		limit, room, len(held), full, ssh, later, slowest.Seconds(), other, rate, beside, handshake.Seconds(), w.number(t, gateMemory)-before)
 }
 
 // gateMemory prints the resident memory of the gate's daemon, in KiB.
@@ -151,14 +161,28 @@ func (w *world) open(ctx context.Context) (net.Conn, error) {
 	return w.lab.Visitor().Dial(ctx, "tcp", gateAt(7000).String())
 }
 
-// spoof sends that many first packets of TCP connections to a forward, from all
-// over the internet.
-func (w *world) spoof(t *testing.T, packets int) {
+// othersOf100 makes a hundred tries of another visitor, and returns how many
+// were served.
+func (w *world) othersOf100(t *testing.T) (served int) {
 	t.Helper()
+	for range 100 {
+		if w.visit6(t.Context()) == nil {
+			served++
+		}
+	}
+	return served
+}
+
+// spoof sends that many first packets of TCP connections to a forward, from all
+// over the internet, and returns how many it were a second.
+func (w *world) spoof(t *testing.T, packets int) (rate float64) {
+	t.Helper()
+	start := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	_, err := w.lab.Visitor().Run(ctx, filepath.Join(w.dir, "payload", serviceName), "spoof", gateAt(443).String(), strconv.Itoa(packets))
-	must(t, err)
+	check(t, err)
+	return float64(packets) / time.Since(start).Seconds()
 }
 
 // spoof sends the packets with as many source addresses, none of which is ours,
