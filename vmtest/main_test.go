@@ -94,8 +94,8 @@ func checkFlags() error {
 }
 
 // service is home's echo; or with "hold PORT" a program that holds a UDP port,
-// with "hog MIB" one that holds memory, with "spoof ADDRESS COUNT" one that sends
-// packets under many names, with "handshakes ADDRESS KEY COUNT" one that begins
+// with "hog MIB" one that holds memory, with "spoof ADDRESS COUNT PACE" one that
+// sends packets under many names, with "handshakes ADDRESS KEY COUNT" one that begins
 // WireGuard's handshakes.
 func service(args []string) error {
 	switch {
@@ -103,8 +103,8 @@ func service(args []string) error {
 		return serve()
 	case args[0] == "hog":
 		return hog(args[1])
-	case args[0] == "spoof":
-		return spoof(args[1], args[len(args)-1])
+	case args[0] == "spoof" && len(args) == 4:
+		return spoof(args[1], args[2], args[3])
 	case args[0] == "handshakes" && len(args) == 4:
 		return handshakes(args[1], args[2], args[3])
 	}

@@ -51,17 +51,17 @@ func (w *world) floods(t *testing.T) {
 	}
 
 	ended := make(chan float64, 1)
-	go func() { ended <- w.spoof(t, 2*room) }()
-	time.Sleep(30 * time.Second) // what is remembered for longer would be too much by then
+	go func() { ended <- w.spoof(t, 2*room, 1000) }()
+	time.Sleep(60 * time.Second) // with the kernel's times, the room would be full by now
 	beside := w.othersOf100(t)
 	rate := <-ended
 	if beside < 95 {
 		t.Errorf("beside %.0f forged beginnings a second, %d of 100 other visitors came through", rate, beside)
 	}
 
-	// As if they came six times as fast.
-	w.on(t, w.gate, "systemd-run -q --unit=slow sh -c 'while sleep 0.2; do sysctl -qw %s=60; done'", plan.HalfOpenTimes[1])
-	w.spoof(t, 2*room)
+	// With the kernel's times, it is as if they came six times as fast.
+	w.on(t, w.gate, "systemd-run -q --unit=slow sh -c 'while sleep 0.2; do sysctl -qw %s=60 %s=60; done'", plan.HalfOpenTimes[0], plan.HalfOpenTimes[1])
+	w.spoof(t, 2*room, 2000)
 	w.on(t, w.gate, "systemctl stop slow")
 	full := w.number(t, "cat /proc/sys/net/netfilter/nf_conntrack_count")
 	later, slowest := w.sshOf100(t)
@@ -174,25 +174,29 @@ func (w *world) othersOf100(t *testing.T) (served int) {
 }
 
 // spoof sends that many first packets of TCP connections to a forward, from all
-// over the internet, and returns how many it were a second.
-func (w *world) spoof(t *testing.T, packets int) (rate float64) {
+// over the internet, at most so many a second, and returns how many it were.
+func (w *world) spoof(t *testing.T, packets, pace int) (rate float64) {
 	t.Helper()
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	_, err := w.lab.Visitor().Run(ctx, filepath.Join(w.dir, "payload", serviceName), "spoof", gateAt(443).String(), strconv.Itoa(packets))
+	_, err := w.lab.Visitor().Run(ctx, filepath.Join(w.dir, "payload", serviceName), "spoof", gateAt(443).String(), strconv.Itoa(packets), strconv.Itoa(pace))
 	check(t, err)
 	return float64(packets) / time.Since(start).Seconds()
 }
 
-// spoof sends the packets with as many source addresses, none of which is ours,
-// at a pace that an emulated machine keeps up with (ip(7), raw(7)).
-func spoof(to, count string) error {
+// spoof sends the packets with as many source addresses, none of which is ours
+// (ip(7), raw(7)).
+func spoof(to, count, pace string) error {
 	at, err := netip.ParseAddrPort(to)
 	if err != nil {
 		return err
 	}
 	n, err := strconv.Atoi(count)
+	if err != nil {
+		return err
+	}
+	second, err := strconv.Atoi(pace)
 	if err != nil {
 		return err
 	}
@@ -205,7 +209,7 @@ func spoof(to, count string) error {
 		if err := unix.Sendto(s, packet, 0, &unix.SockaddrInet4{Addr: at.Addr().As4()}); err != nil {
 			return err
 		}
-		if i%20 == 19 {
+		if burst := second / 100; i%burst == burst-1 {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
