@@ -2,33 +2,80 @@ package firewall
 
 import "fmt"
 
-// roomLists is over how many lists visitors' connections are counted, by bits
-// of the visitor's port. The kernel walks a list whenever it adds to it
-// (nf_conncount), so one list of all would cost more with every connection.
-// The lowest bit is left out: Linux takes even ports first.
-const (
-	roomLists = 32
-	roomBits  = "0x003e"
-)
-
 // roomShare is the part of all that one visitor address may take: a quarter.
 const roomShare = 4
 
+// listLength is about how many connections are counted in one list. The kernel
+// walks a list whenever it adds to it (nf_conncount), 0.2 µs for each entry: with
+// all in one list, or in a few, a flood of new connections would take the whole
+// processor. The shorter the lists, the more unevenly they fill, and the sooner
+// the first of them is full.
+const listLength = 64
+
 // addRoom keeps visitors from filling the kernel's table of connections, so
-// that ssh and the tunnel always find room in it, on a gate and at home. Exempting those from tracking
-// would do as well, but many firewalls accept ssh only as a new connection,
-// and what is not tracked is none.
+// that ssh and the tunnel always find room in it, on a gate and at home. Exempting
+// those from tracking would do as well, but many firewalls accept ssh only as a
+// new connection, and what is not tracked is none.
+//
+// Who has his share is turned away first, so that he takes nothing of what is
+// bounded for all: how many may begin in a second, and how many there may be.
 //
 // The lists are elements of sets, not statements of rules: so they outlive
-// changes of the rules, and with them the connections that pass.
+// changes of the rules, and with them the connections that pass. Another size
+// of the room makes other sets.
 func (d *document) addRoom(connections int) {
-	full := "counter name " + countFull + " drop"
-	each, share := max(connections/roomLists, 1), max(connections/roomShare, 1)
-	all, one := fmt.Sprintf("room_%d", each), fmt.Sprintf("visitors_%d_", share)
 	d.counters = append(d.counters, countFull)
-	d.sets = append(d.sets, set{name: all, key: "inet_service", options: []string{"flags dynamic", "size 65535"}, dynamic: true})
-	d.sets = append(d.sets, visitorSets(one, "flags dynamic")...)
-	room := chain{name: "room", rules: perVisitor("add", one, fmt.Sprintf("ct count over %d", share), full)}
-	room.rules = append(room.rules, fmt.Sprintf("meta l4proto { tcp, udp } add @%s { th sport and %s ct count over %d } %s", all, roomBits, each, full))
+	room := chain{name: "room", rules: []string{"meta l4proto != { tcp, udp } return"}}
+	room.rules = append(room.rules, d.visitorShare(connections)...)
+	room.rules = append(room.rules, fmt.Sprintf("limit rate over %[1]d/second burst %[1]d packets %[2]s", newRate(connections), turnAway))
+	room.rules = append(room.rules, d.allVisitors(connections)...)
 	d.chains = append(d.chains, room)
+}
+
+// turnAway is what happens to a connection for which there is no room.
+const turnAway = "counter name " + countFull + " drop"
+
+// newRate is how many connections may begin in a second. Half-open ones are
+// forgotten after 10 seconds (plan.HalfOpenTimes): so forged ones take five
+// eighths of the room at most, and a bounded part of the processor's time.
+func newRate(connections int) int { return max(connections/16, 1000) }
+
+// visitorShare counts the connections of each visitor address, in lists by some
+// bits of the port. An IPv6 visitor counts as its /64, because any host there has
+// all the addresses it likes. The port's lowest bit is left out: Linux takes even
+// ports first.
+func (d *document) visitorShare(connections int) []string {
+	share, lists := max(connections/roomShare, 1), 1
+	for share/lists > listLength {
+		lists *= 2
+	}
+	each, size := share/lists, max(connections, visitorSize)
+	name, ports := fmt.Sprintf("visitors_%d_", connections), fmt.Sprintf("th sport and 0x%04x", (lists-1)<<1)
+	for _, fam := range families {
+		d.sets = append(d.sets, countingSet(name+fam.digit, fam.addrType+" . inet_service", size))
+	}
+	return []string{
+		fmt.Sprintf("add @%s4 { ip saddr . %s ct count over %d } %s", name, ports, each, turnAway),
+		fmt.Sprintf("add @%s6 { ip6 saddr and ffff:ffff:ffff:ffff:: . %s ct count over %d } %s", name, ports, each, turnAway),
+	}
+}
+
+// allVisitors counts all connections, in lists by a hash of address and port:
+// neither a crowd behind one address nor programs that always use the same port
+// are in a few of them.
+func (d *document) allVisitors(connections int) []string {
+	lists := max(connections/listLength, 1)
+	each := connections / lists
+	name := fmt.Sprintf("room_%d", connections)
+	d.sets = append(d.sets, countingSet(name, "mark", lists))
+	return []string{
+		fmt.Sprintf("add @%s { jhash ip saddr . th sport mod %d ct count over %d } %s", name, lists, each, turnAway),
+		fmt.Sprintf("add @%s { jhash ip6 saddr . th sport mod %d ct count over %d } %s", name, lists, each, turnAway),
+	}
+}
+
+// countingSet is a set that packets fill, with a list of connections in each of
+// its elements.
+func countingSet(name, key string, size int) set {
+	return set{name: name, key: key, options: []string{"flags dynamic", fmt.Sprintf("size %d", size)}, dynamic: true}
 }

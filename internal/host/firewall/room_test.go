@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
@@ -12,7 +13,12 @@ import (
 // how many came as far as the home.
 func (w *world) flood(t *testing.T, from, to string) int {
 	t.Helper()
-	sent := make([]probe, 40)
+	return w.floodOf(t, 40, from, to)
+}
+
+func (w *world) floodOf(t *testing.T, packets int, from, to string) int {
+	t.Helper()
+	sent := make([]probe, packets)
 	for i := range sent {
 		sent[i] = w.probe(w.internet, "eth0", udp, addr(from), to)
 		sent[i].send(t, w.internet, "eth0")
@@ -66,6 +72,29 @@ func TestVisitorsLeaveRoomForOthers(t *testing.T) {
 	w.apply(t, plan.Firewall{Table: tableName, Gate: &wide})
 	if n := w.flood(t, "203.0.113.70", "198.51.100.2:6000"); n != 40 {
 		t.Errorf("%d get in with more room", n)
+	}
+}
+
+// Where there are many, they are counted in many lists, which do not fill evenly.
+func TestManyVisitorsLeaveRoom(t *testing.T) {
+	w := newWorld(t)
+	want := gateWant(toHome(1, "5000"))
+	want.Gate.Connections = 2048
+	w.apply(t, want, homeWant(mappings(netip.Addr{}, "5000")...))
+	all := 0
+	for _, v := range [...][2]string{{"203.0.113.50", "198.51.100.2:5000"}, {"2001:db8:c::50", "[2001:db8:a::2]:5000"}} {
+		n := w.floodOf(t, 700, v[0], v[1])
+		if n < 400 || n > 512 {
+			t.Errorf("%s has %d connections, not its quarter of 2048", v[0], n)
+		}
+		all += n
+	}
+	for host := range 8 {
+		time.Sleep(400 * time.Millisecond) // 1000 a second may begin
+		all += w.floodOf(t, 300, fmt.Sprintf("203.0.113.%d", 60+host), "198.51.100.2:5000")
+	}
+	if all < 2048*8/10 || all > 2048 {
+		t.Errorf("visitors have %d connections, not the room of 2048", all)
 	}
 }
 
