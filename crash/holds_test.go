@@ -135,7 +135,7 @@ var counting = []string{"nf_conntrack_count"}
 
 // declared are settings that we set as long as we stand, or that the kernel
 // sets with them, and those of our own interface.
-var declared = []string{"net/ipv4/ip_forward", "forwarding", "all/accept_redirects", "send_redirects", "eth0/accept_ra", "ip_local_reserved_ports", "/gatelodge/"}
+var declared = []string{"net/ipv4/ip_forward", "forwarding", "all/accept_redirects", "send_redirects", "eth0/accept_ra", "ip_local_reserved_ports", "nf_conntrack_tcp_timeout_syn_", "/gatelodge/"}
 
 // settings lists the network's settings but for some.
 func settings(t *testing.T, h *lab.Host, but []string) string {
