@@ -346,6 +346,9 @@ func (w *world) renamed(t *testing.T) {
 		w.on(t, m, "ip link set ens5 down; ip link set ens5 name eth0; ip link set eth0 up")
 	}
 	w.visitor(t)
+	// An IPv6 address is not used before the network was asked for another
+	// machine with it (RFC 4862, section 5.4).
+	w.eventually(t, "a visitor gets through over IPv6", func(ctx context.Context) error { return w.visit(ctx, gateAt6(7000)) })
 	w.addresses(t)
 }
 
