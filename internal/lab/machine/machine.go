@@ -7,6 +7,7 @@
 package machine
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -198,10 +199,11 @@ func (m *Machine) off() error {
 	return err
 }
 
-// Reboot starts the machine again from within, and returns once it has left:
-// Await waits for its return.
+// Reboot starts the machine again from within, and waits until it is back as
+// Await does. That it has left, the console tells, not the agent: one that is
+// asked while the machine shuts down can hold it up for 90 seconds.
 func (m *Machine) Reboot(ctx context.Context) error {
-	before, err := m.bootID(ctx)
+	before, err := m.restarts()
 	if err != nil {
 		return err
 	}
@@ -209,18 +211,27 @@ func (m *Machine) Reboot(ctx context.Context) error {
 		return err
 	}
 	for {
-		if err := m.Await(ctx); err != nil {
+		now, err := m.restarts()
+		if err != nil {
 			return err
 		}
-		now, err := m.bootID(ctx)
-		if err == nil && now != before {
-			return nil
+		if now > before {
+			return m.Await(ctx)
 		}
-		if ctx.Err() != nil {
+		select {
+		case <-m.ended:
+			return m.explain(errors.New("it ended instead of starting again"))
+		case <-ctx.Done():
 			return m.explain(context.Cause(ctx))
+		case <-time.After(100 * time.Millisecond):
 		}
-		time.Sleep(100 * time.Millisecond) // it is on its way down
 	}
+}
+
+// restarts counts what the kernel says last before the machine starts again.
+func (m *Machine) restarts() (int, error) {
+	text, err := os.ReadFile(m.Console())
+	return bytes.Count(text, []byte("reboot: Restarting system")), err
 }
 
 // SwitchOff ends the machine in order.
@@ -240,12 +251,6 @@ func (m *Machine) SwitchOff(ctx context.Context) error {
 // start from. The machine itself must not be started again.
 func (m *Machine) Frozen() Image {
 	return Image{Disk: m.disk(), Format: "qcow2", Kernel: m.options.Image.Kernel, Initrd: m.options.Image.Initrd}
-}
-
-func (m *Machine) bootID(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	return m.Run(ctx, "cat", "/proc/sys/kernel/random/boot_id")
 }
 
 // Close ends the machine, however it is.
