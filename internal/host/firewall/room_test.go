@@ -1,10 +1,14 @@
 package firewall_test
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
@@ -117,4 +121,64 @@ func TestVisitorsLeaveRoomAtHome(t *testing.T) {
 	if n := w.counters(t, w.home).Totals.Full.Packets; n != uint64(40*6-all) {
 		t.Errorf("%d packets are counted as turned away", n)
 	}
+}
+
+// Who forges the beginnings of connections fills neither the table nor the
+// processor's time: meanwhile ssh opens new ones, and those that stand go on.
+func TestForgedBeginningsLeaveRoom(t *testing.T) {
+	w := newWorld(t)
+	want := gateWant(toHome(1, "5000"))
+	want.Gate.Connections = 2048
+	w.apply(t, want, homeWant(mappings(netip.Addr{}, "5000")...))
+	serve(t, w.gate, 22)
+	serve(t, w.home, 5000)
+	standing, err := visit(t, w.internet, "tcp", visitors[0], netip.AddrPortFrom(gatePublic4, 5000))
+	must(t, err)
+
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	sent := make(chan int, 1)
+	go func() { sent <- w.forge(ctx, t, netip.AddrPortFrom(gatePublic4, 5000)) }()
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+		c, err := visit(t, w.internet, "tcp", visitors[1], netip.AddrPortFrom(gatePublic4, 22))
+		if err != nil {
+			t.Fatalf("a new connection to ssh: %v", err)
+		}
+		for _, c := range []net.Conn{c, standing} {
+			if _, err := ask(c); err != nil {
+				t.Fatalf("a connection from %s to %s: %v", c.LocalAddr(), c.RemoteAddr(), err)
+			}
+		}
+	}
+	stop()
+	n := <-sent
+	refused := w.counters(t, w.gate).Totals.Full.Packets
+	t.Logf("%d packets forged, %d turned away", n, refused)
+	if begun := uint64(n) - refused; n < 20_000 || begun > 2048 {
+		t.Errorf("%d packets were forged, and %d of them have begun a connection: the room is 2048", n, begun)
+	}
+}
+
+// forge sends first packets of connections, each from an address of its own,
+// until it is told to stop. It returns how many.
+func (w *world) forge(ctx context.Context, t *testing.T, to netip.AddrPort) (n int) {
+	err := w.internet.Do(func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		for at := (&unix.SockaddrInet4{Addr: to.Addr().As4()}); ctx.Err() == nil; n++ {
+			from := netip.AddrFrom4([4]byte{100, 64 + byte(n>>16)&63, byte(n >> 8), byte(n)})
+			p := packet{protocol: tcp, src: netip.AddrPortFrom(from, uint16(1024+n%60000)), dst: to}
+			if err := unix.Sendto(fd, p.header4(), 0, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return n
 }
