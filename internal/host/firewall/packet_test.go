@@ -40,15 +40,25 @@ func (p packet) try(ns *netns.Namespace, device string) error {
 }
 
 func sendRaw(family int, device string, data []byte, to unix.Sockaddr) error {
-	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	fd, err := rawSocket(family, device)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := unix.BindToDevice(fd, device); err != nil {
-		return err
-	}
 	return unix.Sendto(fd, data, 0, to)
+}
+
+// rawSocket sends packets as they are, by one interface.
+func rawSocket(family int, device string) (int, error) {
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.BindToDevice(fd, device); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 // header4 lets the kernel fill in length and checksum (raw(7)).
