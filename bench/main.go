@@ -1,5 +1,6 @@
 // Bench measures Gatelodge beside the plain set-up of the tutorials, which is
-// wireguard-go, DNAT and masquerade: same traffic, same hosts, same minutes.
+// wireguard-go, DNAT and masquerade, or with -beside next to another build of
+// itself: same traffic, same hosts, same minutes.
 //
 // Each of the two stands in a lab of its own, a small internet in network
 // namespaces, run by a process of its own. Nothing of one is on the hosts of
@@ -25,6 +26,7 @@ import (
 // options are the flags of the command line.
 type options struct {
 	Binary  string        // gatelodge
+	Beside  string        // another build of it, to be compared with; empty: the plain set-up
 	Rounds  int           // how often both are set up and measured
 	Window  time.Duration // of one measurement
 	Whole   bool          // whether wires carry segments whole
@@ -36,6 +38,7 @@ type options struct {
 func parseFlags() options {
 	var o options
 	flag.StringVar(&o.Binary, "binary", "bin/gatelodge", "the program to measure")
+	flag.StringVar(&o.Beside, "beside", "", "another build of the program to compare with, instead of the plain set-up")
 	flag.IntVar(&o.Rounds, "rounds", 3, "how often each is set up and measured")
 	flag.DurationVar(&o.Window, "window", 3*time.Second, "how long one measurement takes")
 	flag.BoolVar(&o.Whole, "whole", false, "let wires carry segments of 64 KiB whole, which no real wire does")
@@ -96,14 +99,21 @@ func prepare(ctx context.Context, o options) (options, func(), error) {
 	if err := lab.CheckPrerequisites(); err != nil {
 		return o, nil, err
 	}
-	binary, err := filepath.Abs(o.Binary)
-	if err != nil {
-		return o, nil, err
+	for _, binary := range []*string{&o.Binary, &o.Beside} {
+		if *binary == "" {
+			continue
+		}
+		var err error
+		if *binary, err = filepath.Abs(*binary); err != nil {
+			return o, nil, err
+		}
+		if _, err := os.Stat(*binary); err != nil {
+			return o, nil, fmt.Errorf("no program to measure (make build): %w", err)
+		}
 	}
-	if _, err := os.Stat(binary); err != nil {
-		return o, nil, fmt.Errorf("no program to measure (make build): %w", err)
+	if o.Beside != "" {
+		return o, func() {}, nil
 	}
-	o.Binary = binary
 	dir, err := os.MkdirTemp("", "gatelodge-bench-")
 	if err != nil {
 		return o, nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 )
 
 // values are figures by their keys.
@@ -13,9 +14,19 @@ type values map[string]float64
 const (
 	kindGatelodge = "gatelodge"
 	kindPlain     = "plain"
+	kindBeside    = "beside" // another build of Gatelodge
 )
 
-var kinds = []string{kindGatelodge, kindPlain}
+// kinds are the two of this run.
+func (o options) kinds() []string { return []string{kindGatelodge, o.other()} }
+
+// other is what Gatelodge is compared with.
+func (o options) other() string {
+	if o.Beside != "" {
+		return kindBeside
+	}
+	return kindPlain
+}
 
 // measure goes through all rounds.
 func measure(ctx context.Context, o options) (report, error) {
@@ -32,7 +43,7 @@ func measure(ctx context.Context, o options) (report, error) {
 // measureRound sets both up, and takes each figure of both before the next.
 func measureRound(ctx context.Context, o options, round int, r report) (err error) {
 	workers := map[string]*worker{}
-	for _, kind := range inOrder(round) {
+	for _, kind := range o.inOrder(round) {
 		w, err := startWorker(ctx, o, kind)
 		if err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
@@ -46,7 +57,7 @@ func measureRound(ctx context.Context, o options, round int, r report) (err erro
 		r.add(kind, v)
 	}
 	for i, f := range figures {
-		for _, kind := range inOrder(round + i) {
+		for _, kind := range o.inOrder(round + i) {
 			v, err := workers[kind].ask(f.key)
 			if err != nil {
 				return fmt.Errorf("%s: %s: %w", kind, f.key, err)
@@ -58,11 +69,12 @@ func measureRound(ctx context.Context, o options, round int, r report) (err erro
 }
 
 // inOrder lets each of the two go first every other time.
-func inOrder(n int) []string {
-	if n%2 == 0 {
-		return kinds
+func (o options) inOrder(n int) []string {
+	kinds := o.kinds()
+	if n%2 == 1 {
+		slices.Reverse(kinds)
 	}
-	return []string{kinds[1], kinds[0]}
+	return kinds
 }
 
 // logf writes what is going on, beside the report.

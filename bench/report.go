@@ -51,7 +51,7 @@ type report struct {
 
 func newReport(o options) report {
 	r := report{options: o, start: time.Now(), load: machineLoad(), figures: map[string]map[string][]float64{}}
-	for _, kind := range kinds {
+	for _, kind := range o.kinds() {
 		r.figures[kind] = map[string][]float64{}
 	}
 	return r
@@ -75,7 +75,11 @@ func (r report) add(kind string, v values) {
 }
 
 func (r report) addSizes(o options) error {
-	for kind, file := range map[string]string{kindGatelodge: o.Binary, kindPlain: o.PlainWG} {
+	other := o.PlainWG
+	if o.Beside != "" {
+		other = o.Beside
+	}
+	for kind, file := range map[string]string{kindGatelodge: o.Binary, o.other(): other} {
 		info, err := os.Stat(file)
 		if err != nil {
 			return err
@@ -89,9 +93,9 @@ func (r report) addSizes(o options) error {
 // side had the same machine.
 func (r report) ratios(key string) []float64 {
 	var ratios []float64
-	ours, plain := r.figures[kindGatelodge][key], r.figures[kindPlain][key]
-	for i := range min(len(ours), len(plain)) {
-		ratios = append(ratios, ours[i]/plain[i])
+	ours, other := r.figures[kindGatelodge][key], r.figures[r.options.other()][key]
+	for i := range min(len(ours), len(other)) {
+		ratios = append(ratios, ours[i]/other[i])
 	}
 	return ratios
 }
@@ -118,23 +122,31 @@ func (o options) wires() string {
 }
 
 func (r report) writeText(w io.Writer) error {
-	fmt.Fprintf(w, `Gatelodge beside plain wireguard-go with DNAT and masquerade
+	fmt.Fprintf(w, `Gatelodge beside %s
 %d rounds, windows of %s, %d processors for all hosts, load %s before, took %s
 each in a lab of its own at the same time, measured one after the other figure
 by figure; the wires carry %s
 median (lowest to highest); the ratio is the median of those of each round
 
-`, r.options.Rounds, r.options.Window, runtime.NumCPU(), r.load, time.Since(r.start).Round(time.Second), r.options.wires())
+`, r.options.describeOther(), r.options.Rounds, r.options.Window, runtime.NumCPU(), r.load, time.Since(r.start).Round(time.Second), r.options.wires())
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(t, "in is from the visitor to home\tGatelodge\tplain\tratio\t\n")
+	fmt.Fprintf(t, "in is from the visitor to home\tGatelodge\t%s\tratio\t\n", r.options.other())
 	for _, row := range rows {
 		ratio := "–"
 		if m, ok := median(r.ratios(row.Key)); ok {
 			ratio = fmt.Sprintf("%.2f", m)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", row.Title, r.cell(kindGatelodge, row), r.cell(kindPlain, row), ratio, row.Unit)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", row.Title, r.cell(kindGatelodge, row), r.cell(r.options.other(), row), ratio, row.Unit)
 	}
 	return t.Flush()
+}
+
+// describeOther says what Gatelodge is compared with.
+func (o options) describeOther() string {
+	if o.Beside != "" {
+		return "another build of it, " + o.Beside
+	}
+	return "plain wireguard-go with DNAT and masquerade"
 }
 
 func (r report) cell(kind string, row row) string {
@@ -154,14 +166,15 @@ func (r report) cell(kind string, row row) string {
 type line struct {
 	row
 	Gatelodge       []float64 `json:"gatelodge"`
-	Plain           []float64 `json:"plain,omitempty"`
+	Other           []float64 `json:"other,omitempty"`
 	GatelodgeMedian *float64  `json:"gatelodge_median"`
-	PlainMedian     *float64  `json:"plain_median"`
+	OtherMedian     *float64  `json:"other_median"`
 	Ratio           *float64  `json:"ratio"`
 }
 
 func (r report) writeJSON(w io.Writer) error {
 	out := struct {
+		Beside     string  `json:"beside"`
 		Rounds     int     `json:"rounds"`
 		Window     float64 `json:"window_seconds"`
 		Wires      string  `json:"wires"`
@@ -170,11 +183,11 @@ func (r report) writeJSON(w io.Writer) error {
 		Took       float64 `json:"took_seconds"`
 		Figures    []line  `json:"figures"`
 	}{
-		r.options.Rounds, r.options.Window.Seconds(), r.options.wires(), runtime.NumCPU(), r.load, time.Since(r.start).Seconds(), nil,
+		r.options.describeOther(), r.options.Rounds, r.options.Window.Seconds(), r.options.wires(), runtime.NumCPU(), r.load, time.Since(r.start).Seconds(), nil,
 	}
 	for _, row := range rows {
-		ours, plain := r.figures[kindGatelodge][row.Key], r.figures[kindPlain][row.Key]
-		out.Figures = append(out.Figures, line{row, ours, plain, orNull(median(ours)), orNull(median(plain)), orNull(median(r.ratios(row.Key)))})
+		ours, other := r.figures[kindGatelodge][row.Key], r.figures[r.options.other()][row.Key]
+		out.Figures = append(out.Figures, line{row, ours, other, orNull(median(ours)), orNull(median(other)), orNull(median(r.ratios(row.Key)))})
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")

@@ -35,7 +35,7 @@ type setUp func(context.Context, *stand, options) (values, error)
 // newStand makes a lab, and the set-up in it. The stand is returned even with
 // an error if there is something to close.
 func newStand(ctx context.Context, o options) (*stand, values, error) {
-	make, known := map[string]setUp{kindGatelodge: setUpGatelodge, kindPlain: setUpPlain}[o.Worker]
+	make, known := map[string]setUp{kindGatelodge: setUpGatelodge, kindBeside: setUpGatelodge, kindPlain: setUpPlain}[o.Worker]
 	if !known {
 		return nil, nil, fmt.Errorf("nothing to measure is called %q", o.Worker)
 	}

@@ -33,7 +33,7 @@ type worker struct {
 
 // startWorker starts a worker; its first answer comes once it is set up.
 func startWorker(ctx context.Context, o options, kind string) (*worker, error) {
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-worker", kind, "-binary", o.Binary,
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-worker", kind, "-binary", o.program(kind),
 		"-wireguard-go", o.PlainWG, "-window", o.Window.String(), fmt.Sprintf("-whole=%t", o.Whole))
 	cmd.Stderr = os.Stderr
 	// Time to take the lab down.
@@ -48,6 +48,14 @@ func startWorker(ctx context.Context, o options, kind string) (*worker, error) {
 		return nil, err
 	}
 	return &worker{cmd: cmd, in: in, out: bufio.NewScanner(out)}, cmd.Start()
+}
+
+// program is the build of Gatelodge that a worker's lab runs.
+func (o options) program(kind string) string {
+	if kind == kindBeside {
+		return o.Beside
+	}
+	return o.Binary
 }
 
 // ask has the worker take a figure.
