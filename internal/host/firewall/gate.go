@@ -181,8 +181,8 @@ var fromHomes = chain{
 	rules: rules(`
 		ct state invalid counter name total_invalid drop
 		ct state established,related meta mark set meta mark or $accepted accept
-		ip daddr @own4 icmp type echo-request limit rate 50/second burst 50 packets accept
-		ip6 daddr @own6 icmpv6 type echo-request limit rate 50/second burst 50 packets accept
+		ip daddr @own4 icmp type echo-request limit rate 50/second burst 50 packets meta mark set meta mark or $accepted accept
+		ip6 daddr @own6 icmpv6 type echo-request limit rate 50/second burst 50 packets meta mark set meta mark or $accepted accept
 		ip daddr @own4 meta l4proto { tcp, udp } th dport $control meta mark set meta mark or $accepted accept
 		ip6 daddr @own6 meta l4proto { tcp, udp } th dport $control meta mark set meta mark or $accepted accept
 		counter name total_tunnel drop

@@ -173,8 +173,8 @@ func homeInput(bounded bool) []chain {
 					iifname != $tunnel accept
 					ct state invalid counter name total_invalid drop
 					ct state established,related goto arrived
-					icmp type echo-request limit rate 10/second burst 10 packets accept
-					icmpv6 type echo-request limit rate 10/second burst 10 packets accept
+					icmp type echo-request limit rate 10/second burst 10 packets meta mark set meta mark or $accepted accept
+					icmpv6 type echo-request limit rate 10/second burst 10 packets meta mark set meta mark or $accepted accept
 				`),
 				byPublicPort("ct state new", "published", "goto admitted"),
 				rules(`counter name total_tunnel drop`),
