@@ -109,9 +109,11 @@ func (w *world) foreign(t *testing.T, h *lab.Host) string {
 	t.Helper()
 	var b strings.Builder
 	tables := "\n" + output(t, h, "nft", "-s", "list", "ruleset")
-	if before, rest, found := strings.Cut(tables, "\ntable inet gatelodge {\n"); found {
-		_, after, _ := strings.Cut(rest, "\n}\n")
-		tables = before + "\n" + after
+	for _, own := range []string{"\ntable inet gatelodge {", "\ntable inet gatelodge.guard {"} {
+		if before, rest, found := strings.Cut(tables, own); found {
+			_, after, _ := strings.Cut(rest, "\n}\n")
+			tables = before + "\n" + after
+		}
 	}
 	b.WriteString(tables)
 	script := "for f in -4 -6; do ip $f rule; ip $f route show table all; done; ip -br link; ip -br addr"

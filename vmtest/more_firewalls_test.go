@@ -195,7 +195,7 @@ const foreignFiles = "find /etc -xdev -type f ! -path '/etc/gatelodge/*' ! -name
 // Debian, too.
 func (w *world) foreignRules(t *testing.T) string {
 	t.Helper()
-	return w.on(t, w.gate, "nft -s list ruleset | awk '/^table/ { ours = /inet gatelodge / } !ours'; iptables-legacy-save 2>/dev/null | grep -v '^#' || true")
+	return w.on(t, w.gate, "nft -s list ruleset | awk '/^table/ { ours = /inet gatelodge[. ]/ } !ours'; iptables-legacy-save 2>/dev/null | grep -v '^#' || true")
 }
 
 // sameRules checks that a foreign firewall has made the same rules again. Their

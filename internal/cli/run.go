@@ -37,9 +37,12 @@ when it is ready and alive, and logs to the journal.`,
 	}
 }
 
-// keptTUN is the name under which systemd keeps the embedded device's
-// descriptor.
-const keptTUN = "tun"
+// The names under which systemd keeps descriptors: that of the embedded device,
+// and the socket of the firewall's guard.
+const (
+	keptTUN   = "tun"
+	keptGuard = "guard"
+)
 
 func (a *app) run(ctx context.Context) error {
 	log := a.daemonLogger()
@@ -51,10 +54,14 @@ func (a *app) run(ctx context.Context) error {
 	if err != nil {
 		log.Warn("an old descriptor of the TUN device is still open", "error", err)
 	}
+	guard, err := service.TakeFile(keptGuard)
+	if err != nil {
+		log.Warn("an old socket of the firewall's guard is still open", "error", err)
+	}
 	return daemon.Run(ctx, daemon.Options{
-		Paths: a.paths(), Version: Version, Log: log,
-		Service: service, TUN: tun,
-		KeepTUN: func(f *os.File) error { return service.KeepFile(keptTUN, f) },
+		Paths: a.paths(), Version: Version, Log: log, Service: service,
+		TUN: tun, KeepTUN: func(f *os.File) error { return service.KeepFile(keptTUN, f) },
+		Guard: guard, KeepGuard: func(f *os.File) error { return service.KeepFile(keptGuard, f) },
 	})
 }
 

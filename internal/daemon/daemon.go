@@ -37,6 +37,9 @@ type Options struct {
 	// before this one, or nil. KeepTUN has it kept for the next; it may be nil.
 	TUN     *os.File
 	KeepTUN func(tun *os.File) error
+	// Guard and KeepGuard are the same for the socket of the firewall's guard.
+	Guard     *os.File
+	KeepGuard func(socket *os.File) error
 }
 
 // task is something long-lived of a daemon.

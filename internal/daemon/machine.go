@@ -28,7 +28,7 @@ func openHost(ctx context.Context, o Options, name string, device config.Device)
 	}
 	return host.Open(ctx, host.Options{
 		Interface: name, Device: string(device), Journal: journal,
-		TUN: o.TUN, KeepTUN: o.KeepTUN, Log: o.Log,
+		TUN: o.TUN, KeepTUN: o.KeepTUN, Guard: o.Guard, KeepGuard: o.KeepGuard, Log: o.Log,
 	})
 }
 

@@ -38,12 +38,17 @@ type Options struct {
 	// file nor call its Fd method.
 	TUN     *os.File
 	KeepTUN func(*os.File) error
-	Log     *slog.Logger
+	// Guard and KeepGuard do the same for the socket that the firewall's guard
+	// belongs to.
+	Guard     *os.File
+	KeepGuard func(*os.File) error
+	Log       *slog.Logger
 }
 
 // Host is this machine, as far as it is ours.
 type Host struct {
 	firewall *firewall.Firewall
+	guard    *firewall.Guard
 	routing  *routing.Routing
 	device   wireguard.Device
 	why      string
@@ -72,11 +77,13 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Host{firewall: fw, routing: rt, device: device, why: why, journal: o.Journal, log: o.Log}, nil
+	guard := firewall.OpenGuard(firewall.GuardOptions{Kept: o.Guard, Keep: o.KeepGuard, Log: o.Log})
+	return &Host{firewall: fw, guard: guard, routing: rt, device: device, why: why, journal: o.Journal, log: o.Log}, nil
 }
 
-// Close lets go of the machine and leaves standing what was applied.
-func (h *Host) Close() error { return h.device.Close() }
+// Close lets go of the machine and leaves standing what was applied, but for
+// the guard, which goes with the process unless somebody keeps its socket.
+func (h *Host) Close() error { return errors.Join(h.device.Close(), h.guard.Close()) }
 
 // Device returns the kind of WireGuard device in use.
 func (h *Host) Device() plan.Kind { return h.device.Kind() }
@@ -98,6 +105,11 @@ func (h *Host) Observe(ctx context.Context, want plan.State) (plan.Observed, err
 	if err != nil {
 		return plan.Observed{}, fmt.Errorf("cannot look at the nftables table: %w", err)
 	}
+	guard, err := h.guard.Drift(want.Firewall)
+	if err != nil {
+		return plan.Observed{}, err
+	}
+	fw.Drift = append(fw.Drift, guard...)
 	return plan.Observed{WireGuard: wg, Routing: rt, Firewall: fw}, nil
 }
 
@@ -155,7 +167,7 @@ func (h *Host) carryOut(ctx context.Context, changes []plan.Change, want plan.St
 func (h *Host) step(ctx context.Context, c plan.Change, want plan.State) error {
 	switch c := c.(type) {
 	case plan.LoadFirewall:
-		return h.firewall.Apply(ctx, want.Firewall)
+		return h.loadFirewall(ctx, want.Firewall)
 	case plan.ConfigureWireGuard:
 		return h.device.Apply(ctx, want.WireGuard)
 	case plan.SetLink:
@@ -177,6 +189,15 @@ func (h *Host) step(ctx context.Context, c plan.Change, want plan.State) error {
 	default:
 		return fmt.Errorf("unknown change %T", c)
 	}
+}
+
+// loadFirewall loads the table, and then raises what asks for the marks that it
+// sets.
+func (h *Host) loadFirewall(ctx context.Context, want plan.Firewall) error {
+	if err := h.firewall.Apply(ctx, want); err != nil {
+		return err
+	}
+	return h.guard.Raise(want)
 }
 
 // setLink brings the interface up. With the kernel's WireGuard that changes a

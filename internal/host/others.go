@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/host/firewall"
 	"github.com/gatelodge/gatelodge/internal/host/foreign"
 	"github.com/gatelodge/gatelodge/internal/host/routing"
 	"github.com/gatelodge/gatelodge/internal/plan"
@@ -41,7 +42,7 @@ func OthersDrops(ctx context.Context, want plan.State, facts plan.Facts) ([]Othe
 	} else {
 		packets = homePackets(*want.Firewall.Home)
 	}
-	return foreign.Find(ctx, packets, want.Firewall.Table)
+	return foreign.Find(ctx, packets, want.Firewall.Table, firewall.GuardTable(want.Firewall.Table))
 }
 
 // LegacyFilters returns the modules of tables that drop packets outside of

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gatelodge/gatelodge/internal/host/firewall"
 	"github.com/gatelodge/gatelodge/internal/host/routing"
@@ -21,6 +22,7 @@ func (h *Host) remove(ctx context.Context, name string) error {
 		h.letGo(),
 		wireguard.Remove(name),
 		h.firewall.Remove(ctx, name),
+		h.guard.Lower(name),
 	)
 }
 
@@ -62,6 +64,7 @@ func Remove(ctx context.Context, names []string, notes []store.Entry) (done []st
 		took(removeRouting(ctx, rt, name))
 		took(removeInterface(rt, name))
 		took(removeTable(ctx, fw, name))
+		took("", removeGuard(ctx, name))
 	}
 	return done, errors.Join(errs...)
 }
@@ -106,4 +109,29 @@ func removeTable(ctx context.Context, fw *firewall.Firewall, name string) (strin
 		return "", err
 	}
 	return "removed nftables table inet " + name, fw.Remove(ctx, name)
+}
+
+// guardPatience is for the service manager to let go of a guard that it has
+// kept for a daemon which was stopped just now.
+const guardPatience = 5 * time.Second
+
+// removeGuard removes a guard that a daemon has not taken along: one that
+// somebody has loaded from a copy of the ruleset.
+func removeGuard(ctx context.Context, name string) error {
+	guard := firewall.OpenGuard(firewall.GuardOptions{})
+	ctx, cancel := context.WithTimeout(ctx, guardPatience)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := guard.Lower(name)
+		if !errors.Is(err, firewall.ErrOwned) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
 }

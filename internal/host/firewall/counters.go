@@ -47,8 +47,8 @@ type Totals struct {
 	Full Count
 }
 
-// Counters reads what our table of that name has counted; none if there is no
-// such table.
+// Counters reads what our table of that name, and its guard, have counted; none
+// if there is no such table.
 func (f *Firewall) Counters(ctx context.Context, table string) (Counters, error) {
 	all := Counters{Forwards: make(map[uint32]ForwardCounters)}
 	conn, err := connect()
@@ -56,13 +56,15 @@ func (f *Firewall) Counters(ctx context.Context, table string) (Counters, error)
 		return all, err
 	}
 	defer conn.CloseLasting()
-	objects, err := conn.GetObjects(of(table))
-	if err != nil {
-		return all, fmt.Errorf("cannot read the counters of table %s: %w", table, err)
-	}
-	for _, o := range objects {
-		if c, ok := o.(*nftables.CounterObj); ok {
-			all.add(c.Name, Count{Packets: c.Packets, Bytes: c.Bytes})
+	for _, name := range []string{table, GuardTable(table)} {
+		objects, err := conn.GetObjects(of(name))
+		if err != nil {
+			return all, fmt.Errorf("cannot read the counters of table %s: %w", name, err)
+		}
+		for _, o := range objects {
+			if c, ok := o.(*nftables.CounterObj); ok {
+				all.add(c.Name, Count{Packets: c.Packets, Bytes: c.Bytes})
+			}
 		}
 	}
 	return all, ctx.Err()
@@ -79,7 +81,8 @@ func (c *Counters) add(name string, n Count) {
 		countFull:    &c.Totals.Full,
 	}
 	if total, ok := totals[name]; ok {
-		*total = n
+		total.Packets += n.Packets
+		total.Bytes += n.Bytes
 		return
 	}
 	id, kind, ok := parseCounterName(name)

@@ -36,6 +36,7 @@ import (
 type world struct {
 	internet, gate, home, lan *netns.Namespace
 	firewall                  *firewall.Firewall
+	guards                    map[*netns.Namespace]*firewall.Guard
 	port                      uint16 // source port of the last packet
 }
 
@@ -48,6 +49,7 @@ func newWorld(t testing.TB) *world {
 		home: netnstest.New(t, "home"), lan: netnstest.New(t, "lan"),
 		firewall: open(t), port: 20000,
 	}
+	w.guards = map[*netns.Namespace]*firewall.Guard{w.gate: openGuard(t), w.home: openGuard(t)}
 	for _, ns := range w.all() {
 		sysctl(t, ns, "net/ipv6/conf/default/accept_dad=0") // nobody else has these addresses
 	}
@@ -251,7 +253,8 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// apply loads a table at a gate or a home.
+// apply loads a table at a gate or a home, and raises its guard: what the table
+// lets through must pass that too.
 func (w *world) apply(t testing.TB, wants ...plan.Firewall) {
 	t.Helper()
 	for _, want := range wants {
@@ -259,7 +262,10 @@ func (w *world) apply(t testing.TB, wants ...plan.Firewall) {
 		if want.Gate != nil {
 			ns = w.gate
 		}
-		inside(t, ns, func() { must(t, w.firewall.Apply(context.Background(), want)) })
+		inside(t, ns, func() {
+			must(t, w.firewall.Apply(context.Background(), want))
+			must(t, w.guards[ns].Raise(want))
+		})
 	}
 }
 
