@@ -15,12 +15,13 @@ import (
 // was is to be found out by looking: events are joined, and some may be lost.
 type Event struct{}
 
-// rulesetEvery is how often the ruleset is asked for its generation. nf_tables
+// rulesetEvery is how often the ruleset is asked for its generation: the tunnel
+// is shut while our table is away, and each question costs some 15 µs. nf_tables
 // has notifications as well, and they are not for us: while a transaction is
 // under way, the kernel holds a buffer of 4 or 8 KiB for each element of each
 // set in it as soon as anybody listens. Some ten thousand ports would take all
 // the memory of a small VPS, whoever loads them.
-const rulesetEvery = 250 * time.Millisecond
+const rulesetEvery = 50 * time.Millisecond
 
 // watched are the multicast groups of the kernel's notifications (netlink(7)).
 var watched = map[int][]uint32{
