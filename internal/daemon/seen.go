@@ -23,7 +23,7 @@ type seen struct {
 }
 
 func look(ctx context.Context, h *host.Host, want plan.State) seen {
-	s := seen{drift: []string{}}
+	s := seen{drift: []string{}, problems: host.SavedGuards(want.Firewall.Table)}
 	observed, err := h.Observe(ctx, want)
 	if err != nil {
 		s.problems = append(s.problems, err.Error())

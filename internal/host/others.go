@@ -45,6 +45,17 @@ func OthersDrops(ctx context.Context, want plan.State, facts plan.Facts) ([]Othe
 	return foreign.Find(ctx, packets, want.Firewall.Table, firewall.GuardTable(want.Firewall.Table))
 }
 
+// SavedGuards returns, in words, what is wrong where files that this machine
+// loads its ruleset from hold a copy of our guard.
+func SavedGuards(table string) []string {
+	var problems []string
+	for _, place := range firewall.SavedGuards("/", table) {
+		problems = append(problems, fmt.Sprintf("%s is a copy of a table that only the daemon may change, so that file cannot be loaded while it runs (Operation not permitted); delete the tables inet %s and inet %s from it",
+			place, firewall.GuardTable(table), table))
+	}
+	return problems
+}
+
 // LegacyFilters returns the modules of tables that drop packets outside of
 // nftables, where their rules cannot be read: those of iptables-legacy(8).
 func LegacyFilters() ([]string, error) {
