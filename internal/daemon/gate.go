@@ -303,11 +303,11 @@ func (g *gate) settle(want *plan.GateFirewall) error {
 	g.mu.Unlock()
 	removed, added := compareForwards(before, want.Forwards)
 	var errs []error
-	for _, f := range removed {
-		errs = append(errs, g.host.CutForward(want.Marks, f.ID))
+	if len(removed) > 0 {
+		errs = append(errs, g.host.CutForwards(want.Marks, numbers(removed), living(want.Forwards, removed)))
 	}
-	for _, f := range added {
-		errs = append(errs, g.host.FreeFlows(want.Marks, f.Ports, want.Public))
+	if len(added) > 0 {
+		errs = append(errs, g.host.FreeFlows(want.Marks, portsOf(added), want.Public))
 	}
 	return errors.Join(errs...)
 }

@@ -333,11 +333,14 @@ func (h *Host) Counters(ctx context.Context, table string) (Counters, error) {
 	return h.firewall.Counters(ctx, table)
 }
 
-// CutForward ends the connections of a forward that is no more.
-func (h *Host) CutForward(m plan.Marks, id uint32) error { return firewall.DeleteForward(m, id) }
+// CutForwards ends the connections of forwards that are no more. Those of the
+// living ones go on.
+func (h *Host) CutForwards(m plan.Marks, gone, living []uint32) error {
+	return firewall.DeleteForwards(m, gone, living)
+}
 
-// FreeFlows ends flows to ports that are about to be forwarded: a sender that
+// FreeFlows ends flows to ports that have just been forwarded: a sender that
 // never pauses would otherwise stay on the way it had before.
-func (h *Host) FreeFlows(m plan.Marks, ports []forward.Ports, public []netip.Addr) error {
+func (h *Host) FreeFlows(m plan.Marks, ports forward.PortSet, public []netip.Addr) error {
 	return firewall.DeleteUnforwarded(m, ports, public)
 }

@@ -66,7 +66,7 @@ func TestOnlyARemovedForwardsConnectionsAreCut(t *testing.T) {
 	leave := gateWant(toHome(2, "6000"))
 	leave.Gate.Input.Protect = false // so that the gate says no instead of nothing
 	w.apply(t, leave)
-	must(t, w.gate.Do(func() error { return firewall.DeleteForward(defaultMarks, 1) }))
+	must(t, w.gate.Do(func() error { return firewall.DeleteForwards(defaultMarks, []uint32{1}, []uint32{2}) }))
 	for i, again := range cut {
 		if got, err := again(); err == nil {
 			t.Errorf("connection %d of the removed forward still answers %q", i, got)
@@ -99,14 +99,14 @@ func TestARunningUDPSenderReachesANewForward(t *testing.T) {
 		gate.Gate.Forwards = []plan.GateForward{toHome(1, "5000")}
 		w.apply(t, gate)
 		must(t, w.gate.Do(func() error {
-			return firewall.DeleteUnforwarded(gate.Gate.Marks, ports("5000"), gate.Gate.Public)
+			return firewall.DeleteUnforwarded(gate.Gate.Marks, forward.NewPortSet(ports("5000")...), gate.Gate.Public)
 		}))
 		if got, err := ask(sender); err != nil || got != c.visitor.String() {
 			t.Errorf("after adding the forward the sender gets %q, %v", got, err)
 		}
 		// What is forwarded already is left alone.
 		must(t, w.gate.Do(func() error {
-			return firewall.DeleteUnforwarded(gate.Gate.Marks, ports("5000"), gate.Gate.Public)
+			return firewall.DeleteUnforwarded(gate.Gate.Marks, forward.NewPortSet(ports("5000")...), gate.Gate.Public)
 		}))
 		if _, err := ask(sender); err != nil {
 			t.Error(err)
@@ -114,13 +114,14 @@ func TestARunningUDPSenderReachesANewForward(t *testing.T) {
 	}
 }
 
-func TestDeleteForwardNeedsAMark(t *testing.T) {
+func TestDeleteForwardsNeedsAMark(t *testing.T) {
 	inside(t, netnstest.New(t, "marks"), func() {
-		if firewall.DeleteForward(defaultMarks, 0) == nil || firewall.DeleteForward(plan.Marks{}, 1) == nil {
+		if firewall.DeleteForwards(defaultMarks, []uint32{1, 0}, nil) == nil || firewall.DeleteForwards(plan.Marks{}, []uint32{1}, nil) == nil {
 			t.Error("it accepts what the kernel takes for every connection")
 		}
-		must(t, firewall.DeleteForward(defaultMarks, 1))
-		must(t, firewall.DeleteUnforwarded(defaultMarks, ports("1-65535"), []netip.Addr{gatePublic4}))
+		must(t, firewall.DeleteForwards(defaultMarks, []uint32{1}, nil))
+		must(t, firewall.DeleteForwards(defaultMarks, nil, nil))
+		must(t, firewall.DeleteUnforwarded(defaultMarks, forward.NewPortSet(ports("1-65535")...), []netip.Addr{gatePublic4}))
 	})
 }
 

@@ -33,54 +33,144 @@ const (
 	ctaProtoDstPort = 3
 )
 
-// DeleteForward cuts all connections of a gate's forward, of both families, in
-// one message. Visitors then get what the gate answers to strangers. Nothing
-// else is touched: connections are told apart by their mark, in the kernel.
-func DeleteForward(marks plan.Marks, id uint32) error {
+// mostWalks bounds how often the kernel goes through its conntrack table to
+// delete by mark. Beyond it is cheaper to read the table once.
+const mostWalks = 16
+
+// DeleteForwards cuts all connections of the gate's forwards of these numbers,
+// of both families. Visitors then get what the gate answers to strangers. The
+// forwards of the numbers in living keep theirs, and nothing else is touched:
+// connections are told apart by their mark.
+//
+// What that costs does not grow with the number of forwards: numbers are given
+// out one after the other, so few blocks of them hold all that are gone, and
+// the kernel deletes a block in one walk. Where they are too scattered for that,
+// the table is read once.
+func DeleteForwards(marks plan.Marks, gone, living []uint32) error {
 	// Without a mark the kernel would take the message to mean every
 	// connection there is.
-	if id == 0 || marks.Forward == 0 {
-		return fmt.Errorf("forward %d with mark %s: both must be other than 0", id, hex32(marks.Forward))
+	if marks.Forward == 0 || slices.Contains(gone, 0) {
+		return fmt.Errorf("forwards %d with mark %s: all must be other than 0", gone, hex32(marks.Forward))
+	}
+	blocks := cover(gone, living)
+	if len(blocks) == 0 {
+		return nil
 	}
 	conn, err := connectNetfilter()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	data, err := markAttributes(marks.Forward|id, ^uint32(0))
+	if len(blocks) > mostWalks {
+		return deleteOneByOne(conn, marks, gone)
+	}
+	for _, b := range blocks {
+		if err := b.delete(conn, marks); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteOneByOne reads our connections once and deletes those of some forwards.
+func deleteOneByOne(conn *netlink.Conn, marks plan.Marks, gone []uint32) error {
+	set := make(map[uint32]bool, len(gone))
+	for _, id := range gone {
+		set[marks.Forward|id] = true
+	}
+	return deleteFlows(conn, marks.Forward, marks.Mask, func(f flow) bool { return set[f.mark] })
+}
+
+// DeleteUnforwarded forgets UDP flows to public addresses and ports that are
+// not a forward's. A visitor whose packets were coming before the forward was
+// there then reaches it with the next: translation is decided with the first
+// packet of what conntrack takes for one connection. TCP needs no help: who
+// tries again begins a new connection, and one that stands is somebody's.
+//
+// All forwards that are new are dealt with at once, and the kernel leaves our
+// own connections out, of which there may be very many.
+func DeleteUnforwarded(marks plan.Marks, ports forward.PortSet, public []netip.Addr) error {
+	conn, err := connectNetfilter()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	others := func(f flow) bool {
+		return f.port.Protocol == forward.UDP && slices.Contains(public, f.dst) && ports.Contains(f.port)
+	}
+	var failed []error
+	// A mark is none of ours if it differs from ours in one of these bits.
+	for rest := marks.Mask; rest != 0; rest &= rest - 1 {
+		bit := rest & -rest
+		failed = append(failed, deleteFlows(conn, ^marks.Forward&bit, bit, others))
+	}
+	return errors.Join(failed...)
+}
+
+// deleteFlows deletes those of the flows with a mark that are meant.
+func deleteFlows(conn *netlink.Conn, mark, mask uint32, meant func(flow) bool) error {
+	var flows []flow
+	err := eachFlow(conn, mark, mask, func(f flow) {
+		if meant(f) {
+			flows = append(flows, f)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("cannot list connections: %w", err)
+	}
+	var failed []error
+	for _, f := range flows {
+		failed = append(failed, f.delete(conn))
+	}
+	return errors.Join(failed...)
+}
+
+// block is all numbers of forwards that begin with the same bits.
+type block struct{ first, mask uint32 }
+
+// delete deletes the connections of the forwards in the block, in one message.
+func (b block) delete(conn *netlink.Conn, marks plan.Marks) error {
+	data, err := markAttributes(marks.Forward|b.first, b.mask)
 	if err != nil {
 		return err
 	}
 	// In a message of version 0 the kernel reads AF_UNSPEC: both families.
 	if _, err := conn.Execute(message(ctDelete, netlink.Acknowledge, unix.AF_UNSPEC, data)); err != nil {
-		return fmt.Errorf("cannot delete connections of forward %d: %w", id, err)
+		return fmt.Errorf("cannot delete the connections of forwards %d to %d: %w", b.first, b.first|^b.mask, err)
 	}
 	return nil
 }
 
-// DeleteUnforwarded forgets connections to public addresses and ports that
-// are not a forward's. A visitor whose UDP packets were coming before the
-// forward was there then reaches it with the next: translation is decided with
-// the first packet of what conntrack takes for one connection.
-func DeleteUnforwarded(marks plan.Marks, ports []forward.Ports, public []netip.Addr) error {
-	conn, err := connectNetfilter()
-	if err != nil {
-		return err
+// cover returns blocks that hold all numbers that are gone and none that lives.
+// What else they hold are numbers of nobody's.
+func cover(gone, living []uint32) []block {
+	return block{0, ^uint32(forward.MaxID)}.cover(gone, living)
+}
+
+func (b block) cover(gone, living []uint32) []block {
+	gone, living = b.within(gone), b.within(living)
+	switch {
+	case len(gone) == 0:
+		return nil
+	case len(living) == 0:
+		return []block{b}
+	case b.mask == ^uint32(0): // one that is gone and lives is alive
+		return nil
 	}
-	defer conn.Close()
-	flows, err := listFlows(conn)
-	if err != nil {
-		return fmt.Errorf("cannot list connections: %w", err)
-	}
-	set := forward.NewPortSet(ports...)
-	var failed []error
-	for _, f := range flows {
-		if f.mark&marks.Mask == marks.Forward || !slices.Contains(public, f.dst) || !set.Contains(f.port) {
-			continue
+	low := block{b.first, b.mask>>1 | 1<<31}
+	high := block{b.first | (b.mask ^ low.mask), low.mask}
+	return append(low.cover(gone, living), high.cover(gone, living)...)
+}
+
+// within returns those of the numbers that are in the block.
+func (b block) within(ids []uint32) []uint32 {
+	var in []uint32
+	for _, id := range ids {
+		if id&b.mask == b.first {
+			in = append(in, id)
 		}
-		failed = append(failed, f.delete(conn))
 	}
-	return errors.Join(failed...)
+	return in
 }
 
 // flow is a connection in conntrack, as its first packet had it.
@@ -101,20 +191,27 @@ func markAttributes(mark, mask uint32) ([]byte, error) {
 	return e.Encode()
 }
 
-func listFlows(conn *netlink.Conn) ([]flow, error) {
-	answers, err := conn.Execute(message(ctGet, netlink.Dump, unix.AF_UNSPEC, nil))
+// eachFlow goes through the flows with a mark, one after the other: a table may
+// be larger than what we want to hold of it.
+func eachFlow(conn *netlink.Conn, mark, mask uint32, do func(flow)) error {
+	data, err := markAttributes(mark, mask)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var flows []flow
-	for _, m := range answers {
+	if _, err := conn.Send(message(ctGet, netlink.Dump, unix.AF_UNSPEC, data)); err != nil {
+		return err
+	}
+	for m, err := range conn.ReceiveIter() {
+		if err != nil {
+			return err
+		}
 		f, err := parseFlow(m.Data)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		flows = append(flows, f)
+		do(f)
 	}
-	return flows, nil
+	return nil
 }
 
 // parseFlow reads a flow, of which it leaves out what it does not know.

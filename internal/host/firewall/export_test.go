@@ -10,3 +10,16 @@ func Render(want plan.Firewall) (string, error) {
 	}
 	return d.text(), nil
 }
+
+// Cover returns the blocks of numbers that DeleteForwards deletes, each with
+// its first and last number.
+func Cover(gone, living []uint32) [][2]uint32 {
+	var blocks [][2]uint32
+	for _, b := range cover(gone, living) {
+		blocks = append(blocks, [2]uint32{b.first, b.first | ^b.mask})
+	}
+	return blocks
+}
+
+// MostWalks is how many blocks DeleteForwards deletes one by one.
+const MostWalks = mostWalks
