@@ -55,6 +55,7 @@ type Host struct {
 	journal  *store.Journal
 	log      *slog.Logger
 	last     *plan.State // what was last applied whole
+	peers    peers
 }
 
 // Open finds the means to change this machine, and changes nothing yet.
@@ -119,7 +120,7 @@ func (h *Host) Diff(ctx context.Context, want plan.State) ([]plan.Change, error)
 	if err != nil {
 		return nil, err
 	}
-	return plan.Diff(observed, want), nil
+	return h.diff(observed, want), nil
 }
 
 // Apply brings the machine to the wanted state and returns what it changed:
@@ -132,7 +133,7 @@ func (h *Host) Apply(ctx context.Context, want plan.State) ([]plan.Change, error
 	if err != nil {
 		return nil, err
 	}
-	changes := plan.Diff(found, want)
+	changes := h.diff(found, want)
 	if len(changes) == 0 {
 		return nil, nil
 	}
@@ -169,7 +170,7 @@ func (h *Host) step(ctx context.Context, c plan.Change, want plan.State) error {
 	case plan.LoadFirewall:
 		return h.loadFirewall(ctx, want.Firewall)
 	case plan.ConfigureWireGuard:
-		return h.device.Apply(ctx, want.WireGuard)
+		return h.peers.apply(ctx, h.device, want.WireGuard)
 	case plan.SetLink:
 		return h.setLink(ctx, c)
 	case plan.AddAddress:
@@ -302,7 +303,7 @@ func (h *Host) putBackDependant(ctx context.Context, sysctl string) error {
 // and begins anew from another port: past a router that has lost or confused
 // its mapping of the old one.
 func (h *Host) Redial(ctx context.Context, want plan.State) error {
-	if err := h.device.Apply(ctx, want.WireGuard); err != nil {
+	if err := h.peers.apply(ctx, h.device, want.WireGuard); err != nil {
 		return err
 	}
 	return h.device.Rebind(ctx)
@@ -313,7 +314,7 @@ func (h *Host) Redial(ctx context.Context, want plan.State) error {
 // ones that somebody repeats, until the device forgets the later time. A
 // learned endpoint stays; the peer's counters begin at zero.
 func (h *Host) Renew(ctx context.Context, want plan.State, peers []key.Public) error {
-	return h.device.Renew(ctx, want.WireGuard, peers)
+	return h.peers.renew(ctx, h.device, want.WireGuard, peers)
 }
 
 // Peers returns the peers as the WireGuard device sees them.

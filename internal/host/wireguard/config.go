@@ -129,6 +129,15 @@ func again(p plan.Peer) []peerChange {
 	return []peerChange{{PublicKey: p.PublicKey, Remove: true}, newPeer(p)}
 }
 
+// dropped takes peers from the device.
+func dropped(peers []key.Public) configuration {
+	var c configuration
+	for _, k := range peers {
+		c.Peers = append(c.Peers, peerChange{PublicKey: k, Remove: true})
+	}
+	return c
+}
+
 // renewed returns those of the named peers that are wanted and that the device
 // has, with the endpoint that each is to begin anew with: the one that the
 // device has learned, unless another one is wanted than before.

@@ -36,6 +36,10 @@ type Device interface {
 	// Those that are not wanted, or that the device does not have, are left
 	// to Apply.
 	Renew(ctx context.Context, want plan.WireGuard, peers []key.Public) error
+	// Drop takes the given peers from the device, whatever is wanted: their
+	// sessions end, and their keys open nothing any more. It does so at once,
+	// without a look at what the device has.
+	Drop(ctx context.Context, peers []key.Public) error
 	// Close ends our part. The interface stays, with its addresses and
 	// routes, and the next start adopts it.
 	Close() error

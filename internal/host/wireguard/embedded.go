@@ -220,6 +220,22 @@ func (e *embedded) Renew(ctx context.Context, want plan.WireGuard, peers []key.P
 	return nil
 }
 
+// Drop implements Device.
+func (e *embedded) Drop(ctx context.Context, peers []key.Public) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.running() {
+		return nil
+	}
+	if err := e.set(dropped(peers), e.applied.ListenPort); err != nil {
+		return fmt.Errorf("cannot take peers from the device: %w", err)
+	}
+	return nil
+}
+
 // Close implements Device.
 func (e *embedded) Close() error {
 	e.mu.Lock()

@@ -166,5 +166,18 @@ func (k *kernel) Renew(ctx context.Context, want plan.WireGuard, peers []key.Pub
 	return nil
 }
 
+// Drop implements Device.
+func (k *kernel) Drop(ctx context.Context, peers []key.Public) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.set(kernelConfig(dropped(peers)), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cannot take peers from the device: %w", err)
+	}
+	return nil
+}
+
 // Close implements Device. The kernel's interface needs nobody to serve it.
 func (k *kernel) Close() error { return k.client.Close() }
