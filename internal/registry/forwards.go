@@ -24,8 +24,8 @@ func (s *State) Push(home string, generation uint64, wanted []forward.Published,
 		return nil, refuse(UnknownHome, "no home named %q is enrolled at this gate; join again with a new invite", home)
 	}
 	old := s.Homes[i]
-	if generation < old.Generation {
-		return nil, refuse(Stale, "the gate has generation %d of this home's forwards, which is newer than %d; is a second copy of this home running?", old.Generation, generation)
+	if !succeeds(old.Generation, generation) {
+		return nil, stale(old.Generation, generation)
 	}
 	if len(wanted) > MaxPush {
 		return nil, refuse(TooMany, "%d forwards are more than the %d that a gate takes; join ports into ranges", len(wanted), MaxPush)
