@@ -112,7 +112,7 @@ func TestAGateReachesOnlyWhatHomePublishes(t *testing.T) {
 func TestTheFirstHomeKeepsThePort(t *testing.T) {
 	l := newJoinedLab(t)
 	must(t, l.Join(t.Context(), l.Home2()))
-	contains(t, refuses(t, l.Home2(), 1, "expose", "7000/tcp", "--name", "mine"), `belongs to the home "home"`)
+	contains(t, refuses(t, l.Home2(), 1, "expose", "7000/tcp", "--name", "mine"), "belongs to another home of this gate")
 	reachable(t, l)
 }
 

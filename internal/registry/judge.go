@@ -108,7 +108,9 @@ func taken(home string, o owner, port int, protocol forward.Protocol) string {
 	if o.home == home {
 		return fmt.Sprintf("%d/%v is already published by this home's forward %q; leave it out of one of them", port, protocol, o.forward)
 	}
-	return fmt.Sprintf("%d/%v belongs to the home %q, which published it first (forward %q); choose another port", port, protocol, o.home, o.forward)
+	// Who that is, and what for, is none of this home's business: the gate's
+	// owner sees it in gatelodge status.
+	return fmt.Sprintf("%d/%v belongs to another home of this gate, which published it first; choose another port", port, protocol)
 }
 
 func (j *judge) occupyAll(h *Home) {

@@ -2,7 +2,10 @@ package registry
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -206,6 +209,49 @@ func (w *walk) check(t *rapid.T) {
 			}
 		}
 	}
+}
+
+// What a home is told names nothing of the others: neither them, nor their
+// forwards, nor a port that it has not asked for itself.
+func TestVerdictsSayNothingOfOthers(t *testing.T) {
+	digits := regexp.MustCompile(`[0-9]+`)
+	rapid.Check(t, func(t *rapid.T) {
+		s := New()
+		s.Homes = []Home{
+			{Name: "attic", Address4: gate.Address4().Next()},
+			{Name: "zzcellar", Address4: gate.Address4().Next().Next()},
+		}
+		port := rapid.Uint16Range(1000, 1010)
+		forwarded := func(name string) forward.Published {
+			p := forward.Ports{Protocol: forward.TCP, Range: forward.Range{First: port.Draw(t, "port")}}
+			p.Range.Last = p.Range.First + rapid.Uint16Range(0, 3).Draw(t, "more")
+			return forward.Published{Name: name, Ports: []forward.Ports{p}, Families: forward.Families{IPv4: true}}
+		}
+		theirs := []forward.Published{forwarded("zzsecret"), forwarded("zzother")}
+		own := []forward.Published{forwarded("web"), forwarded("mail")}
+		_, _ = s.Push("zzcellar", 1, theirs, permitted)
+		verdicts, err := s.Push("attic", 1, own, permitted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Reconsider(func(string) Policy { return permitted })
+		verdicts = append(verdicts, s.Homes[0].Verdicts()...)
+		for _, v := range verdicts {
+			text := v.Reason + strings.Join(v.Notes, " ")
+			if strings.Contains(text, "zz") {
+				t.Fatalf("it names another home, or its forward: %s", text)
+			}
+			for _, number := range digits.FindAllString(text, -1) {
+				n, err := strconv.Atoi(number)
+				asked := slices.ContainsFunc(own, func(p forward.Published) bool {
+					return int(p.Ports[0].Range.First) <= n && n <= int(p.Ports[0].Range.Last)
+				})
+				if err != nil || !asked {
+					t.Fatalf("it names the port %s, which this home has not asked for: %s", number, text)
+				}
+			}
+		}
+	})
 }
 
 func TestHistories(t *testing.T) {
