@@ -31,15 +31,20 @@ type gate struct {
 	prover   *loop // works while a policy is on trial
 	ready    *readiness
 	silences *silences
-	instance string // of this run: homes push again when it changes
+	accepted *sparingLog // of pushes
+	instance string      // of this run: homes push again when it changes
 	since    time.Time
 	others   others // firewalls of this machine
 
 	// apply holds whoever brings the machine to the wanted state: one at a
-	// time. It is taken before mu.
-	apply sync.Mutex
+	// time. writing holds whoever changes what is on disk. mu guards what
+	// follows, and is never held while anything waits: not for the disk, not for
+	// the kernel, not for the others. They are taken in this order.
+	apply   sync.Mutex
+	rounds  *rounds // of reconcile: many wait for one
+	writing sync.Mutex
+	mu      sync.Mutex
 
-	mu       sync.Mutex // guards what follows
 	config   config.Gate
 	key      key.Private
 	registry *registry.State
@@ -52,18 +57,10 @@ type gate struct {
 	problems  []string
 	// unsaved is set while the registry holds what could not be written down.
 	unsaved bool
+	// barred are keys that are being revoked: out at once, before the disk
+	// knows.
+	barred map[key.Public]bool
 }
-
-// gateMemory is what a gate remembers, as it is stored. Losing the key would
-// lock all homes out, so it is stored with everything else, in one write.
-type gateMemory struct {
-	PrivateKey store.PrivateKey `json:"private_key"`
-	Registry   *registry.State  `json:"registry"`
-	Input      *inputMemory     `json:"input,omitempty"` // the policy kept last; nil: none yet
-}
-
-// gateName is the name of that memory in the store.
-const gateName = "gate"
 
 // gateRound is how often a gate looks at itself without being asked.
 const gateRound = 20 * time.Second
@@ -103,6 +100,7 @@ func newGate(ctx context.Context, o Options, st *store.Store) (*gate, error) {
 	g := &gate{
 		opts: o, log: o.Log, store: st, instance: rand.Text(), since: time.Now(),
 		ready: newReadiness(machineStands, controlListens), silences: newSilences(),
+		barred: map[key.Public]bool{}, accepted: newSparingLog(),
 	}
 	var err error
 	if g.config, err = g.readConfig(); err != nil {
@@ -115,8 +113,10 @@ func newGate(ctx context.Context, o Options, st *store.Store) (*gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.loop = newLoop("gate", gateRound, o.Log, func(ctx context.Context) error {
-		_, err := g.reconcile(ctx)
+	g.host.AdmitOnly(g.admits)
+	g.rounds = newRounds(func() ([]plan.Change, error) { return g.round(ctx) })
+	g.loop = newLoop("gate", gateRound, o.Log, func(context.Context) error {
+		_, err := g.reconcile()
 		return err
 	})
 	g.prover = newLoop("policy on trial", time.Hour, o.Log, g.proveTrial)
@@ -132,78 +132,19 @@ func (g *gate) readConfig() (config.Gate, error) {
 	return config.ParseGate(file, data)
 }
 
-// recall reads the gate's memory, and makes a first one where there is none.
-func (g *gate) recall() error {
-	var m gateMemory
-	loaded, err := g.store.Load(gateName, &m)
-	if err != nil {
-		return err
-	}
-	if loaded.Warning != "" {
-		g.log.Error("state", "warning", loaded.Warning)
-		g.problems = append(g.problems, loaded.Warning)
-	}
-	g.startInput(m.Input)
-	if !loaded.Found {
-		return g.firstMemory()
-	}
-	g.key, g.registry = m.PrivateKey.Private, m.Registry
-	if g.key.IsZero() || g.registry == nil {
-		return fmt.Errorf("the gate's memory in %s holds no key or no registry of homes", g.store.Dir())
-	}
-	g.applied = gateForwards(g.registry)
-	g.endpoints = map[key.Public]netip.AddrPort{}
-	for _, h := range g.registry.Homes {
-		g.endpoints[h.PublicKey] = h.LastEndpoint
-	}
-	return g.registry.Check(g.identity())
-}
+// reconcile returns once a round that began after it was called has ended.
+// Whoever changes something and waits for it to be in force calls it, and shares
+// that round with all others who do.
+func (g *gate) reconcile() ([]plan.Change, error) { return g.rounds.join() }
 
-func (g *gate) firstMemory() (err error) {
-	if g.key, err = key.NewPrivate(); err != nil {
-		return err
-	}
-	g.registry = registry.New()
-	return g.save(g.registry)
-}
-
-// save stores a state of the registry. Only once it is on disk may the caller
-// let it count.
-func (g *gate) save(r *registry.State) error {
-	input := inputMemory(g.inputs.kept)
-	return g.store.Save(gateName, gateMemory{PrivateKey: store.PrivateKey{Private: g.key}, Registry: r, Input: &input})
-}
-
-// identity is what the registry has to know of this gate.
-func (g *gate) identity() registry.Gate {
-	return registry.Gate{PublicKey: g.key.Public(), Prefix4: g.config.Tunnel.Prefix4, Prefix6: g.config.Tunnel.Prefix6}
-}
-
-// change makes one change to the registry: on a copy, then on disk, then for
-// all. An error has changed nothing.
-func (g *gate) change(f func(r *registry.State) error) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	next := g.registry.Clone()
-	if err := f(next); err != nil {
-		return err
-	}
-	step.At("gate: before the registry's change")
-	if err := g.save(next); err != nil {
-		return err
-	}
-	step.At("gate: after the registry's change")
-	g.registry, g.unsaved = next, false
-	return nil
-}
-
-// reconcile brings the machine to what the configuration and the registry
-// say: gather facts, plan, observe, apply the difference, publish. The file
-// itself is read again only when its owner asks (takeConfig): it may be half
-// edited at any other time.
-func (g *gate) reconcile(ctx context.Context) ([]plan.Change, error) {
+// round brings the machine to what the configuration and the registry say:
+// gather facts, plan, observe, apply the difference, publish. The file itself is
+// read again only when its owner asks (takeConfig): it may be half edited at any
+// other time.
+func (g *gate) round(ctx context.Context) ([]plan.Change, error) {
 	g.apply.Lock()
 	defer g.apply.Unlock()
+	g.rounds.begin()
 	facts, err := g.host.Facts(ctx, g.config.Tunnel.Interface)
 	facts.SSHPorts = g.everSSH(facts.SSHPorts)
 	if err == nil {
@@ -246,26 +187,6 @@ func (g *gate) refuseOverlap(facts plan.Facts) error {
 		return fmt.Errorf("the tunnel's prefix %s overlaps %s, a network of this machine's interface %s: set another prefix4 in %s", prefix, n.Prefix, n.Interface, g.opts.Paths.ConfigFile(plan.Gate))
 	}
 	return nil
-}
-
-// review drops invites whose time is up, and judges all forwards again: the
-// policy or the ports of sshd may have changed. What it finds holds at once,
-// also if the disk takes no writes: the next start would find the same.
-func (g *gate) review(facts plan.Facts) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.facts = facts
-	g.endTrial()
-	next := g.registry.Clone()
-	dropped := next.Expire(time.Now())
-	judged := next.Reconsider(g.policies())
-	if len(dropped) == 0 && !judged && !g.unsaved {
-		return nil
-	}
-	g.registry = next
-	err := g.save(next)
-	g.unsaved = err != nil
-	return err
 }
 
 // want plans this gate as it should be now.

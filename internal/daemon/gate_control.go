@@ -32,7 +32,7 @@ func (g *gate) Enrol(ctx context.Context, from netip.Addr, secret key.Secret, pu
 		g.log.Warn("refused an enrolment", "from", from, "error", err)
 		return control.EnrolResponse{}, toPeer(err)
 	}
-	if _, err := g.reconcile(ctx); err != nil {
+	if _, err := g.reconcile(); err != nil {
 		return control.EnrolResponse{}, err
 	}
 	g.log.Info("enrolled", "home", home.Name, "key", home.PublicKey)
@@ -73,11 +73,13 @@ func (g *gate) Push(ctx context.Context, from netip.Addr, generation uint64, wan
 	if err != nil {
 		return control.PushResponse{}, toPeer(err)
 	}
-	if _, err := g.reconcile(ctx); err != nil {
+	if _, err := g.reconcile(); err != nil {
 		g.log.Error("a push is accepted but not carried out yet", "home", name, "error", err)
 		return control.PushResponse{}, err
 	}
-	g.log.Info("accepted forwards", "home", name, "generation", generation, "forwards", len(wanted))
+	g.accepted.do(name, time.Now(), func(unsaid int) {
+		g.log.Info("accepted forwards", "home", name, "generation", generation, "forwards", len(wanted), "unsaid", unsaid)
+	})
 	return control.PushResponse{
 		Version:    control.Version,
 		Instance:   g.instance,

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -56,7 +57,7 @@ func (g *gate) Apply(ctx context.Context, req ApplyRequest) (ApplyResponse, erro
 	if err := g.takeConfig(ctx, req); err != nil {
 		return ApplyResponse{}, err
 	}
-	changes, err := g.reconcile(ctx)
+	changes, err := g.reconcile()
 	if err != nil {
 		g.dropTrial() // what is on trial has not come into force
 	}
@@ -83,7 +84,7 @@ func (g *gate) Invite(ctx context.Context, req InviteRequest) (InviteResponse, e
 	}
 	text, err := g.inviteText(secret, made, endpoints)
 	if err == nil {
-		_, err = g.reconcile(ctx) // which lets the one-time key in
+		_, err = g.reconcile() // which lets the one-time key in
 	}
 	if err != nil {
 		return InviteResponse{}, errors.Join(err, g.forget(ctx, req.Name))
@@ -135,18 +136,54 @@ func (g *gate) dialable() ([]string, error) {
 	return endpoints, nil
 }
 
-// Revoke implements gatekeeper. Once it returns, the key opens nothing any more.
+// Revoke implements gatekeeper. The key opens nothing any more at once, before
+// anything that takes time: whatever else is under way does not let it in again.
+// Once Revoke returns, its flows have ended too. A disk that takes no writes
+// keeps nobody from being revoked.
 func (g *gate) Revoke(ctx context.Context, name string) error {
-	err := g.change(func(r *registry.State) error {
-		_, err := r.Revoke(name)
-		return err
-	})
+	keys, err := g.bar(name)
 	if err != nil {
 		return err
 	}
+	dropErr := g.host.Drop(ctx, keys)
+	saveErr := g.enforce(func(r *registry.State) bool {
+		_, err := r.Revoke(name)
+		return err == nil // else somebody else was faster
+	})
+	g.admitAgain(keys)
 	g.log.Info("revoked", "home", name)
-	_, err = g.reconcile(ctx)
-	return err
+	if saveErr != nil {
+		saveErr = fmt.Errorf("%q is revoked, but that could not be written down yet, so do not restart this gate before it could: %w", name, saveErr)
+	}
+	_, err = g.reconcile()
+	return errors.Join(dropErr, saveErr, err)
+}
+
+// bar keeps the keys of a home or an invite out of the device from now on.
+func (g *gate) bar(name string) ([]key.Public, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	keys, err := g.registry.KeysOf(name)
+	for _, k := range keys {
+		g.barred[k] = true
+	}
+	return keys, err
+}
+
+// admitAgain leaves it to the registry whether keys may be in the device.
+func (g *gate) admitAgain(keys []key.Public) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, k := range keys {
+		delete(g.barred, k)
+	}
+}
+
+// admits reports whether a key may be in the device as things stand.
+func (g *gate) admits(k key.Public) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.barred[k] && g.registry.HasKey(k)
 }
 
 // endpointRound is how often the whereabouts of the homes are written down.
@@ -159,21 +196,29 @@ func (g *gate) rememberEndpoints(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	next, news := g.registry.Clone(), false
-	for _, h := range g.registry.Homes {
-		i := slices.IndexFunc(observed, func(p plan.ObservedPeer) bool { return p.PublicKey == h.PublicKey })
-		if i >= 0 && observed[i].Endpoint != (netip.AddrPort{}) && next.SetEndpoint(h.Name, observed[i].Endpoint) {
-			news = true
+	return g.note(observed)
+}
+
+// note writes down where homes are, if that is news.
+func (g *gate) note(observed []plan.ObservedPeer) error {
+	err := g.change(func(r *registry.State) error {
+		news := false
+		for _, h := range r.Homes {
+			i := slices.IndexFunc(observed, func(p plan.ObservedPeer) bool { return p.PublicKey == h.PublicKey })
+			if i >= 0 && observed[i].Endpoint != (netip.AddrPort{}) && r.SetEndpoint(h.Name, observed[i].Endpoint) {
+				news = true
+			}
 		}
-	}
-	if !news {
+		if !news {
+			return errNoNews
+		}
+		return nil
+	})
+	if errors.Is(err, errNoNews) {
 		return nil
 	}
-	if err := g.save(next); err != nil {
-		return err
-	}
-	g.registry, g.unsaved = next, false
-	return nil
+	return err
 }
+
+// errNoNews ends a change that would change nothing.
+var errNoNews = errors.New("nothing is new")

@@ -23,6 +23,7 @@ func newMemoryGate(t *testing.T) *gate {
 	g := &gate{
 		opts: Options{Paths: Paths{Root: t.TempDir()}}, log: slog.New(slog.DiscardHandler),
 		ready: newReadiness(machineStands, controlListens), silences: newSilences(), registry: registry.New(),
+		barred: map[key.Public]bool{}, accepted: newSparingLog(),
 	}
 	var err error
 	if g.config, err = config.ParseGate("gate.toml", []byte("version = 1\n")); err != nil {

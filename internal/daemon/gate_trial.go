@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -10,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
@@ -67,41 +65,6 @@ func (i inputs) planned() *plan.Trial {
 	return &plan.Trial{Number: i.trial.number, Policy: i.trial.policy, Left: time.Until(i.trial.deadline)}
 }
 
-// inputMemory is an input policy as it is stored.
-type inputMemory plan.InputPolicy
-
-type inputWire struct {
-	Protect bool     `json:"protect"`
-	Accept  []string `json:"accept,omitempty"`
-}
-
-// MarshalJSON implements json.Marshaler.
-func (m inputMemory) MarshalJSON() ([]byte, error) {
-	w := inputWire{Protect: m.Protect}
-	for _, p := range m.Accept {
-		w.Accept = append(w.Accept, p.String())
-	}
-	return json.Marshal(w)
-}
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (m *inputMemory) UnmarshalJSON(data []byte) error {
-	var w inputWire
-	if err := json.Unmarshal(data, &w); err != nil {
-		return err
-	}
-	var accept []forward.Ports
-	for _, text := range w.Accept {
-		ports, err := forward.ParsePorts(text)
-		if err != nil {
-			return fmt.Errorf("an input policy that was kept: %w", err)
-		}
-		accept = append(accept, ports...)
-	}
-	*m = inputMemory{Protect: w.Protect, Accept: forward.NewPortSet(accept...)}
-	return nil
-}
-
 // takeConfig reads the configuration again and lets it count. A file that is
 // wrong, or an input policy that has to wait, leaves the last one in force.
 func (g *gate) takeConfig(ctx context.Context, req ApplyRequest) error {
@@ -115,32 +78,46 @@ func (g *gate) takeConfig(ctx context.Context, req ApplyRequest) error {
 	if err != nil {
 		return err
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	// Only who holds apply writes the configuration, so it may be read.
 	if err := sameInstance(g.config.Tunnel.Interface, c.Tunnel.Interface); err != nil {
 		return err
 	}
+	g.writing.Lock()
+	defer g.writing.Unlock()
 	if err := g.takeInput(plan.WantedInput(c), req, before); err != nil {
 		return err
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.config = c
 	return nil
 }
 
 // takeInput keeps a policy that is no risk, and puts another on trial. The
-// caller holds mu.
+// caller holds writing.
 func (g *gate) takeInput(wanted plan.InputPolicy, req ApplyRequest, before scene) error {
+	harmless, err := g.try(wanted, req, before)
+	if err != nil || !harmless {
+		return err
+	}
+	return g.keep(wanted, "")
+}
+
+// try puts a policy on trial, unless it is harmless.
+func (g *gate) try(wanted plan.InputPolicy, req ApplyRequest, before scene) (harmless bool, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.endTrial()
 	t, closes := g.inputs.trial, wanted.Closes(g.inputs.kept)
 	switch {
 	case t != nil && wanted.Same(t.policy):
-		return nil
+		return false, nil
 	case len(closes) == 0:
-		return g.keep(wanted, "")
+		return true, nil
 	case req.LeaveInput:
-		return nil
+		return false, nil
 	case t != nil:
-		return &RefusedError{
+		return false, &RefusedError{
 			Message: fmt.Sprintf("another input policy is on trial for %s more, and this one would close %s", left(t.deadline), strings.Join(closes, ", ")),
 			Hint:    "gatelodge confirm, or wait until it is taken back; then: gatelodge apply",
 		}
@@ -154,21 +131,24 @@ func (g *gate) takeInput(wanted plan.InputPolicy, req ApplyRequest, before scene
 	g.log.Warn("input policy on trial: it is taken back unless it is confirmed", "closes", strings.Join(closes, ", "), "within", within)
 	time.AfterFunc(within, g.loop.kick)
 	g.prover.kick()
-	return nil
+	return false, nil
 }
 
 // keep makes a policy the one that a start begins with. It is on disk before it
-// counts. The caller holds mu.
+// counts. The caller holds writing, and not mu.
 func (g *gate) keep(p plan.InputPolicy, why string) error {
-	was := g.inputs
-	g.inputs.kept, g.inputs.trial = p, nil
+	g.mu.Lock()
+	was, r := g.inputs, g.registry
+	g.mu.Unlock()
 	if !p.Same(was.kept) {
-		if err := g.save(g.registry); err != nil {
-			g.inputs = was
+		if err := g.save(r, p); err != nil {
 			return err
 		}
-		g.unsaved = false
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.unsaved = g.unsaved && p.Same(was.kept)
+	g.inputs.kept, g.inputs.trial = p, nil
 	if was.trial != nil && why != "" {
 		g.inputs.last = "the input policy is kept already: " + why
 		g.log.Info("input policy kept", "because", why)
@@ -259,13 +239,9 @@ func (g *gate) tryProof(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.endTrial()
-	if g.inputs.trial != t {
-		return false, nil
-	}
-	from, proved := now.proves(t.before, g.facts.Public)
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	from, proved := g.proved(t, now)
 	if !proved {
 		return false, nil
 	}
@@ -274,6 +250,18 @@ func (g *gate) tryProof(ctx context.Context) (done bool, err error) {
 	}
 	g.loop.kick()
 	return true, nil
+}
+
+// proved reports whether the trial still goes on and what is seen now ends it
+// well, and the address that an owner has come from.
+func (g *gate) proved(t *trial, now scene) (from netip.Addr, proved bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.endTrial()
+	if g.inputs.trial != t {
+		return netip.Addr{}, false
+	}
+	return now.proves(t.before, g.facts.Public)
 }
 
 // proves reports whether a new ssh connection of somebody else's has come
@@ -301,17 +289,16 @@ func (g *gate) Confirm(ctx context.Context, req ConfirmRequest) (ConfirmResponse
 	if err := g.confirm(req); err != nil {
 		return ConfirmResponse{}, err
 	}
-	_, err := g.reconcile(ctx)
+	_, err := g.reconcile()
 	return ConfirmResponse{Report: g.Report(ctx)}, err
 }
 
 func (g *gate) confirm(req ConfirmRequest) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.endTrial()
-	t := g.inputs.trial
-	if t == nil {
-		return g.nothingToConfirm()
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	t, err := g.onTrial()
+	if err != nil {
+		return err
 	}
 	if req.Session.IsValid() && slices.ContainsFunc(t.before.sessions, func(c host.Session) bool { return c.Remote == req.Session }) {
 		return &RefusedError{
@@ -323,6 +310,17 @@ func (g *gate) confirm(req ConfirmRequest) error {
 		return fmt.Errorf("the input policy cannot be kept, and is taken back in %s: %w", left(t.deadline), err)
 	}
 	return nil
+}
+
+// onTrial returns the trial that goes on, or says why there is none.
+func (g *gate) onTrial() (*trial, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.endTrial()
+	if g.inputs.trial == nil {
+		return nil, g.nothingToConfirm()
+	}
+	return g.inputs.trial, nil
 }
 
 // nothingToConfirm says why there is nothing. The caller holds mu.

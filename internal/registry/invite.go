@@ -144,9 +144,33 @@ func (s *State) inviteBySecret(secret key.Secret) *Invite {
 // keyTaken reports whether a public key belongs to somebody: two peers with
 // one key would be one peer to WireGuard, with the addresses of both.
 func (s *State) keyTaken(g Gate, k key.Public) bool {
-	return k == g.PublicKey ||
-		slices.ContainsFunc(s.Homes, func(h Home) bool { return h.PublicKey == k }) ||
+	return k == g.PublicKey || s.HasKey(k)
+}
+
+// KeysOf returns the public keys that belong to the home or the invite of that
+// name: those that Revoke takes.
+func (s *State) KeysOf(name string) ([]key.Public, error) {
+	var keys []key.Public
+	if i := s.homeIndex(name); i >= 0 {
+		keys = append(keys, s.Homes[i].PublicKey)
+	}
+	if i := s.inviteIndex(name); i >= 0 {
+		keys = append(keys, s.Invites[i].PublicKey)
+	}
+	if len(keys) == 0 {
+		return nil, unknownName(name)
+	}
+	return keys, nil
+}
+
+// HasKey reports whether a public key belongs to a home or an invite.
+func (s *State) HasKey(k key.Public) bool {
+	return slices.ContainsFunc(s.Homes, func(h Home) bool { return h.PublicKey == k }) ||
 		slices.ContainsFunc(s.Invites, func(v Invite) bool { return v.PublicKey == k })
+}
+
+func unknownName(name string) error {
+	return refuse(UnknownHome, "no home and no invite is named %q; gatelodge gate homes lists them", name)
 }
 
 // Revoked says what Revoke removed.
@@ -160,7 +184,7 @@ type Revoked struct {
 func (s *State) Revoke(name string) (Revoked, error) {
 	home, invite := s.homeIndex(name), s.inviteIndex(name)
 	if home < 0 && invite < 0 {
-		return Revoked{}, refuse(UnknownHome, "no home and no invite is named %q; gatelodge gate homes lists them", name)
+		return Revoked{}, unknownName(name)
 	}
 	what := Revoked{Home: home >= 0, Invite: invite >= 0 && !s.Invites[invite].Redeemed()}
 	s.Homes = slices.DeleteFunc(s.Homes, func(h Home) bool { return h.Name == name })

@@ -1,0 +1,174 @@
+package daemon
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/key"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/registry"
+	"github.com/gatelodge/gatelodge/internal/step"
+	"github.com/gatelodge/gatelodge/internal/store"
+)
+
+// gateMemory is what a gate remembers, as it is stored. Losing the key would
+// lock all homes out, so it is stored with everything else, in one write.
+type gateMemory struct {
+	PrivateKey store.PrivateKey `json:"private_key"`
+	Registry   *registry.State  `json:"registry"`
+	Input      *inputMemory     `json:"input,omitempty"` // the policy kept last; nil: none yet
+}
+
+// inputMemory is an input policy as it is stored.
+type inputMemory plan.InputPolicy
+
+type inputWire struct {
+	Protect bool     `json:"protect"`
+	Accept  []string `json:"accept,omitempty"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (m inputMemory) MarshalJSON() ([]byte, error) {
+	w := inputWire{Protect: m.Protect}
+	for _, p := range m.Accept {
+		w.Accept = append(w.Accept, p.String())
+	}
+	return json.Marshal(w)
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (m *inputMemory) UnmarshalJSON(data []byte) error {
+	var w inputWire
+	if err := json.Unmarshal(data, &w); err != nil {
+		return err
+	}
+	var accept []forward.Ports
+	for _, text := range w.Accept {
+		ports, err := forward.ParsePorts(text)
+		if err != nil {
+			return fmt.Errorf("an input policy that was kept: %w", err)
+		}
+		accept = append(accept, ports...)
+	}
+	*m = inputMemory{Protect: w.Protect, Accept: forward.NewPortSet(accept...)}
+	return nil
+}
+
+// gateName is the name of that memory in the store.
+const gateName = "gate"
+
+// recall reads the gate's memory, and makes a first one where there is none.
+func (g *gate) recall() error {
+	var m gateMemory
+	loaded, err := g.store.Load(gateName, &m)
+	if err != nil {
+		return err
+	}
+	if loaded.Warning != "" {
+		g.log.Error("state", "warning", loaded.Warning)
+		g.problems = append(g.problems, loaded.Warning)
+	}
+	g.startInput(m.Input)
+	if !loaded.Found {
+		return g.firstMemory()
+	}
+	g.key, g.registry = m.PrivateKey.Private, m.Registry
+	if g.key.IsZero() || g.registry == nil {
+		return fmt.Errorf("the gate's memory in %s holds no key or no registry of homes", g.store.Dir())
+	}
+	g.applied = gateForwards(g.registry)
+	g.endpoints = map[key.Public]netip.AddrPort{}
+	for _, h := range g.registry.Homes {
+		g.endpoints[h.PublicKey] = h.LastEndpoint
+	}
+	return g.registry.Check(g.identity())
+}
+
+func (g *gate) firstMemory() (err error) {
+	if g.key, err = key.NewPrivate(); err != nil {
+		return err
+	}
+	g.registry = registry.New()
+	return g.save(g.registry, g.inputs.kept)
+}
+
+// save stores a state of the registry and the input policy that is kept. Only
+// once it is on disk may the caller let it count. The caller holds writing, and
+// not mu.
+func (g *gate) save(r *registry.State, kept plan.InputPolicy) error {
+	input := inputMemory(kept)
+	step.At("gate: before the registry's change")
+	err := g.store.Save(gateName, gateMemory{PrivateKey: store.PrivateKey{Private: g.key}, Registry: r, Input: &input})
+	step.At("gate: after the registry's change")
+	return err
+}
+
+// identity is what the registry has to know of this gate.
+func (g *gate) identity() registry.Gate {
+	return registry.Gate{PublicKey: g.key.Public(), Prefix4: g.config.Tunnel.Prefix4, Prefix6: g.config.Tunnel.Prefix6}
+}
+
+// change makes one change to the registry: on a copy, then on disk, then for
+// all. An error has changed nothing. Who only reads does not wait for the disk;
+// f is called with mu held.
+func (g *gate) change(f func(r *registry.State) error) error {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	next, kept, err := g.draft(f)
+	if err != nil {
+		return err
+	}
+	if err := g.save(next, kept); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.registry, g.unsaved = next, false
+	return nil
+}
+
+// draft makes a change on a copy of the registry.
+func (g *gate) draft(f func(r *registry.State) error) (*registry.State, plan.InputPolicy, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	next := g.registry.Clone()
+	return next, g.inputs.kept, f(next)
+}
+
+// enforce makes a change to the registry that holds at once, also if the disk
+// takes no writes: it is written down as soon as it does. f is called with mu
+// held, and reports whether it has changed anything.
+func (g *gate) enforce(f func(r *registry.State) bool) error {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	g.mu.Lock()
+	next, kept := g.registry.Clone(), g.inputs.kept
+	if changed := f(next); !changed && !g.unsaved {
+		g.mu.Unlock()
+		return nil
+	}
+	g.registry, g.unsaved = next, true
+	g.mu.Unlock()
+	if err := g.save(next, kept); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.unsaved = false
+	return nil
+}
+
+// review ends invites whose time is up, and judges all forwards again: the
+// policy or the ports of sshd may have changed.
+func (g *gate) review(facts plan.Facts) error {
+	return g.enforce(func(r *registry.State) bool {
+		g.facts = facts
+		g.endTrial()
+		passed := r.Expire(time.Now())
+		judged := r.Reconsider(g.policies())
+		return len(passed) > 0 || judged
+	})
+}
