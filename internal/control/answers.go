@@ -15,6 +15,11 @@ func badAnswer(what string) error {
 	return refuse(BadAnswer, "the gate's answer makes no sense (%s); compare the versions of gatelodge on both sides", what)
 }
 
+func (EnrolResponse) bounds() bounds   { return answerBounds }
+func (PushResponse) bounds() bounds    { return answerBounds }
+func (StateResponse) bounds() bounds   { return answerBounds }
+func (*DoctorResponse) bounds() bounds { return doctorBounds }
+
 func (r EnrolResponse) check() error {
 	switch {
 	case forward.CheckName(r.Name) != nil:

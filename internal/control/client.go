@@ -74,8 +74,12 @@ func (c *Client) State(ctx context.Context) (StateResponse, error) {
 	return answer, err
 }
 
-// response is an answer that can say whether it makes sense.
-type response interface{ check() error }
+// response is an answer that can say how large it may be, and whether it makes
+// sense.
+type response interface {
+	bounds() bounds
+	check() error
+}
 
 // do sends a message and reads the answer. The error is an *Error if the gate
 // answered, and wraps ErrUnreachable if it did not.
@@ -93,16 +97,13 @@ func (c *Client) do(ctx context.Context, method, path string, message any, answe
 	if err != nil {
 		return fmt.Errorf("%w at %v: %w", ErrUnreachable, c.gate, err)
 	}
-	if len(text) > maxAnswer || tooDeep(text) {
+	if len(text) > maxAnswer {
 		return badAnswer("it is too large")
 	}
 	if reply.StatusCode != http.StatusOK {
 		return refusal(reply.StatusCode, text)
 	}
-	if json.Unmarshal(text, answer) != nil {
-		return badAnswer("it is not of this protocol")
-	}
-	return answer.check()
+	return decodeAnswer(text, answer)
 }
 
 func (c *Client) request(ctx context.Context, method, path string, message any) (*http.Request, error) {
@@ -130,7 +131,7 @@ func (c *Client) request(ctx context.Context, method, path string, message any) 
 // refusal reads an Error, from a gate or from whatever stands in its place.
 func refusal(status int, text []byte) error {
 	var e Error
-	if json.Unmarshal(text, &e) != nil || e.Code == "" || e.Message == "" {
+	if answerBounds.check(text) != nil || json.Unmarshal(text, &e) != nil || e.Code == "" || e.Message == "" {
 		return badAnswer(fmt.Sprintf("HTTP status %d", status))
 	}
 	return &Error{Code: Code(plain(string(e.Code))), Message: plain(e.Message)}

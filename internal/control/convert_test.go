@@ -2,6 +2,7 @@ package control
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -142,17 +143,31 @@ func TestDigestTellsApart(t *testing.T) {
 	}
 }
 
-func TestTooDeep(t *testing.T) {
-	for text, want := range map[string]bool{
-		strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth): false,
-		strings.Repeat("[", maxDepth+1):                               true,
-		`"` + strings.Repeat("[", 100) + `"`:                          false,
-		`"\"` + strings.Repeat("{", 100) + `"`:                        false,
-		`"\\"` + strings.Repeat("{", 100):                             true,
-		strings.Repeat("[],", 100):                                    false,
+func TestBounds(t *testing.T) {
+	b := bounds{list: 100, values: 150}
+	list := func(n int) string { return strings.TrimSuffix(strings.Repeat("[],", n), ",") }
+	for text, want := range map[string]error{
+		strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth): nil,
+		strings.Repeat("[", maxDepth+1):                               errTooDeep,
+		`"` + strings.Repeat("[", 100) + `"`:                          nil,
+		`"\"` + strings.Repeat("{", 100) + `"`:                        nil,
+		`"\\"` + strings.Repeat("{", 100):                             errTooDeep,
+		"[1" + strings.Repeat(",1", 99) + "]":                         nil,
+		"[1" + strings.Repeat(",1", 100) + "]":                        errTooMany,
+		`{"a":1` + strings.Repeat(`,"a":1`, 100) + "}":                errTooMany,
+		`["` + strings.Repeat(",", 200) + `"]`:                        nil,
+		"[" + list(70) + "]":                                          nil,
+		"[" + list(80) + "]":                                          errTooMany, // 160 in all
+		strings.Repeat(",", 101):                                      errTooMany,
+		strings.Repeat("]", 50) + strings.Repeat("[", maxDepth+1):     errTooDeep,
+		`"` + strings.Repeat("x", maxToken-1) + `"`:                   nil,
+		`"` + strings.Repeat("x", maxToken+1) + `"`:                   errLongToken,
+		strings.Repeat("9", maxToken+1):                               errLongToken,
+		strings.Repeat(" ", maxToken+1):                               nil,
+		"\"\xff\"":                                                    errNotText,
 	} {
-		if got := tooDeep([]byte(text)); got != want {
-			t.Errorf("tooDeep(%s) = %v", text, got)
+		if got := b.check([]byte(text)); !errors.Is(got, want) {
+			t.Errorf("%.40s, %d bytes: %v, want %v", text, len(text), got, want)
 		}
 	}
 }
@@ -179,11 +194,23 @@ func seeds(f *testing.F) {
 	}
 }
 
+// wantBounded is deferred by a fuzzer: what it has done since cost no more than
+// it may.
+func wantBounded(t *testing.T, since time.Time, allocated uint64) {
+	if n, took := allocations()-allocated, time.Since(since); n > 4*maxAllocated || took > 10*time.Second {
+		t.Errorf("%d MB were allocated, and it took %v", n>>20, took)
+	}
+}
+
 // FuzzRequests holds every decoder of what homes send: no panic, and nothing
 // gets through that is not valid in full.
 func FuzzRequests(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
+		if len(body) > MaxBody {
+			return
+		}
+		defer wantBounded(t, time.Now(), allocations())
 		var e EnrolRequest
 		if err := decodeRequest(body, &e); err == nil && e.Version != Version {
 			t.Errorf("accepted version %d", e.Version)
@@ -211,8 +238,12 @@ func FuzzRequests(f *testing.F) {
 func FuzzAnswers(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, text []byte) {
-		for _, r := range []response{&EnrolResponse{}, &PushResponse{}, &StateResponse{}} {
-			if tooDeep(text) || json.Unmarshal(text, r) != nil || r.check() != nil {
+		if len(text) > maxAnswer {
+			return
+		}
+		defer wantBounded(t, time.Now(), allocations())
+		for _, r := range []response{&EnrolResponse{}, &PushResponse{}, &StateResponse{}, &DoctorResponse{}} {
+			if decodeAnswer(text, r) != nil {
 				continue
 			}
 			if s, ok := r.(*StateResponse); ok && !isPlain(s.Name+s.Instance+s.Digest) {

@@ -11,8 +11,8 @@ import (
 // decodeRequest reads a message from a home. The version comes first: of a
 // newer message, that it is newer is all that can be said.
 func decodeRequest(body []byte, into any) error {
-	if tooDeep(body) {
-		return refuse(Malformed, "the message is nested deeper than %d levels", maxDepth)
+	if err := requestBounds.check(body); err != nil {
+		return outOfBounds(err)
 	}
 	var v struct{ Version int }
 	if err := json.Unmarshal(body, &v); err != nil {
@@ -28,6 +28,13 @@ func decodeRequest(body []byte, into any) error {
 		return malformed(err)
 	}
 	return nil
+}
+
+func outOfBounds(err error) error {
+	if errors.Is(err, errTooMany) || errors.Is(err, errLongToken) {
+		return refuse(TooLarge, "the gate does not read the message: %v; a push has at most %d forwards: join ports into ranges", err, MaxForwards)
+	}
+	return refuse(Malformed, "the gate does not read the message: %v", err)
 }
 
 // decodeStrict refuses unknown fields and anything after the value.
@@ -54,26 +61,13 @@ func malformed(err error) error {
 	return refuse(Malformed, "the gate cannot read the message: %s%s", plain(err.Error()), hint)
 }
 
-// tooDeep reports whether arrays and objects are nested deeper than any
-// message of the protocol.
-func tooDeep(data []byte) bool {
-	depth, quoted, escaped := 0, false, false
-	for _, c := range data {
-		switch {
-		case escaped:
-			escaped = false
-		case quoted && c == '\\':
-			escaped = true
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
+// decodeAnswer reads a message from a gate.
+func decodeAnswer(text []byte, into response) error {
+	if err := into.bounds().check(text); err != nil {
+		return badAnswer(err.Error())
 	}
-	return false
+	if json.Unmarshal(text, into) != nil {
+		return badAnswer("it is not of this protocol")
+	}
+	return into.check()
 }

@@ -73,7 +73,7 @@ func (c *Client) Doctor(ctx context.Context, kind string) (doctor.Side, error) {
 
 func (s *Server) doctor(ctx context.Context, from netip.Addr, body []byte) (any, error) {
 	var r DoctorRequest
-	if err := decodeRequest(body, &r); err != nil {
+	if err := s.read(body, &r); err != nil {
 		return nil, err
 	}
 	examiner, ok := s.gate.(Examiner)
@@ -124,11 +124,11 @@ func (r *DoctorResponse) check() error {
 // cleanse makes all texts in a value plain. It reports whether its lists are
 // of bounded length.
 func cleanse(v reflect.Value) bool {
-	switch a := v.Interface().(type) { // a zone is text, too
-	case netip.Addr:
-		return a.Zone() == ""
-	case netip.AddrPort:
-		return a.Addr().Zone() == ""
+	switch v.Type() { // a zone is text, too
+	case reflect.TypeFor[netip.Addr]():
+		return v.Addr().Interface().(*netip.Addr).Zone() == ""
+	case reflect.TypeFor[netip.AddrPort]():
+		return v.Addr().Interface().(*netip.AddrPort).Addr().Zone() == ""
 	}
 	switch v.Kind() {
 	case reflect.String:

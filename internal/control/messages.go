@@ -36,7 +36,6 @@ const (
 	MaxAllow    = 256       // prefixes in one forward's allow list
 
 	maxAnswer = 2 << 20 // bytes of a response: a reason for each of 1024 forwards
-	maxDepth  = 8       // of nested JSON
 	maxText   = 1000    // bytes of any one text for people
 	maxNotes  = 8       // of one verdict
 	maxPublic = 64      // addresses of a gate

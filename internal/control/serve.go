@@ -66,11 +66,25 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) (any, error) {
 		w.Header().Set("Allow", m.method)
 		return nil, refuse(Malformed, "this message is sent with %s, not %.20q", m.method, r.Method)
 	}
+	if r.Method == http.MethodGet {
+		return m.serve(r.Context(), from, nil)
+	}
+	if !s.sources.beginBody(from) {
+		return nil, refuse(TooOften, "too many messages from %v at once; try again in a few seconds", from)
+	}
+	defer s.sources.endBody(from)
 	body, err := readBody(w, r)
 	if err != nil {
 		return nil, err
 	}
 	return m.serve(r.Context(), from, body)
+}
+
+// read decodes a message, a few of them at a time.
+func (s *Server) read(body []byte, into any) error {
+	s.decode <- struct{}{}
+	defer func() { <-s.decode }()
+	return decodeRequest(body, into)
 }
 
 // refuseBrowser turns away what a web page could send from a browser at home,
@@ -86,9 +100,6 @@ func refuseBrowser(r *http.Request) error {
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.Method == http.MethodGet {
-		return nil, nil
-	}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" || r.Header.Get("Content-Encoding") != "" {
 		return nil, refuse(Malformed, "a message is plain application/json")
@@ -113,7 +124,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 
 func (s *Server) enrol(ctx context.Context, from netip.Addr, body []byte) (any, error) {
 	var r EnrolRequest
-	if err := decodeRequest(body, &r); err != nil {
+	if err := s.read(body, &r); err != nil {
 		return nil, err
 	}
 	if r.PublicKey.IsZero() {
@@ -136,7 +147,7 @@ func (s *Server) enrol(ctx context.Context, from netip.Addr, body []byte) (any, 
 
 func (s *Server) push(ctx context.Context, from netip.Addr, body []byte) (any, error) {
 	var r PushRequest
-	if err := decodeRequest(body, &r); err != nil {
+	if err := s.read(body, &r); err != nil {
 		return nil, err
 	}
 	forwards, err := r.published()

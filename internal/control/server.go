@@ -32,6 +32,9 @@ const (
 	idleTimeout     = 2 * time.Minute
 	shutdownTimeout = 2 * time.Second
 	maxHeader       = 4 << 10 // bytes
+	// maxDecoding messages are decoded at once, of all homes: it takes some
+	// milliseconds, and several times the memory of the message.
+	maxDecoding = 2
 )
 
 // Server answers homes.
@@ -39,6 +42,7 @@ type Server struct {
 	gate    Gate
 	log     *slog.Logger
 	sources *sources
+	decode  chan struct{}  // holds a place for each message that is decoded now
 	panics  rate.Sometimes // how often to log: a peer could make the disk full
 	refused rate.Sometimes
 }
@@ -49,6 +53,7 @@ func NewServer(gate Gate, logger *slog.Logger) *Server {
 		gate:    gate,
 		log:     logger,
 		sources: newSources(),
+		decode:  make(chan struct{}, maxDecoding),
 		panics:  rate.Sometimes{First: 1, Interval: time.Minute},
 		refused: rate.Sometimes{First: 10, Interval: 10 * time.Second},
 	}

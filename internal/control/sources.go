@@ -17,6 +17,7 @@ const (
 	requestsBurst     = 40
 	enrolPause        = time.Second // after a failed attempt
 	maxConns          = 8           // of one source at once
+	maxBodies         = 4           // of one source read at once
 	maxAllConns       = 256         // of all of them
 	maxSources        = 1024        // remembered
 )
@@ -29,6 +30,7 @@ type sources struct {
 
 type account struct {
 	conns     int
+	bodies    int
 	requests  *rate.Limiter
 	enrolling bool
 	enrolNext time.Time // no attempt is let through before
@@ -55,7 +57,7 @@ func (s *sources) of(from netip.Addr) *account {
 
 // settled reports whether a new account would be no different.
 func (a *account) settled() bool {
-	return a.conns == 0 && !a.enrolling && !time.Now().Before(a.enrolNext) && a.requests.Tokens() >= requestsBurst
+	return a.conns == 0 && a.bodies == 0 && !a.enrolling && !time.Now().Before(a.enrolNext) && a.requests.Tokens() >= requestsBurst
 }
 
 // allow reports whether a source may send another message now.
@@ -88,6 +90,25 @@ func (s *sources) endEnrol(from netip.Addr, failed bool) {
 	if failed {
 		a.enrolNext = time.Now().Add(enrolPause)
 	}
+}
+
+// beginBody reports whether another message of a source may be read now. Each
+// true is followed by a call of endBody.
+func (s *sources) beginBody(from netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.of(from)
+	if a == nil || a.bodies >= maxBodies {
+		return false
+	}
+	a.bodies++
+	return true
+}
+
+func (s *sources) endBody(from netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all[from].bodies--
 }
 
 // enter counts a connection in, or refuses it.
