@@ -40,7 +40,12 @@ func (e *UnreachableError) Error() string {
 // invite can be used again from here, because the key is on disk before the
 // gate hears of it.
 func Join(ctx context.Context, o Options, invite key.Invite) (Joined, error) {
-	if err := refuseTunnel(ctx, invite); err != nil {
+	found, err := host.Look(ctx, "")
+	if err != nil {
+		return Joined{}, err
+	}
+	// Before anything is changed, here or on the gate.
+	if err := refuseOverlapping(invite.Tunnel(), found.Facts); err != nil {
 		return Joined{}, err
 	}
 	st, err := store.Open(o.Paths.State(), o.Owner)
@@ -65,36 +70,23 @@ func Join(ctx context.Context, o Options, invite key.Invite) (Joined, error) {
 		return Joined{}, err
 	}
 	step.At("join: enrolled")
-	memory.Joined = &membership{
-		Name:          answer.Name,
-		Addresses:     addresses(answer.Address4, answer.Address6),
-		GatePublicKey: invite.Gate,
-		GateAddresses: addresses(answer.Gate4, answer.Gate6),
-		ControlPort:   invite.ControlPort,
-		Endpoints:     invite.Endpoints,
+	if found, err = host.Look(ctx, ""); err != nil { // the networks of now
+		return Joined{}, err
 	}
+	return settle(st, memory, invite, answer, found.Facts)
+}
+
+// settle remembers the place that the gate has given, if the invite covers it.
+func settle(st *store.Store, memory homeMemory, invite key.Invite, answer control.EnrolResponse, facts plan.Facts) (Joined, error) {
+	joined, err := newMembership(invite, answer, facts)
+	if err != nil {
+		return Joined{}, err
+	}
+	memory.Joined = joined
 	if err := st.Save(homeName, memory); err != nil {
 		return Joined{}, fmt.Errorf("%w; the gate has this home already: mend that and join again with the same invite", err)
 	}
-	return Joined{Name: answer.Name, Addresses: memory.Joined.Addresses}, nil
-}
-
-// refuseTunnel stops before anything is changed, here or on the gate, where
-// the tunnel's addresses mean something else on this machine.
-func refuseTunnel(ctx context.Context, invite key.Invite) error {
-	found, err := host.Look(ctx, "")
-	if err != nil {
-		return err
-	}
-	tunnel := netip.PrefixFrom(invite.GateAddress, invite.PrefixBits).Masked()
-	n, overlaps := plan.Overlap(tunnel, found.Facts)
-	if !overlaps {
-		return nil
-	}
-	return &RefusedError{
-		Message: fmt.Sprintf("the tunnel's prefix %s overlaps %s, a network of this machine's interface %s: one of the two would be cut off", tunnel, n.Prefix, n.Interface),
-		Hint:    "on the gate, set another prefix4 under [tunnel] in gate.toml before its first home joins, and make a new invite",
-	}
+	return Joined{Name: joined.Name, Addresses: joined.Addresses}, nil
 }
 
 // prepare puts this home's key on disk, before the gate hears of it. What it

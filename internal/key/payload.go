@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 func (v Invite) marshal() ([]byte, error) {
@@ -158,10 +159,33 @@ func (v Invite) checkTunnel() error {
 		return fmt.Errorf("an invite's address %s is not another one of the gate's network %s/%d", v.Address, v.GateAddress, v.PrefixBits)
 	case !usable(v.GateAddress) || !usable(v.Address):
 		return fmt.Errorf("an invite's addresses %s and %s are not for machines to have", v.GateAddress, v.Address)
+	case !IsTunnelPrefix(v.Tunnel()):
+		return fmt.Errorf("an invite's tunnel %s is not of the private ranges, and could take the place of somebody on the internet: set prefix4 under [tunnel] in gate.toml to one such as 10.99.0.0/24", v.Tunnel())
 	case v.ControlPort == 0:
 		return errors.New("an invite needs the gate's control port")
 	}
 	return nil
+}
+
+// Tunnel returns the tunnel's IPv4 prefix.
+func (v Invite) Tunnel() netip.Prefix { return netip.PrefixFrom(v.GateAddress, v.PrefixBits).Masked() }
+
+// privateRanges are from where a tunnel may take its addresses: nobody on the
+// internet has them (RFC 1918, RFC 6598, RFC 4193).
+var privateRanges = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"),
+	netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("fc00::/7"),
+}
+
+// IsTunnelPrefix reports whether a tunnel may have the prefix: a home gives up
+// whatever else has its addresses.
+func IsTunnelPrefix(p netip.Prefix) bool {
+	return p.IsValid() && p == p.Masked() && slices.ContainsFunc(privateRanges, func(r netip.Prefix) bool {
+		return r.Bits() <= p.Bits() && r.Contains(p.Addr())
+	})
 }
 
 // usable reports whether a machine may have the IPv4 address.

@@ -17,7 +17,13 @@ func TestInviteEncodeRefuses(t *testing.T) {
 		"IPv6 gate":      func(v *Invite) { v.GateAddress = netip.MustParseAddr("fd99::1") },
 		"no address":     func(v *Invite) { v.Address = netip.Addr{} },
 		"gate's address": func(v *Invite) { v.Address = v.GateAddress },
-		"other network":  func(v *Invite) { v.Address = netip.MustParseAddr("10.99.1.7") },
+		"public network": func(v *Invite) {
+			v.GateAddress, v.Address, v.PrefixBits = netip.MustParseAddr("8.8.8.1"), netip.MustParseAddr("8.8.8.7"), 24
+		},
+		"wider than private": func(v *Invite) {
+			v.GateAddress, v.Address, v.PrefixBits = netip.MustParseAddr("172.16.0.1"), netip.MustParseAddr("172.16.0.7"), 11
+		},
+		"other network": func(v *Invite) { v.Address = netip.MustParseAddr("10.99.1.7") },
 		"loopback": func(v *Invite) {
 			v.GateAddress, v.Address = netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
 		},
