@@ -54,10 +54,13 @@ func (r PushResponse) check() error {
 	return checkPublic(r.Public)
 }
 
-// answers checks that a response speaks of the forwards that were pushed.
-func (r PushResponse) answers(pushed []forward.Published) error {
+// Answers checks that a gate which holds these forwards speaks of each of
+// them, in their order, and of nothing else.
+func (r StateResponse) Answers(held []forward.Published) error { return answers(r.Verdicts, held) }
+
+func answers(verdicts []Verdict, held []forward.Published) error {
 	same := func(v Verdict, p forward.Published) bool { return v.Name == p.Name }
-	if !slices.EqualFunc(r.Verdicts, pushed, same) {
+	if !slices.EqualFunc(verdicts, held, same) {
 		return badAnswer("it is about other forwards")
 	}
 	return nil

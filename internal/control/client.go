@@ -62,7 +62,7 @@ func (c *Client) Push(ctx context.Context, generation uint64, forwards []forward
 	var answer PushResponse
 	err := c.do(ctx, http.MethodPut, pathForwards, PushRequest{Version, generation, newForwards(forwards)}, &answer)
 	if err == nil {
-		err = answer.answers(forwards)
+		err = answers(answer.Verdicts, forwards)
 	}
 	return answer, err
 }

@@ -362,9 +362,10 @@ func (h *home) published() []forward.Published {
 	return list
 }
 
-// nextGeneration numbers the next list of forwards, above what the gate has.
+// nextGeneration numbers the next list of forwards, and has the number on disk
+// before the gate hears of it.
 func (h *home) nextGeneration(theirs uint64) (uint64, error) {
-	err := h.remember(func(m *homeMemory) { m.Generation = max(m.Generation, theirs) + 1 })
+	err := h.remember(func(m *homeMemory) { m.Generation = generationAfter(m.Generation, theirs) })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.memory.Generation, err

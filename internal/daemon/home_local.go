@@ -70,7 +70,7 @@ func (h *home) Report(ctx context.Context) status.Report {
 		Counters:   seen.counters(),
 		LetThrough: letThrough,
 		Drift:      seen.drift,
-		Problems:   slices.Concat(problems, h.keepProblem(), h.others.last(), seen.problems),
+		Problems:   slices.Concat(problems, h.keepProblem(), h.push.problems(), h.others.last(), seen.problems),
 	}
 	for _, f := range c.Forwards {
 		s := publishedStatus(f.Published())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -27,7 +26,7 @@ import (
 // Times are monotonic, so a wrong clock does not matter.
 type keeper struct {
 	home *home
-	log  *slog.Logger
+	log  *logQuota // of lines that the gate can cause
 
 	mu           sync.Mutex
 	up           bool
@@ -61,7 +60,7 @@ const (
 	another = 6 * time.Second
 )
 
-func newKeeper(h *home) *keeper { return &keeper{home: h, log: h.log} }
+func newKeeper(h *home) *keeper { return &keeper{home: h, log: newLogQuota(h.log)} }
 
 // String implements fmt.Stringer.
 func (k *keeper) String() string { return "tunnel" }
@@ -161,28 +160,35 @@ func (k *keeper) ping(ctx context.Context) (time.Duration, error) {
 }
 
 func (k *keeper) answered(ctx context.Context, rtt time.Duration) {
-	k.mu.Lock()
-	wasUp := k.up
-	k.up, k.roundTrip, k.problem, k.lastAnswered = true, rtt, "", time.Now()
-	k.mu.Unlock()
 	k.proving.Lock()
 	k.proof = proof{}
 	k.proving.Unlock()
-	if wasUp {
+	if !k.isUp(rtt) {
 		return
 	}
-	k.log.Info("the gate answers", "round_trip", rtt)
 	if err := k.home.rememberEndpoint(ctx); err != nil {
-		k.log.Error("cannot remember where the gate answered", "error", err)
+		k.log.error("cannot remember where the gate answered", "error", err)
 	}
 	k.home.push.kick()
+}
+
+// isUp notes that the gate has answered, and reports whether that is news.
+func (k *keeper) isUp(rtt time.Duration) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	news := !k.up
+	k.up, k.roundTrip, k.problem, k.lastAnswered = true, rtt, "", time.Now()
+	if news {
+		k.log.info("the gate answers", "round_trip", rtt)
+	}
+	return news
 }
 
 func (k *keeper) silent() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.up {
-		k.log.Warn("the gate does not answer any more")
+		k.log.warn("the gate does not answer any more")
 	}
 	k.up, k.roundTrip = false, 0
 }
@@ -192,7 +198,7 @@ func (k *keeper) note(problem string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if problem != k.problem {
-		k.log.Warn("cannot reach the gate, trying on", "why", problem)
+		k.log.warn("cannot reach the gate, trying on", "why", problem)
 	}
 	k.problem = problem
 }
@@ -225,7 +231,7 @@ func (k *keeper) tryElsewhere(ctx context.Context) {
 		if i := slices.Index(candidates, k.home.where()); i >= 0 {
 			next = candidates[(i+1)%len(candidates)]
 		}
-		k.log.Debug("trying the gate", "endpoint", next)
+		k.home.log.Debug("trying the gate", "endpoint", next)
 		err = k.home.moveTo(ctx, next)
 	}
 	if err != nil && ctx.Err() == nil {

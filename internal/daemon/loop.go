@@ -14,7 +14,7 @@ type loop struct {
 	name      string
 	reconcile func(ctx context.Context) error
 	every     time.Duration
-	log       *slog.Logger
+	log       *logQuota
 	kicks     chan struct{}
 
 	mu     sync.Mutex // guards what follows
@@ -31,7 +31,7 @@ const (
 )
 
 func newLoop(name string, every time.Duration, log *slog.Logger, reconcile func(ctx context.Context) error) *loop {
-	return &loop{name: name, reconcile: reconcile, every: every, log: log, kicks: make(chan struct{}, 1)}
+	return &loop{name: name, reconcile: reconcile, every: every, log: newLogQuota(log), kicks: make(chan struct{}, 1)}
 }
 
 // kick asks for another round soon.
@@ -73,13 +73,13 @@ func (l *loop) Run(ctx context.Context) error {
 			return ctx.Err()
 		case err == nil:
 			if lastError != "" {
-				l.log.Info("works again", "task", l.name)
+				l.log.info("works again", "task", l.name)
 			}
 			pause, lastError = firstPause, ""
 			timer.Reset(l.every)
 		default:
 			if err.Error() != lastError {
-				l.log.Error("failed, trying again", "task", l.name, "error", err)
+				l.log.error("failed, trying again", "task", l.name, "error", err)
 				lastError = err.Error()
 			}
 			timer.Reset(pause)

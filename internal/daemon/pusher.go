@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -20,13 +19,15 @@ import (
 // the gate answers again, and when the gate turns out to hold something else.
 type pusher struct {
 	home *home
-	log  *slog.Logger
+	log  *logQuota // of lines that the gate can cause
 	loop *loop
+	ask  func() publisher
 
 	mu       sync.Mutex
 	wanted   []forward.Published        // the list that the verdicts are about
 	verdicts map[string]control.Verdict // nil: the gate has not answered yet
 	failure  string                     // why it could not, if it said so
+	trouble  string                     // why the gate may hold something else now
 	answered chan struct{}              // closed once it has
 	visitors []netip.Addr               // where visitors arrive at the gate
 }
@@ -35,38 +36,84 @@ type pusher struct {
 // home publishes.
 const pushRound = 15 * time.Second
 
+// publisher is what a gate is asked of a home's forwards.
+type publisher interface {
+	State(ctx context.Context) (control.StateResponse, error)
+	Push(ctx context.Context, generation uint64, forwards []forward.Published) (control.PushResponse, error)
+	Close()
+}
+
 func newPusher(h *home) *pusher {
-	p := &pusher{home: h, log: h.log, answered: make(chan struct{})}
+	p := &pusher{home: h, log: newLogQuota(h.log), answered: make(chan struct{})}
+	p.ask = func() publisher {
+		own, gate := h.ends()
+		return control.NewClient(gate, dialFrom(own))
+	}
 	p.loop = newLoop("publish", pushRound, h.log, p.round)
 	return p
 }
 
 func (p *pusher) kick() { p.loop.kick() }
 
-// round makes sure that the gate has the present list.
+// round makes sure that the gate has the present list. Whatever keeps it from
+// that is a problem in status until it is over: the gate may go on publishing
+// an older list, or somebody else's.
 func (p *pusher) round(ctx context.Context) error {
 	p.refresh()
 	if up, _, _ := p.home.keep.state(); !up {
-		return nil // the keeper kicks as soon as the gate answers
+		p.note(nil) // what matters is that there is no tunnel
+		return nil  // the keeper kicks as soon as the gate answers
 	}
-	own, gate := p.home.ends()
-	client := control.NewClient(gate, dialFrom(own))
-	defer client.Close()
-	state, err := client.State(ctx)
+	err := p.publish(ctx)
+	if ctx.Err() == nil {
+		p.note(err)
+	}
+	return err
+}
+
+func (p *pusher) publish(ctx context.Context) error {
+	gate := p.ask()
+	defer gate.Close()
+	state, err := gate.State(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot ask the gate what it holds: %w", p.noteFailure(err))
 	}
-	if p.settled(state) {
+	settled, err := p.settled(state)
+	if settled || err != nil {
+		return err
+	}
+	return p.send(ctx, gate, state.Generation)
+}
+
+// note keeps the outcome of a round for status.
+func (p *pusher) note(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trouble = ""
+	if err == nil {
+		return
+	}
+	p.trouble = "the gate may not hold what this home publishes: " + err.Error()
+	if errors.Is(err, &control.Error{Code: control.Stale}) {
+		p.trouble += "; if another machine runs with a copy of this home's key, end that; if none does, on the gate: gatelodge gate revoke, and join again with a new invite"
+	}
+}
+
+// problems returns what status has to say of publishing.
+func (p *pusher) problems() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.trouble == "" {
 		return nil
 	}
-	return p.send(ctx, client, state.Generation)
+	return []string{p.trouble}
 }
 
 // noteFailure keeps what a gate says that cannot do as it is asked, for whoever
 // waits for its answer. It will be asked again all the same.
 func (p *pusher) noteFailure(err error) error {
 	said, ok := errors.AsType[*control.Error](err)
-	if !ok || said.Code == control.Stale || said.Code == control.TooOften {
+	if !ok || said.Code == control.TooOften {
 		return err
 	}
 	p.mu.Lock()
@@ -95,15 +142,18 @@ func (p *pusher) refresh() {
 
 // settled reports whether the gate holds the present list, and takes its
 // verdicts: they may have changed since the push.
-func (p *pusher) settled(s control.StateResponse) bool {
+func (p *pusher) settled(s control.StateResponse) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.visitors = s.Public
 	if s.Digest != control.Digest(p.wanted) {
-		return false
+		return false, nil
+	}
+	if err := s.Answers(p.wanted); err != nil {
+		return false, err
 	}
 	p.take(s.Verdicts)
-	return true
+	return true, nil
 }
 
 // take notes verdicts on the present list. The caller holds mu.
@@ -117,7 +167,7 @@ func (p *pusher) take(verdicts []control.Verdict) {
 
 // send pushes the list under a generation newer than the gate's, which is on
 // disk before the gate hears of it.
-func (p *pusher) send(ctx context.Context, client *control.Client, theirs uint64) error {
+func (p *pusher) send(ctx context.Context, gate publisher, theirs uint64) error {
 	generation, err := p.home.nextGeneration(theirs)
 	if err != nil {
 		return err
@@ -125,12 +175,16 @@ func (p *pusher) send(ctx context.Context, client *control.Client, theirs uint64
 	p.mu.Lock()
 	list := p.wanted
 	p.mu.Unlock()
-	answer, err := client.Push(ctx, generation, list)
+	answer, err := gate.Push(ctx, generation, list)
 	if err != nil {
-		return fmt.Errorf("cannot publish at the gate: %w", p.noteFailure(err))
+		err = fmt.Errorf("cannot publish at the gate: %w", p.noteFailure(err))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err != nil {
+		p.verdicts = nil // they are about a list that the gate does not hold
+		return err
+	}
 	if !reflect.DeepEqual(list, p.wanted) {
 		return nil // it has changed meanwhile, and another round has been asked for
 	}
@@ -146,9 +200,9 @@ func (p *pusher) logVerdicts(verdicts []control.Verdict) {
 			continue
 		}
 		if v.State == control.Granted {
-			p.log.Info("published", "forward", v.Name, "notes", v.Notes)
+			p.log.info("published", "forward", v.Name, "notes", v.Notes)
 		} else {
-			p.log.Warn("the gate refuses a forward", "forward", v.Name, "reason", v.Reason)
+			p.log.warn("the gate refuses a forward", "forward", v.Name, "reason", v.Reason)
 		}
 	}
 }
