@@ -339,7 +339,10 @@ func (h *home) rememberEndpoint(ctx context.Context) error {
 
 // hasRoute reports whether this machine can send to addr outside the tunnel.
 func (h *home) hasRoute(ctx context.Context, addr netip.Addr) bool {
-	_, err := h.host.MTUTo(ctx, addr, h.config.Marks.Outer)
+	h.mu.Lock()
+	mark := h.config.Marks.Outer
+	h.mu.Unlock()
+	_, err := h.host.MTUTo(ctx, addr, mark)
 	return err == nil
 }
 
