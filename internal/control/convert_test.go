@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -257,15 +258,22 @@ func FuzzAnswers(f *testing.F) {
 }
 
 func FuzzPing(f *testing.F) {
-	p := newPing(1)
+	p := newPing(NewRun())
 	f.Add(p[:])
 	f.Add(p[:20])
 	f.Add([]byte{})
+	r := newRuns()
+	from := net.UDPAddrFromAddrPort(netip.MustParseAddrPort("10.99.0.2:1"))
 	f.Fuzz(func(t *testing.T, packet []byte) {
-		if a, ok := answered(packet); ok {
-			if _, again := answered(a[:]); again || len(packet) != len(a) {
-				t.Errorf("%x is answered with %x", packet, a)
-			}
+		a, ok := r.answer(packet, from)
+		if !ok {
+			return
+		}
+		if _, again := r.answer(a[:], from); again || len(packet) != len(a) {
+			t.Errorf("%x is answered with %x", packet, a)
+		}
+		if n := len(r.homes[from.AddrPort().Addr()]); n > maxRuns {
+			t.Errorf("%d runs of one home are remembered", n)
 		}
 	})
 }

@@ -19,10 +19,10 @@ func servePing(t *testing.T) netip.AddrPort {
 }
 
 func TestPing(t *testing.T) {
-	p := NewPinger(servePing(t), new(net.Dialer).DialContext)
+	p := NewPinger(servePing(t), new(net.Dialer).DialContext, NewRun())
 	for range 3 {
-		if rtt, err := p.Ping(t.Context()); err != nil || rtt <= 0 {
-			t.Errorf("%v, %v", rtt, err)
+		if pong, err := p.Ping(t.Context()); err != nil || pong.RoundTrip <= 0 || pong.GiveWay || pong.Several {
+			t.Errorf("%+v, %v", pong, err)
 		}
 	}
 }
@@ -34,9 +34,9 @@ func TestPingServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	question := newPing(7)
-	answer, _ := answered(question[:])
-	other := newPing(8)
+	question := newPing(NewRun())
+	answer, _ := answered(question[:], standing{})
+	other := newPing(NewRun())
 	for _, packet := range [][]byte{{}, []byte("GLpg"), make([]byte, pingSize), answer[:], append(other[:], 0), other[:pingSize-1]} {
 		if _, err := conn.Write(packet); err != nil {
 			t.Fatal(err)
@@ -63,17 +63,17 @@ func TestPingNoAnswer(t *testing.T) {
 		// Answers to other questions are no answer.
 		packet := make([]byte, 100)
 		_, from, _ := silent.ReadFrom(packet)
-		question := newPing(1)
-		other, _ := answered(question[:])
+		question := newPing(NewRun())
+		other, _ := answered(question[:], standing{})
 		_, _ = silent.WriteTo(other[:], from)
 		cancel()
 	}()
-	p := NewPinger(silent.LocalAddr().(*net.UDPAddr).AddrPort(), new(net.Dialer).DialContext)
+	p := NewPinger(silent.LocalAddr().(*net.UDPAddr).AddrPort(), new(net.Dialer).DialContext, NewRun())
 	if _, err := p.Ping(ctx); !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	broken := errors.New("no route")
-	p = NewPinger(netip.AddrPort{}, func(context.Context, string, string) (net.Conn, error) { return nil, broken })
+	p = NewPinger(netip.AddrPort{}, func(context.Context, string, string) (net.Conn, error) { return nil, broken }, NewRun())
 	if _, err := p.Ping(t.Context()); !errors.Is(err, ErrUnreachable) || !errors.Is(err, broken) {
 		t.Errorf("error %v", err)
 	}

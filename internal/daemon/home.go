@@ -41,6 +41,7 @@ type home struct {
 	memory   homeMemory
 	facts    plan.Facts
 	endpoint netip.AddrPort // where the gate is tried at
+	left     bool           // the tunnel, to another run of this home (see standBack)
 	problems []string
 }
 
@@ -239,13 +240,17 @@ func (h *home) want(facts plan.Facts) plan.State {
 // wantWith plans this home with a configuration. The caller holds mu.
 func (h *home) wantWith(c config.Home, facts plan.Facts) plan.State {
 	j := h.memory.Joined
-	return plan.ForHome(c, plan.HomeInput{
+	want := plan.ForHome(c, plan.HomeInput{
 		PrivateKey:    h.memory.PrivateKey.Private,
 		Addresses:     j.Addresses,
 		GatePublicKey: j.GatePublicKey,
 		GateAddresses: j.GateAddresses,
 		Endpoint:      h.endpoint,
 	}, facts)
+	if h.left {
+		want.WireGuard.Peers = nil
+	}
+	return want
 }
 
 // publish notes the outcome for status.

@@ -88,9 +88,13 @@ func (h *home) Report(ctx context.Context) status.Report {
 	return report
 }
 
+// keepProblem says what is wrong with the tunnel.
 func (h *home) keepProblem() []string {
 	up, _, problem := h.keep.state()
-	if up || problem == "" {
+	if up {
+		problem = h.keep.rivalProblem()
+	}
+	if problem == "" {
 		return nil
 	}
 	return []string{problem}
@@ -98,7 +102,10 @@ func (h *home) keepProblem() []string {
 
 func (h *home) tunnel(want plan.State, seen seen) status.Tunnel {
 	up, roundTrip, _ := h.keep.state()
-	gate := peerStatus(seen.peer(want.WireGuard.Peers[0].PublicKey))
+	h.mu.Lock()
+	publicKey := h.memory.Joined.GatePublicKey
+	h.mu.Unlock()
+	gate := peerStatus(seen.peer(publicKey))
 	gate.RoundTrip = roundTrip
 	return status.Tunnel{
 		Interface:  want.Routing.Interface,

@@ -43,7 +43,14 @@ func TestTheConfigurationIsReadUnderItsLock(t *testing.T) {
 		func() { _, _ = h.keep.candidates(t.Context()) },
 		func() { _ = h.push.round(t.Context()) },
 		func() { h.want(plan.Facts{}); h.publish(plan.Facts{}, nil) },
-		func() { h.summary(); h.keepProblem(); h.endpoints(); h.ends(); h.where(); h.lastEndpoint() },
+		func() {
+			h.summary()
+			h.keepProblem()
+			h.endpoints()
+			h.ends()
+			h.where()
+			h.lastEndpoint()
+		},
 		func() { _ = h.refuseOverlap(plan.Facts{}) },
 		func() { h.push.verdict("web"); h.push.problems(); h.push.public(); h.push.refresh() },
 	} {

@@ -3,11 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"net/netip"
 	"slices"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -33,6 +29,9 @@ type keeper struct {
 	roundTrip    time.Duration
 	problem      string
 	lastAnswered time.Time // zero: never
+	run          control.Run
+	giveWay      bool      // the last answer said so
+	several      time.Time // when an answer last said that there is another run; zero: never
 
 	proving sync.Mutex // held while the tunnel is proved
 	proof   proof
@@ -60,7 +59,9 @@ const (
 	another = 6 * time.Second
 )
 
-func newKeeper(h *home) *keeper { return &keeper{home: h, log: newLogQuota(h.log)} }
+func newKeeper(h *home) *keeper {
+	return &keeper{home: h, log: newLogQuota(h.log), run: control.NewRun()}
+}
 
 // String implements fmt.Stringer.
 func (k *keeper) String() string { return "tunnel" }
@@ -73,36 +74,51 @@ func (k *keeper) Run(ctx context.Context) error {
 	if !k.home.where().IsValid() {
 		answered = answered.Add(-silent) // there is nothing to wait for
 	}
+	back := standBack{keeper: k}
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
 		}
-		rtt, err := k.ping(ctx)
+		_, err := k.ping(ctx)
+		if k.mustGiveWay() {
+			back.wait(ctx)
+			answered, tried = time.Now(), time.Time{}
+			timer.Reset(0)
+			continue
+		}
 		if err == nil {
 			answered = time.Now()
-			k.answered(ctx, rtt)
-			timer.Reset(pingInterval)
+			k.answered(ctx)
+			back.over()
+			timer.Reset(k.interval())
 			continue
 		}
 		timer.Reset(pingSooner)
+		if back.defend(ctx) {
+			timer.Reset(0)
+		}
 		if time.Since(answered) < silent {
 			continue
 		}
 		k.silent()
-		if time.Since(tried) < another {
-			continue
+		if time.Since(tried) >= another {
+			k.try(ctx)
+			tried = time.Now()
 		}
-		switch {
-		case k.daemonAlone(ctx):
-			k.note("the tunnel works, but the gate's daemon does not answer")
-		case k.carries(ctx):
-			k.note("the tunnel works, but what this home says to the gate's daemon in it is lost: a firewall on the gate drops it, and there gatelodge doctor names it")
-		default:
-			k.tryElsewhere(ctx)
-		}
-		tried = time.Now()
+	}
+}
+
+// try does what can be done about a silence, after what it is.
+func (k *keeper) try(ctx context.Context) {
+	switch {
+	case k.daemonAlone(ctx):
+		k.note("the tunnel works, but the gate's daemon does not answer")
+	case k.carries(ctx):
+		k.note("the tunnel works, but what this home says to the gate's daemon in it is lost: a firewall on the gate drops it, and there gatelodge doctor names it")
+	default:
+		k.tryElsewhere(ctx)
 	}
 }
 
@@ -128,6 +144,9 @@ func (k *keeper) daemonAlone(ctx context.Context) bool {
 func (k *keeper) carries(ctx context.Context) bool {
 	k.proving.Lock()
 	defer k.proving.Unlock()
+	if k.home.hasLeft() {
+		return false
+	}
 	gate, err := k.home.gatePeer(ctx)
 	if err == nil && k.proof.isDue(gate) {
 		if err = k.home.beginAnew(ctx); err == nil {
@@ -151,19 +170,28 @@ func (p *proof) isDue(gate plan.ObservedPeer) bool {
 	return !p.begun || !gate.LatestHandshake.IsZero() && !grown
 }
 
-// ping asks the gate for a sign of life.
+// ping asks the gate for a sign of life, and keeps what it says about other
+// runs of this home.
 func (k *keeper) ping(ctx context.Context) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, pingPatience)
+	ctx, cancel := context.WithTimeout(ctx, k.patience())
 	defer cancel()
 	own, gate := k.home.ends()
-	return control.NewPinger(gate, dialFrom(own)).Ping(ctx)
+	k.mu.Lock()
+	run := k.run
+	k.mu.Unlock()
+	pong, err := control.NewPinger(gate, dialFrom(own), run).Ping(ctx)
+	if err == nil {
+		k.heard(pong)
+	}
+	return pong.RoundTrip, err
 }
 
-func (k *keeper) answered(ctx context.Context, rtt time.Duration) {
+// answered is called for an answer that lets this run go on.
+func (k *keeper) answered(ctx context.Context) {
 	k.proving.Lock()
 	k.proof = proof{}
 	k.proving.Unlock()
-	if !k.isUp(rtt) {
+	if !k.isUp() {
 		return
 	}
 	if err := k.home.rememberEndpoint(ctx); err != nil {
@@ -173,13 +201,13 @@ func (k *keeper) answered(ctx context.Context, rtt time.Duration) {
 }
 
 // isUp notes that the gate has answered, and reports whether that is news.
-func (k *keeper) isUp(rtt time.Duration) bool {
+func (k *keeper) isUp() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	news := !k.up
-	k.up, k.roundTrip, k.problem, k.lastAnswered = true, rtt, "", time.Now()
+	k.up, k.problem, k.lastAnswered = true, "", time.Now()
 	if news {
-		k.log.info("the gate answers", "round_trip", rtt)
+		k.log.info("the gate answers", "round_trip", k.roundTrip)
 	}
 	return news
 }
@@ -237,67 +265,4 @@ func (k *keeper) tryElsewhere(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		k.note(err.Error())
 	}
-}
-
-// candidates looks up all names again and returns the addresses to which this
-// machine has a route. An address that is not to be found out now is simply
-// not among them; the last one that worked always is.
-func (k *keeper) candidates(ctx context.Context) ([]netip.AddrPort, error) {
-	var found []netip.AddrPort
-	var errs []error
-	for _, e := range k.home.endpoints() {
-		addrs, err := resolve(ctx, e)
-		found = append(found, addrs...)
-		errs = append(errs, err)
-	}
-	if last := k.home.lastEndpoint(); last.IsValid() && len(found) == 0 {
-		found = append(found, last)
-	}
-	usable := slices.DeleteFunc(slices.Clone(found), func(a netip.AddrPort) bool { return !k.home.hasRoute(ctx, a.Addr()) })
-	if len(usable) == 0 && len(found) > 0 {
-		errs = append(errs, noRoute(found))
-	}
-	return usable, errors.Join(errs...)
-}
-
-// noRoute says which family is missing, where that is all.
-func noRoute(found []netip.AddrPort) error {
-	is4 := func(a netip.AddrPort) bool { return a.Addr().Is4() }
-	switch {
-	case !slices.ContainsFunc(found, is4):
-		return errors.New("no common address family: the gate has only IPv6 addresses, and this machine has no route to them")
-	case !slices.ContainsFunc(found, func(a netip.AddrPort) bool { return !is4(a) }):
-		return errors.New("this machine has no IPv4 route to the gate")
-	default:
-		return errors.New("this machine has no route to the gate")
-	}
-}
-
-// lookupTime bounds one look-up of a name.
-const lookupTime = 5 * time.Second
-
-// resolve returns the addresses of HOST:PORT.
-func resolve(ctx context.Context, endpoint string) ([]netip.AddrPort, error) {
-	name, portText, err := net.SplitHostPort(endpoint)
-	if err != nil {
-		return nil, err
-	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil {
-		return nil, fmt.Errorf("%q is not a port", portText)
-	}
-	if addr, err := netip.ParseAddr(name); err == nil {
-		return []netip.AddrPort{netip.AddrPortFrom(addr.Unmap(), uint16(port))}, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, lookupTime)
-	defer cancel()
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
-	if err != nil {
-		return nil, fmt.Errorf("cannot look up the gate's name: %w", err)
-	}
-	var list []netip.AddrPort
-	for _, a := range addrs {
-		list = append(list, netip.AddrPortFrom(a.Unmap(), uint16(port)))
-	}
-	return list, nil
 }

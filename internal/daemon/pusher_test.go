@@ -265,7 +265,7 @@ func TestAGateCannotFillTheLog(t *testing.T) {
 					time.Sleep(time.Second)
 					h.keep.silent()
 					h.keep.note(other())
-					h.keep.isUp(time.Millisecond)
+					h.keep.isUp()
 				}
 			})
 			_ = h.push.loop.Run(ctx) // it ends with the hour

@@ -35,6 +35,7 @@ func count(heard, homes int) string {
 // summary says in a line how the home is; nothing if that would mean to wait.
 func (h *home) summary() string {
 	up, _, why := h.keep.state()
+	rival := h.keep.hasRival()
 	if !h.mu.TryLock() {
 		return ""
 	}
@@ -44,6 +45,8 @@ func (h *home) summary() string {
 		return h.problems[0]
 	case !h.ready.all():
 		return settingUp
+	case up && rival:
+		return "tunnel up, but another machine has a copy of this home's key: gatelodge status"
 	case up:
 		return "tunnel up, " + forwards(len(h.config.Forwards))
 	case why != "":

@@ -1,0 +1,75 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// candidates looks up all names again and returns the addresses to which this
+// machine has a route. An address that is not to be found out now is simply
+// not among them; the last one that worked always is.
+func (k *keeper) candidates(ctx context.Context) ([]netip.AddrPort, error) {
+	var found []netip.AddrPort
+	var errs []error
+	for _, e := range k.home.endpoints() {
+		addrs, err := resolve(ctx, e)
+		found = append(found, addrs...)
+		errs = append(errs, err)
+	}
+	if last := k.home.lastEndpoint(); last.IsValid() && len(found) == 0 {
+		found = append(found, last)
+	}
+	usable := slices.DeleteFunc(slices.Clone(found), func(a netip.AddrPort) bool { return !k.home.hasRoute(ctx, a.Addr()) })
+	if len(usable) == 0 && len(found) > 0 {
+		errs = append(errs, noRoute(found))
+	}
+	return usable, errors.Join(errs...)
+}
+
+// noRoute says which family is missing, where that is all.
+func noRoute(found []netip.AddrPort) error {
+	is4 := func(a netip.AddrPort) bool { return a.Addr().Is4() }
+	switch {
+	case !slices.ContainsFunc(found, is4):
+		return errors.New("no common address family: the gate has only IPv6 addresses, and this machine has no route to them")
+	case !slices.ContainsFunc(found, func(a netip.AddrPort) bool { return !is4(a) }):
+		return errors.New("this machine has no IPv4 route to the gate")
+	default:
+		return errors.New("this machine has no route to the gate")
+	}
+}
+
+// lookupTime bounds one look-up of a name.
+const lookupTime = 5 * time.Second
+
+// resolve returns the addresses of HOST:PORT.
+func resolve(ctx context.Context, endpoint string) ([]netip.AddrPort, error) {
+	name, portText, err := net.SplitHostPort(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not a port", portText)
+	}
+	if addr, err := netip.ParseAddr(name); err == nil {
+		return []netip.AddrPort{netip.AddrPortFrom(addr.Unmap(), uint16(port))}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	if err != nil {
+		return nil, fmt.Errorf("cannot look up the gate's name: %w", err)
+	}
+	var list []netip.AddrPort
+	for _, a := range addrs {
+		list = append(list, netip.AddrPortFrom(a.Unmap(), uint16(port)))
+	}
+	return list, nil
+}
