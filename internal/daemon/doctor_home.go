@@ -89,18 +89,12 @@ func (h *home) doctorForwards(c config.Home, facts plan.Facts) []doctor.Forward 
 			}
 			list = append(list, doctor.Forward{
 				Name: f.Name, Protocol: m.Public.Protocol.String(), Port: m.Public.Range.First, LocalPort: m.Local.First,
-				To: f.To, Hidden: plan.ResolveSource(f, facts) == forward.Masquerade, ByRouter: f.To.IsValid() && byRouter(f.To, facts),
+				To: f.To, Hidden: plan.ResolveSource(f, facts) == forward.Masquerade, ByRouter: f.To.IsValid() && plan.LeadsToInternet(f.To, facts),
 				WantsIPv6: f.Families().IPv6, Granted: state == status.Granted, Pending: state == status.Pending, Reason: reason,
 			})
 		}
 	}
 	return list
-}
-
-// byRouter reports whether a device has a way to the internet that is not this
-// machine, as far as one can tell from here.
-func byRouter(to netip.Addr, facts plan.Facts) bool {
-	return !slices.ContainsFunc(facts.Networks, func(n plan.Network) bool { return n.Prefix.Contains(to) && !n.Default })
 }
 
 // lookForServices finds who listens on the local ports.

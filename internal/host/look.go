@@ -82,8 +82,7 @@ func isDHCP(l routing.Listener) bool { return l.Port == 68 || l.Port == 546 }
 
 // Routable reports whether the internet routes an address at all.
 func Routable(a netip.Addr) bool {
-	cgnat := netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
-	return a.IsGlobalUnicast() && !a.IsPrivate() && !cgnat.Contains(a)
+	return a.IsGlobalUnicast() && !plan.Private(netip.PrefixFrom(a, a.BitLen()))
 }
 
 // PublicText shows where visitors arrive.

@@ -138,6 +138,9 @@ func (r Rule) String() string {
 	if r.From.IsValid() {
 		fmt.Fprintf(&b, " from %s", r.From.Addr())
 	}
+	if r.To.IsValid() {
+		fmt.Fprintf(&b, " to %s", r.To)
+	}
 	if r.Mask != 0 {
 		fmt.Fprintf(&b, " fwmark %#x/%#x", r.Mark, r.Mask)
 	}

@@ -111,12 +111,10 @@ func ResolveSource(f forward.Forward, facts Facts) forward.Source {
 	if !f.To.IsValid() {
 		return forward.Preserve
 	}
-	for _, n := range facts.Networks {
-		if n.Prefix.Contains(f.To) && !n.Default {
-			return forward.Preserve
-		}
+	if LeadsToInternet(f.To, facts) {
+		return forward.Masquerade
 	}
-	return forward.Masquerade
+	return forward.Preserve
 }
 
 func homeRouting(c config.Home, addrs []netip.Addr, mtu int, m Marks, facts Facts) Routing {
@@ -205,11 +203,9 @@ func lanSysctls(c config.Home, facts Facts) []Sysctl {
 		if !f.To.Is4() || ResolveSource(f, facts) != forward.Preserve {
 			continue
 		}
-		for _, n := range facts.Networks {
-			if n.Prefix.Contains(f.To) && n.Default {
-				add(Sysctl{"net.ipv4.conf.all.send_redirects", "0"})
-				add(Sysctl{"net.ipv4.conf." + sysctlName(n.Interface) + ".send_redirects", "0"})
-			}
+		if n, found := networkOf(f.To, facts); found && n.Default {
+			add(Sysctl{"net.ipv4.conf.all.send_redirects", "0"})
+			add(Sysctl{"net.ipv4.conf." + sysctlName(n.Interface) + ".send_redirects", "0"})
 		}
 	}
 	if forward4 {
@@ -221,15 +217,4 @@ func lanSysctls(c config.Home, facts Facts) []Sysctl {
 		}
 	}
 	return sysctls
-}
-
-// Overlap returns the network of this machine that overlaps the tunnel's
-// addresses, if there is one: joining would cut one of the two off.
-func Overlap(tunnel netip.Prefix, facts Facts) (Network, bool) {
-	for _, n := range facts.Networks {
-		if n.Prefix.Overlaps(tunnel) {
-			return n, true
-		}
-	}
-	return Network{}, false
 }

@@ -80,6 +80,7 @@ type Rule struct {
 	IPv6     bool
 	Priority int
 	From     netip.Prefix // the zero Prefix: from anywhere
+	To       netip.Prefix // the zero Prefix: to anywhere
 	Mark     uint32       // with Mask: matches packets with mark&Mask == Mark; both 0: any
 	Mask     uint32
 	Table    int
@@ -221,8 +222,9 @@ const (
 type Facts struct {
 	// Public are the addresses of the interfaces that lead to the internet.
 	Public []netip.Addr
-	// Networks are the prefixes that are on link at this machine's interfaces,
-	// the tunnel's left out, each with its interface.
+	// Networks are this machine's own networks, the tunnel's left out, each with
+	// its interface: those that are on link, and private ones behind a router
+	// or a VPN. A route to a part of the internet makes it nobody's own.
 	Networks []Network
 	// SSHPorts are those that an sshd listens on.
 	SSHPorts []uint16
@@ -237,13 +239,6 @@ type Facts struct {
 	Connections ConnectionTable
 	// LocalPorts are those of this machine's own connections.
 	LocalPorts LocalPorts
-}
-
-// Network is a prefix on link at an interface.
-type Network struct {
-	Prefix    netip.Prefix
-	Interface string
-	Default   bool // whether a default route leaves by this interface
 }
 
 // OfInterface reports whether the setting belongs to the named interface and

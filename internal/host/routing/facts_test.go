@@ -44,7 +44,7 @@ func TestFacts(t *testing.T) {
 		link add eth1 type bridge
 		link add wlan0.7 type bridge
 		link add docker0 type bridge
-		link add wg0 mtu 1300 type bridge
+		link add wg0 mtu 1450 type bridge
 		link add gatelodge mtu 1280 type bridge
 		addr add 198.51.100.2/24 dev eth0
 		addr add 198.51.100.3/24 dev eth0
@@ -60,7 +60,7 @@ func TestFacts(t *testing.T) {
 		link set eth1 up
 		link set wlan0.7 up
 		link set docker0 up
-		link set wg0 up
+		link set wg0 arp off up
 		link set gatelodge up
 		route add default via 198.51.100.1
 		route add default via 203.0.113.1 metric 200
@@ -78,28 +78,27 @@ func TestFacts(t *testing.T) {
 
 	facts := factsOf(t, ns)
 	wantPublic := []netip.Addr{
-		addr("198.51.100.2"), addr("198.51.100.3"), addr("2001:db8:a::2"), addr("203.0.113.2"), addr("2001:db8:c::2"),
+		addr("198.51.100.2"), addr("198.51.100.3"), addr("2001:db8:a::2"), addr("203.0.113.2"), addr("2001:db8:b::2"), addr("2001:db8:c::2"),
 	}
 	if !sameElements(facts.Public, wantPublic) {
 		t.Errorf("public addresses %v, want %v", facts.Public, wantPublic)
 	}
 	wantNetworks := []plan.Network{
-		{Prefix: prefix("198.51.100.0/24"), Interface: "eth0", Default: true},
-		{Prefix: prefix("2001:db8:a::/64"), Interface: "eth0", Default: true},
-		{Prefix: prefix("203.0.113.0/24"), Interface: "eth1", Default: true},
-		{Prefix: prefix("2001:db8:b::/64"), Interface: "eth1", Default: true},
-		{Prefix: prefix("192.168.7.0/24"), Interface: "wlan0.7", Default: true},
+		{Prefix: prefix("198.51.100.0/24"), Interface: "eth0", Default: true, OnLink: true},
+		{Prefix: prefix("2001:db8:a::/64"), Interface: "eth0", Default: true, OnLink: true},
+		{Prefix: prefix("203.0.113.0/24"), Interface: "eth1", Default: true, OnLink: true},
+		{Prefix: prefix("2001:db8:b::/64"), Interface: "eth1", Default: true, OnLink: true},
+		{Prefix: prefix("192.168.7.0/24"), Interface: "wlan0.7", Default: true, OnLink: true},
 		{Prefix: prefix("192.168.50.0/24"), Interface: "wlan0.7", Default: true},
-		{Prefix: prefix("2001:db8:c::/64"), Interface: "wlan0.7", Default: true},
-		{Prefix: prefix("172.17.0.0/16"), Interface: "docker0"},
-		{Prefix: prefix("10.8.0.2/32"), Interface: "wg0"},
-		{Prefix: prefix("10.8.0.0/16"), Interface: "wg0"},
-		{Prefix: prefix("2001:db8:77::/48"), Interface: "wg0"},
+		{Prefix: prefix("2001:db8:c::/64"), Interface: "wlan0.7", Default: true, OnLink: true},
+		{Prefix: prefix("172.17.0.0/16"), Interface: "docker0", OnLink: true},
+		{Prefix: prefix("10.8.0.2/32"), Interface: "wg0", Default: true, OnLink: true},
+		{Prefix: prefix("10.8.0.0/16"), Interface: "wg0", Default: true},
 	}
 	if !sameElements(facts.Networks, wantNetworks) {
 		t.Errorf("networks %v, want %v", facts.Networks, wantNetworks)
 	}
-	if want := []string{"eth0", "eth1", "wlan0.7"}; !sameElements(facts.AcceptingRA, want) {
+	if want := []string{"eth0", "eth1", "wlan0.7", "wg0"}; !sameElements(facts.AcceptingRA, want) {
 		t.Errorf("accepting router advertisements: %v, want %v", facts.AcceptingRA, want)
 	}
 	if facts.UnderlayMTU != 1400 {
@@ -109,7 +108,7 @@ func TestFacts(t *testing.T) {
 	setSysctl(t, ns, "net/ipv6/conf/wlan0.7/accept_ra", "0")
 	ip(t, ns, "link set wlan0.7 mtu 1380")
 	facts = factsOf(t, ns)
-	if want := []string{"eth0", "eth1"}; !sameElements(facts.AcceptingRA, want) || facts.UnderlayMTU != 1380 {
+	if want := []string{"eth0", "eth1", "wg0"}; !sameElements(facts.AcceptingRA, want) || facts.UnderlayMTU != 1380 {
 		t.Errorf("now accepting %v, want %v; underlay MTU %d, want 1380", facts.AcceptingRA, want, facts.UnderlayMTU)
 	}
 }
@@ -157,6 +156,7 @@ func TestPassingAddressesAreNotPublic(t *testing.T) {
 		link set eth0 up
 		addr add 2001:db8:a::2/64 dev eth0 mngtmpaddr nodad valid_lft 1000000 preferred_lft 100000
 		addr add 2001:db8:a::d/64 dev eth0 valid_lft 1000 preferred_lft 0
+		addr add 2001:db8:a::e/64 dev eth0 preferred_lft 0
 		route add default via 2001:db8:a::1`)
 	setSysctl(t, ns, "net/ipv6/conf/eth0/accept_dad", "1")
 	setSysctl(t, ns, "net/ipv6/conf/eth0/dad_transmits", "1000") // a second each
@@ -166,7 +166,7 @@ func TestPassingAddressesAreNotPublic(t *testing.T) {
 	if want := unix.IFA_F_TEMPORARY | unix.IFA_F_DEPRECATED | unix.IFA_F_TENTATIVE; seen&want != want {
 		t.Fatalf("the kernel has made addresses with flags %#x, not %#x", seen, want)
 	}
-	if got, want := factsOf(t, ns).Public, []netip.Addr{addr("2001:db8:a::2")}; !slices.Equal(got, want) {
+	if got, want := factsOf(t, ns).Public, []netip.Addr{addr("2001:db8:a::2"), addr("2001:db8:a::e")}; !sameElements(got, want) {
 		t.Errorf("public addresses %v, want %v", got, want)
 	}
 }

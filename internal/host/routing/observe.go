@@ -77,39 +77,32 @@ func observeLink(name string, o *plan.ObservedRouting) error {
 
 // ourRoutes returns the routes of any table that carry our protocol number.
 func ourRoutes() ([]plan.Route, error) {
-	var ours []plan.Route
-	for _, fam := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		filter := &netlink.Route{Protocol: plan.RouteProtocol, Table: unix.RT_TABLE_UNSPEC}
-		all, err := dump(func() ([]netlink.Route, error) {
-			return netlink.RouteListFiltered(fam, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
-		})
-		if err != nil {
-			return nil, fmt.Errorf("cannot list routes: %w", err)
+	return dump(func() ([]plan.Route, error) {
+		var found []listedRoute
+		for _, fam := range families {
+			err := eachRoute(kernelRouteFilter{family: fam, protocol: plan.RouteProtocol}, func(r listedRoute) { found = append(found, r) })
+			if err != nil {
+				return nil, err
+			}
 		}
-		for _, n := range all {
-			if r, ok := plannedRoute(n, fam); ok {
+		var ours []plan.Route
+		for _, n := range found {
+			if r, ok := plannedRoute(n); ok {
 				ours = append(ours, r)
 			}
 		}
-	}
-	return ours, nil
+		return ours, nil
+	})
 }
 
 // plannedRoute puts a route of the kernel's into our terms. It is none any more
 // if its interface has gone since the kernel listed it.
-func plannedRoute(n netlink.Route, fam int) (plan.Route, bool) {
-	r := plan.Route{Table: n.Table, Metric: uint32(n.Priority), Blackhole: n.Type == unix.RTN_BLACKHOLE}
-	var ok bool
-	if r.Destination, ok = prefixOf(n.Dst); !ok {
-		r.Destination = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-		if fam == netlink.FAMILY_V6 {
-			r.Destination = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-		}
-	}
+func plannedRoute(n listedRoute) (plan.Route, bool) {
+	r := plan.Route{Destination: n.dst, Table: n.table, Metric: n.metric, Blackhole: n.kind == unix.RTN_BLACKHOLE}
 	if r.Blackhole {
 		return r, true // the kernel shows IPv6 ones on lo
 	}
-	link, err := netlink.LinkByIndex(n.LinkIndex)
+	link, err := netlink.LinkByIndex(n.link)
 	if err != nil {
 		return r, false
 	}
@@ -150,6 +143,9 @@ func plannedRule(n netlink.Rule, fam int) plan.Rule {
 	}
 	if from, ok := prefixOf(n.Src); ok {
 		r.From = from
+	}
+	if to, ok := prefixOf(n.Dst); ok {
+		r.To = to
 	}
 	return r
 }

@@ -159,6 +159,9 @@ func kernelRule(r plan.Rule) *netlink.Rule {
 	if r.From.IsValid() {
 		n.Src = ipNet(r.From)
 	}
+	if r.To.IsValid() {
+		n.Dst = ipNet(r.To)
+	}
 	if r.Mask != 0 {
 		n.Mark, n.Mask = r.Mark, &r.Mask
 	}
