@@ -121,7 +121,7 @@ func homeRouting(c config.Home, addrs []netip.Addr, mtu int, m Marks, facts Fact
 	r := Routing{Interface: c.Tunnel.Interface, MTU: mtu, Sysctls: homeSysctls(c, addrs, facts)}
 	for _, a := range addrs {
 		r.Addresses = append(r.Addresses, netip.PrefixFrom(a, a.BitLen()))
-		r.Rules = append(r.Rules, homeRules(c, a, m)...)
+		r.Rules = append(r.Rules, homeRules(c, a, m, facts)...)
 		r.Routes = append(r.Routes, homeRoutes(c, a)...)
 	}
 	return r
@@ -131,20 +131,24 @@ func homeRouting(c config.Home, addrs []netip.Addr, mtu int, m Marks, facts Fact
 // and leaves the machine's own routes alone.
 //
 // In order: WireGuard's own packets always leave by the main table, also
-// beside another VPN. Marked answers go first to what the main table knows
-// better than by a default route (containers, LAN devices), then to the
-// tunnel. Suppressing prefix lengths up to 1 instead of 0 spares the two /1
-// routes of some VPNs, and wg-quick(8) would delete a rule with 0 as its own.
-// What has the tunnel address as its source needs no mark.
-func homeRules(c config.Home, addr netip.Addr, m Marks) []Rule {
+// beside another VPN. Marked packets to this machine's own networks
+// (containers, LAN devices) follow the main table, all others the tunnel: a
+// visitor may come from where another of the machine's routes leads. What has
+// the tunnel address as its source needs no mark.
+func homeRules(c config.Home, addr netip.Addr, m Marks, facts Facts) []Rule {
 	base := Rule{IPv6: addr.Is6(), SuppressPrefixLength: -1}
 	outer, local, answer, from := base, base, base, base
 	outer.Priority, outer.Mark, outer.Mask, outer.Table = c.Tunnel.RulePriority, m.Outer, m.Mask, MainTable
+	rules := []Rule{outer}
 	local.Priority, local.Mark, local.Mask, local.Table = c.Tunnel.RulePriority+1, m.Answer, m.Mask, MainTable
-	local.SuppressPrefixLength = 1
+	local.SuppressPrefixLength = widest(addr.Is6()) - 1
+	for _, p := range ownRanges(addr.Is6(), facts) {
+		local.To = p
+		rules = append(rules, local)
+	}
 	answer.Priority, answer.Mark, answer.Mask, answer.Table = c.Tunnel.RulePriority+2, m.Answer, m.Mask, c.Tunnel.Table
 	from.Priority, from.From, from.Table = c.Tunnel.RulePriority+3, netip.PrefixFrom(addr, addr.BitLen()), c.Tunnel.Table
-	return []Rule{outer, local, answer, from}
+	return append(rules, answer, from)
 }
 
 // homeRoutes fills our own table: everything through the tunnel, and nothing

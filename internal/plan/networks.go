@@ -44,6 +44,23 @@ func widest(is6 bool) int {
 	return 8 // 10.0.0.0/8
 }
 
+// ownRanges are the destinations that lie in this machine's own networks or
+// nowhere: the private ranges, and what is on link beside.
+func ownRanges(is6 bool, facts Facts) []netip.Prefix {
+	var ranges []netip.Prefix
+	for _, p := range private {
+		if p.Addr().Is6() == is6 {
+			ranges = append(ranges, p)
+		}
+	}
+	for _, n := range facts.Networks {
+		if n.Prefix.Addr().Is6() == is6 && !Private(n.Prefix) && !slices.Contains(ranges, n.Prefix) {
+			ranges = append(ranges, n.Prefix)
+		}
+	}
+	return ranges
+}
+
 // DefaultRoute reports whether a route to p is a default route, or a part of one.
 func DefaultRoute(p netip.Prefix) bool {
 	return p.Bits() < widest(p.Addr().Is6())

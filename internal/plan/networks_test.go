@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
@@ -52,5 +53,28 @@ func TestTheNearestNetworkDecidesHowADeviceAnswers(t *testing.T) {
 		if got := plan.ResolveSource(forward.Forward{To: netip.MustParseAddr(to)}, facts); got != want {
 			t.Errorf("to %s: source is %s, wanted %s", to, got, want)
 		}
+	}
+}
+
+// Answers to a visitor follow the tunnel, whatever routes lead to where he is;
+// what is for this machine's own networks follows the main table.
+func TestAnswersToOwnNetworksFollowTheMainTable(t *testing.T) {
+	facts := homeFacts
+	facts.Networks = append(slices.Clone(facts.Networks), plan.Network{Prefix: netip.MustParsePrefix("203.0.113.16/28"), Interface: "br0", OnLink: true})
+	var to4 []string
+	for _, r := range plan.ForHome(parseHome(t, homeText), homeInput(t), facts).Routing.Rules {
+		if r.Table != plan.MainTable || r.Priority != 101 {
+			continue
+		}
+		if !r.To.IsValid() || r.SuppressPrefixLength < 1 {
+			t.Errorf("rule %s sends answers by any route of the main table", r)
+		}
+		if !r.IPv6 {
+			to4 = append(to4, r.To.String())
+		}
+	}
+	want := []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "203.0.113.16/28"}
+	if !slices.Equal(to4, want) {
+		t.Errorf("main table for %v, wanted %v", to4, want)
 	}
 }
