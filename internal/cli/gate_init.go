@@ -141,24 +141,31 @@ func (o gateInit) reachableAt(found host.Found) ([]string, error) {
 	return endpoints, nil
 }
 
-// tunnelPrefix prefers a prefix that overlaps nothing on this machine.
+// tunnelPrefix prefers a prefix to which no route of this machine leads, and
+// takes one inside a wider route, such as a VPN's, if there is no other.
 func (o gateInit) tunnelPrefix(found host.Found) (netip.Prefix, error) {
 	candidates := []string{"10.99.0.0/24", "10.119.0.0/24", "172.29.99.0/24", "192.168.209.0/24"}
 	if o.prefix4 != "" {
 		candidates = []string{o.prefix4}
 	}
+	var second netip.Prefix
 	for _, c := range candidates {
 		p, err := netip.ParsePrefix(c)
 		if err != nil || !p.Addr().Is4() {
 			return netip.Prefix{}, fail(exitUsage, "--prefix 10.99.0.0/24", "%q is not an IPv4 prefix", c)
 		}
 		n, overlaps := plan.Overlap(p, found.Facts)
-		if !overlaps {
+		switch {
+		case !overlaps && !plan.Routed(p, found.Facts):
 			return p, nil
-		}
-		if o.prefix4 != "" {
+		case !overlaps && !second.IsValid():
+			second = p
+		case overlaps && o.prefix4 != "":
 			return netip.Prefix{}, fail(exitFailed, "choose another --prefix", "the tunnel prefix %s overlaps %s of this machine's %s", p, n.Prefix, n.Interface)
 		}
+	}
+	if second.IsValid() {
+		return second, nil
 	}
 	return netip.Prefix{}, fail(exitFailed, "gatelodge gate init --prefix PREFIX", "all of %s overlap networks of this machine", strings.Join(candidates, ", "))
 }
@@ -237,7 +244,7 @@ func portsText(ports []uint16) string {
 
 func listAddrs(addrs []netip.Addr) string {
 	if len(addrs) == 0 {
-		return "none with a default route"
+		return "none with a way to the internet"
 	}
 	text := make([]string, len(addrs))
 	for i, a := range addrs {

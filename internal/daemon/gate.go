@@ -244,6 +244,6 @@ func (g *gate) publish(facts plan.Facts, err error) {
 	}
 	g.problems = append(g.problems, g.inputProblem()...)
 	if len(facts.Public) == 0 && len(g.config.Public.Addresses) == 0 {
-		g.problems = append(g.problems, "no interface of this machine has a default route and a global address: no visitor can arrive")
+		g.problems = append(g.problems, "no address of this machine has a way to the internet, so that no visitor can arrive: if there is one, name it as addresses under [public] in "+g.opts.Paths.ConfigFile(plan.Gate))
 	}
 }

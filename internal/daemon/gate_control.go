@@ -133,10 +133,11 @@ func tenant(r *registry.State, from netip.Addr) (registry.Home, error) {
 func (g *gate) public() []netip.Addr {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if list := g.config.Public.Addresses; len(list) > 0 {
-		return list
+	list := g.config.Public.Addresses
+	if len(list) == 0 {
+		list = g.facts.Public
 	}
-	return g.facts.Public
+	return asVisitorsKnow(list, g.config.Public.Endpoints)
 }
 
 // toPeer makes a refusal of the registry one that the peer may read. Other

@@ -60,7 +60,7 @@ func (g *gate) tunnel(want plan.State, seen seen) status.Tunnel {
 		ListenPort: seen.observed.WireGuard.ListenPort,
 		MTU:        seen.observed.Routing.MTU,
 		Addresses:  bare(seen.observed.Routing.Addresses),
-		Public:     want.Firewall.Gate.Public,
+		Public:     g.public(),
 	}
 }
 

@@ -116,7 +116,7 @@ func (h *home) tunnel(want plan.State, seen seen) status.Tunnel {
 		ListenPort: seen.observed.WireGuard.ListenPort,
 		MTU:        seen.observed.Routing.MTU,
 		Addresses:  bare(seen.observed.Routing.Addresses),
-		Public:     h.push.public(),
+		Public:     asVisitorsKnow(h.push.public(), []string{h.where().String()}),
 		Peer:       &gate,
 	}
 }

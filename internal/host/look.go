@@ -88,7 +88,7 @@ func Routable(a netip.Addr) bool {
 // PublicText shows where visitors arrive.
 func (f Found) PublicText() string {
 	if len(f.Facts.Public) == 0 {
-		return "no interface with a default route"
+		return "no address with a way to the internet"
 	}
 	text := make([]string, len(f.Facts.Public))
 	for i, a := range f.Facts.Public {

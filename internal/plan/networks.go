@@ -86,6 +86,12 @@ func Overlap(tunnel netip.Prefix, facts Facts) (Network, bool) {
 	return facts.Networks[i], true
 }
 
+// Routed reports whether a network of this machine, however wide, shares
+// addresses with a prefix.
+func Routed(p netip.Prefix, facts Facts) bool {
+	return slices.ContainsFunc(facts.Networks, func(n Network) bool { return n.Prefix.Overlaps(p) })
+}
+
 // LeadsToInternet reports whether packets for addr leave by an interface that
 // leads to the internet as well, or by one that is not known. The longest
 // prefix decides, as it does in the kernel.
