@@ -42,7 +42,7 @@ func (s *setup) askPassword(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprintf(s.errOut, "[sudo] password of %s on the VPS: ", s.conn.User())
+	fmt.Fprint(s.errOut, s.passwordPrompt())
 	password, err := unlessStopped(ctx, func() (string, error) {
 		p, err := term.ReadPassword(terminal)
 		return string(p), err
@@ -53,6 +53,13 @@ func (s *setup) askPassword(ctx context.Context) (string, error) {
 	}
 	fmt.Fprintln(s.errOut)
 	return password, err
+}
+
+// passwordPrompt says whose password is asked for, in the words of whoever
+// started this: anything that the VPS says, its login name too, could make the
+// question look like another.
+func (s *setup) passwordPrompt() string {
+	return fmt.Sprintf("Password for sudo on the VPS %s (not for this machine): ", s.o.destination)
 }
 
 func (s *setup) firstLine() (string, error) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/printable"
 )
 
 // The exit codes of every command.
@@ -121,12 +122,20 @@ func fail(code int, hint, format string, args ...any) error {
 func report(w io.Writer, err error) int {
 	code, hint := classify(err)
 	for line := range strings.Lines(strings.TrimRight(err.Error(), "\n") + "\n") {
-		fmt.Fprint(w, "gatelodge: error: ", line)
+		fmt.Fprintln(w, "gatelodge: error:", shown(line))
 	}
 	if hint != "" {
-		fmt.Fprintln(w, "gatelodge: hint:", hint)
+		fmt.Fprintln(w, "gatelodge: hint:", shown(hint))
 	}
 	return code
+}
+
+// shown makes a line fit for the terminal, whoever's words have come into it:
+// the name of a file or of a process, too, may be anything.
+func shown(line string) string {
+	const most = 4000 // bytes
+	line = strings.ReplaceAll(strings.TrimSuffix(line, "\n"), "\t", " ")
+	return printable.Line(line, most)
 }
 
 // classify finds the exit code and the hint of an error that no command has

@@ -151,19 +151,8 @@ func (s *setup) explainVisit(ctx context.Context, at netip.AddrPort, w *witness,
 	if err != nil {
 		return fmt.Errorf("no answer from %s (%w), and the gate cannot be asked how far it came: %w", at, why, err)
 	}
-	hop, hint := lostHop(arrived(there, s.o.name), w.wasVisited())
+	hop, hint := lostHop(there.arrived(s.o.name), w.wasVisited())
 	return fail(exitFailed, hint, "all is set up and stays, but no visitor gets through: TCP to %s: %v\n%s", at, why, hop)
-}
-
-// arrived counts the packets of visitors that the gate has sent on for the
-// proof.
-func arrived(gate status.Report, home string) uint64 {
-	for _, f := range gate.Forwards {
-		if f.Name == proofName && f.Home == home && f.In != nil {
-			return f.In.Packets
-		}
-	}
-	return 0
 }
 
 // lostHop judges by the last place at which the visit was seen.
@@ -257,7 +246,7 @@ func (w *witness) visit(ctx context.Context, at netip.AddrPort) (netip.Addr, err
 	}
 	word, seen, _ := strings.Cut(strings.TrimSpace(line), " ")
 	addr, err := netip.ParseAddrPort(seen)
-	if word != w.word || err != nil {
+	if word != w.word || err != nil || addr.Addr().Zone() != "" {
 		return netip.Addr{}, fmt.Errorf("another service answers there: %.60q", line)
 	}
 	return addr.Addr().Unmap(), nil

@@ -19,6 +19,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/remote"
+	"github.com/gatelodge/gatelodge/internal/status"
 )
 
 func TestAHostNameMakesAName(t *testing.T) {
@@ -242,6 +243,38 @@ func TestAGateThatIsNotDownIsNotUnmade(t *testing.T) {
 		calls, err := os.ReadFile(filepath.Join(root, "calls"))
 		if want := "--root " + root + "/ down\n"; err != nil || string(calls) != want {
 			t.Errorf("%v: called %q, wanted %q", err, calls, want)
+		}
+	}
+}
+
+// The question for a password is in the owner's words and ours alone.
+func TestAPasswordIsAskedForInOurWords(t *testing.T) {
+	s := &setup{o: initOptions{destination: "debian@vps.example"}}
+	const want = "Password for sudo on the VPS debian@vps.example (not for this machine): "
+	if got := s.passwordPrompt(); got != want {
+		t.Errorf("%q, not %q", got, want)
+	}
+}
+
+// Whatever words have come into an error, it is lines of ours.
+func TestErrorsAreShownPrintable(t *testing.T) {
+	var out bytes.Buffer
+	report(&out, fail(exitFailed, "try\x1b[2J\n[sudo] password:", "no\tsuch file: \u202e\r\x1b[8m\nsecond line\x9b"))
+	want := "gatelodge: error: no such file: \ufffd\ufffd\ufffd[8m\ngatelodge: error: second line\ufffd\ngatelodge: hint: try\ufffd[2J\ufffd[sudo] password:\n"
+	if out.String() != want {
+		t.Errorf("%q, not %q", out.String(), want)
+	}
+}
+
+func TestReadReport(t *testing.T) {
+	r, err := readReport(`{"role":"gate","input":{"policy":"protect","state":"on trial"},"homes":[{"name":"attic","peer":{}}],"invites":[{"name":"cellar"}],` +
+		`"forwards":[{"name":"init-proof","home":"cellar","in":{"packets":1}},{"name":"init-proof","home":"attic","in":{"packets":3}},{"name":"web","home":"attic"}]}`)
+	if err != nil || !r.inState(status.OnTrial) || r.arrived("attic") != 3 || r.arrived("den") != 0 || len(r.Homes) != 1 || r.Homes[0].Name != "attic" || r.Invites[0].Name != "cellar" {
+		t.Errorf("%v, %+v", err, r)
+	}
+	for _, text := range []string{"", "motd", `{"homes":3}`, `{"forwards":[` + strings.Repeat("{},", 1<<20) + "{}]}", `{"forwards":[` + strings.Repeat("null,", 1<<19) + "null]}"} {
+		if _, err := readReport(text); err == nil || len(err.Error()) > 300 {
+			t.Errorf("%.40q: %v", text, err)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -62,18 +61,6 @@ func explainThere(err error) error {
 		return fmt.Errorf("on the VPS: %w", err)
 	}
 	return fail(exitFailed, hint, "on the VPS: %s", strings.Join(errs, "\n"))
-}
-
-func (s *setup) gateStatus(ctx context.Context) (status.Report, error) {
-	out, err := s.gatelodge(ctx, "status", "--json")
-	if err != nil {
-		return status.Report{}, err
-	}
-	var r status.Report
-	if err := json.Unmarshal([]byte(out), &r); err != nil {
-		return r, fmt.Errorf("cannot read the gate's status: %w", err)
-	}
-	return r, nil
 }
 
 // installNFT is what apt-get needs in order to ask nothing.
@@ -178,7 +165,7 @@ func (s *setup) enableGate(ctx context.Context) error {
 // policy that is on trial there.
 func (s *setup) proveInput(ctx context.Context) error {
 	r, err := s.gateStatus(ctx)
-	if err != nil || r.Input == nil || r.Input.State != status.OnTrial {
+	if err != nil || !r.inState(status.OnTrial) {
 		return err
 	}
 	const patience = 20 * time.Second
@@ -190,7 +177,7 @@ func (s *setup) proveInput(ctx context.Context) error {
 		if r, err = s.gateStatus(ctx); err != nil {
 			return err
 		}
-		if r.Input != nil && r.Input.State == status.Kept {
+		if r.inState(status.Kept) {
 			s.printf("  a new ssh connection comes through: its firewall stays\n")
 			return nil
 		}

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
-	"unicode"
+
+	"github.com/gatelodge/gatelodge/internal/printable"
 )
 
 // Code says what kind of refusal an Error is.
@@ -80,21 +80,8 @@ func (c Code) status() int {
 	}
 }
 
-// plain makes text from the other side fit for a terminal and a log: one
-// line, of bounded length, without control characters.
-func plain(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
-	if len(text) <= maxText {
-		return text
-	}
-	const more = "…"
-	return strings.ToValidUTF8(text[:maxText-len(more)], "") + more
-}
+// plain makes text from the other side fit for a terminal and a log.
+func plain(text string) string { return printable.Line(text, maxText) }
 
 // isPlain reports whether plain would change nothing.
-func isPlain(text string) bool { return plain(text) == text }
+func isPlain(text string) bool { return printable.IsLine(text, maxText) }

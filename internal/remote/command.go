@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -14,7 +13,7 @@ import (
 // ExitError is a command that was carried out there, and failed.
 type ExitError struct {
 	Status int
-	Said   string // on its standard error
+	Said   string // on its standard error: its last lines, printable
 }
 
 // Error implements error.
@@ -37,7 +36,6 @@ type Command struct {
 	Script string    // for sh(1)
 	Args   []string  // $1 and on, whatever is in them
 	Input  io.Reader // nil is nothing
-	Watch  io.Writer // gets what it prints at once; may be nil
 }
 
 // preamble is what an ssh session does not always have, but root does.
@@ -47,7 +45,7 @@ const preamble = `PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 // prints.
 func (c *Conn) Run(ctx context.Context, r Command) (string, error) {
 	line, mark := words(r)
-	return c.answer(ctx, line, mark, r.Input, r.Watch)
+	return c.answer(ctx, line, mark, r.Input)
 }
 
 // words are those of a command, for any login shell, and the mark that it
@@ -57,47 +55,23 @@ func words(r Command) (line, mark string) {
 	return Quote(append([]string{"sh", "-c", preamble + "echo " + mark + "; " + r.Script, "sh"}, r.Args...)...), mark
 }
 
-// answer carries out a command line, and returns what it prints behind its
+// answer carries out a command line, and returns what it prints after its
 // mark. What comes before is no answer: a login script has printed it.
-func (c *Conn) answer(ctx context.Context, line, mark string, in io.Reader, watch io.Writer) (string, error) {
-	a := &afterMark{mark: []byte(mark + "\n"), watch: watch}
+func (c *Conn) answer(ctx context.Context, line, mark string, in io.Reader) (string, error) {
+	a := &answer{mark: []byte(mark + "\n")}
 	err := c.run(ctx, line, in, a)
 	if err == nil && !a.begun {
-		return "", fmt.Errorf("the VPS says that all went well, and has not carried out the command: its answer is %.60q", a.before.String())
+		return "", fmt.Errorf("the VPS says that all went well, and has not carried out the command: its answer is %.60q", a.head)
 	}
 	return a.text.String(), err
-}
-
-// afterMark keeps what is written to it after a mark, and passes that on.
-type afterMark struct {
-	mark         []byte
-	watch        io.Writer // may be nil
-	begun        bool
-	before, text bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (a *afterMark) Write(p []byte) (int, error) {
-	rest := p
-	if !a.begun {
-		a.before.Write(p)
-		if _, rest, a.begun = bytes.Cut(a.before.Bytes(), a.mark); !a.begun {
-			return len(p), nil
-		}
-	}
-	a.text.Write(rest)
-	if a.watch != nil {
-		if _, err := a.watch.Write(rest); err != nil {
-			return 0, err
-		}
-	}
-	return len(p), nil
 }
 
 // run carries out a command line. Its ssh gets a process group of its own, so
 // that Ctrl-C reaches this program alone, which then ends things in its order;
 // and for want of a terminal it must not ask for anything.
-func (c *Conn) run(ctx context.Context, line string, in io.Reader, out io.Writer) error {
+func (c *Conn) run(ctx context.Context, line string, in io.Reader, out *answer) error {
+	ctx, out.stop = context.WithCancelCause(ctx)
+	defer out.stop(nil)
 	cmd, said := c.ssh(ctx, line, "BatchMode=yes")
 	cmd.SysProcAttr.Setpgid = true
 	cmd.Stdin, cmd.Stdout = in, out

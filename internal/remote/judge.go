@@ -270,6 +270,10 @@ func (v *Verdict) noteClosing(f Found, w Wish) {
 		if l.loopback() || f.ofSSH(l) || l.ofDHCP() || slices.Contains(told, l.Service()) {
 			continue
 		}
+		if len(told) == maxTold {
+			v.note("more than %d ports are open there, and the others will be closed as well", maxTold)
+			return
+		}
 		told = append(told, l.Service())
 		name, closed := l.Process, "and will be closed"
 		if name == "" { // without a sudo that asks nothing; gate init will see it

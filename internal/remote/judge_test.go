@@ -168,7 +168,7 @@ func TestParseRefuses(t *testing.T) {
 // not move our cursor.
 func TestParseIsNotMisled(t *testing.T) {
 	f, err := Parse("system=motd\nWelcome!\n" + but("distribution_name=De\x1b[31mbian\r"))
-	if err != nil || f.System != "Linux" || f.DistributionName != "De[31mbian" {
+	if err != nil || f.System != "Linux" || f.DistributionName != "De�[31mbian" {
 		t.Errorf("%v, %+v", err, f)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -29,9 +28,14 @@ func (l Listener) loopback() bool { return l.Addr.IsLoopback() }
 func (l Listener) ofDHCP() bool { return l.Protocol == "udp" && (l.Port == 68 || l.Port == 546) }
 
 func (f *Found) add(l Listener) {
-	if !slices.Contains(f.Listeners, l) {
-		f.Listeners = append(f.Listeners, l)
+	if f.listed[l] || len(f.Listeners) == maxListeners {
+		return
 	}
+	if f.listed == nil {
+		f.listed = map[Listener]bool{}
+	}
+	f.listed[l] = true
+	f.Listeners = append(f.Listeners, l)
 }
 
 // addListener reads three columns of ss(8): protocol, local address, users.

@@ -1,16 +1,15 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	_ "embed" // for the script
-	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
+
+	"github.com/gatelodge/gatelodge/internal/printable"
 )
 
 // lookScript is all that is carried out before the owner has agreed.
@@ -51,6 +50,7 @@ type Found struct {
 	Connection netip.AddrPort // of the ssh session, at its server's end
 	Addresses  []netip.Addr   // of global scope
 	Listeners  []Listener
+	listed     map[Listener]bool
 	Firewalls  []string // of others, that are active
 
 	DiskKiB, StateKiB, MemoryKiB int // under /usr/local and /var/lib; in all
@@ -75,11 +75,11 @@ func (c *Conn) Look(ctx context.Context, root string) (Found, error) {
 	defer cancel()
 	root = strings.TrimRight(root, "/")
 	script := "root_prefix=" + Quote(root) + "\n" + lookScript
-	var out bytes.Buffer
-	if err := c.run(ctx, Quote("sh"), strings.NewReader(script), &out); err != nil {
+	out := &answer{begun: true} // a line of the script's own is the mark
+	if err := c.run(ctx, Quote("sh"), strings.NewReader(script), out); err != nil {
 		return Found{}, fmt.Errorf("cannot look at the VPS: %w", err)
 	}
-	f, err := Parse(out.String())
+	f, err := Parse(out.text.String())
 	if err != nil {
 		return f, err
 	}
@@ -91,39 +91,44 @@ func (c *Conn) Look(ctx context.Context, root string) (Found, error) {
 	return f, err
 }
 
-// Parse reads what the script has printed, behind whatever a login prints.
+// Parse reads what the script has printed, after whatever a login prints.
 func Parse(out string) (Found, error) {
-	out = "\n" + out
-	_, body, begun := strings.Cut(out, "\nlook=1\n")
+	const begin = "look=1\n"
+	body, begun := strings.CutPrefix(out, begin)
+	if !begun {
+		_, body, begun = strings.Cut(out, "\n"+begin)
+	}
 	body, _, ended := strings.Cut(body, "\ndone=1")
 	if !begun || !ended {
-		return Found{}, fmt.Errorf("the answer of the VPS is not whole: %.200q", strings.TrimSpace(out))
+		return Found{}, fmt.Errorf("the answer of the VPS is not whole: %.200q", strings.TrimSpace(out[:min(len(out), 1000)]))
 	}
 	f := Found{DiskKiB: -1, StateKiB: -1, MemoryKiB: -1}
 	err := f.take(body)
 	return f, err
 }
 
-// take takes lines over.
+// What a VPS may say of itself: lines in all, bytes in one, words of which there
+// are several, and open ports.
+const (
+	maxLines     = 50_000
+	maxLine      = 300
+	maxWords     = 64
+	maxListeners = 10_000 // more are no error: they are left out
+)
+
+// take takes lines over, up to one that makes no sense.
 func (f *Found) take(lines string) error {
-	var errs []error
+	count := 0
 	for line := range strings.Lines(lines) {
-		name, value, _ := strings.Cut(printable(line), "=")
+		if count++; count > maxLines {
+			return fmt.Errorf("the VPS says more than %d things of itself", maxLines)
+		}
+		name, value, _ := strings.Cut(printable.Line(strings.TrimSpace(line), maxLine), "=")
 		if err := f.set(name, value); err != nil {
-			errs = append(errs, fmt.Errorf("the VPS says that %s is %.80q: %w", name, value, err))
+			return fmt.Errorf("the VPS says that %s is %.80q: %w", name, value, err)
 		}
 	}
-	return errors.Join(errs...)
-}
-
-// printable leaves out what could move the cursor of our terminal.
-func printable(line string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return -1
-		}
-		return r
-	}, line))
+	return nil
 }
 
 // set takes one line over. A name that it does not know is none of its own.
@@ -143,11 +148,20 @@ func (f *Found) set(name, value string) (err error) {
 	} else if b, ok := flags[name]; ok {
 		*b = value == "yes"
 	} else if l, ok := lists[name]; ok {
-		*l = append(*l, value)
+		err = add(l, value)
 	} else {
 		err = f.setStructured(name, value)
 	}
 	return err
+}
+
+// add appends to a list that has an end.
+func add[T any](list *[]T, item T) error {
+	if len(*list) == maxWords {
+		return fmt.Errorf("there are more than %d of these", maxWords)
+	}
+	*list = append(*list, item)
+	return nil
 }
 
 // setStructured takes over a line that is more than a word.
@@ -162,7 +176,9 @@ func (f *Found) setStructured(name, value string) (err error) {
 	case "address":
 		var addr netip.Addr
 		addr, err = netip.ParseAddr(value)
-		f.Addresses = append(f.Addresses, addr)
+		if err == nil {
+			err = add(&f.Addresses, addr)
+		}
 	case "listen":
 		err = f.addListener(value)
 	case "socket":

@@ -51,7 +51,9 @@ look_at_network() {
 		return
 	fi
 	for protocol in tcp tcp6 udp udp6; do
-		tail -n +2 /proc/net/$protocol | while read -r _ local _ state _; do say socket "$protocol $local $state"; done
+		tail -n +2 /proc/net/$protocol | while read -r _ local _ state _; do
+			case $state in 0A | 07) say socket "$protocol $local $state" ;; esac
+		done
 	done
 }
 

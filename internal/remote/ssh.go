@@ -4,7 +4,6 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -19,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gatelodge/gatelodge/internal/printable"
 )
 
 // Options says how to reach a machine.
@@ -34,8 +35,9 @@ type Options struct {
 	As *User
 	// Agent is the socket of the ssh agent; "" leaves it to the environment.
 	Agent string
-	// Terminal gets what ssh has to say. Passwords and unknown host keys it
-	// asks about on /dev/tty.
+	// Terminal gets what ssh has to say while it connects, made printable: the
+	// VPS's own words come the same way. Passwords and unknown host keys ssh asks
+	// about on /dev/tty, and cleans there what a server gives it to ask.
 	Terminal io.Writer
 }
 
@@ -73,10 +75,13 @@ type Conn struct {
 // the case that this process is killed and cannot end it.
 const idle = 10 * time.Minute
 
+// maxDestination bounds a destination in bytes: a host name has 253 at most.
+const maxDestination = 400
+
 // CheckDestination refuses what is no destination for ssh: among them what it
 // would take for an option.
 func CheckDestination(d string) error {
-	ok := d != "" && !strings.HasPrefix(d, "-") && !strings.ContainsAny(d, " \t\r\n'\"$`()&;|<>\\")
+	ok := d != "" && printable.IsLine(d, maxDestination) && !strings.HasPrefix(d, "-") && !strings.ContainsAny(d, " \t\r\n'\"$`()&;|<>\\")
 	if rest, isURL := strings.CutPrefix(d, "ssh://"); ok && isURL {
 		u, err := url.Parse(d)
 		ok = err == nil && u.Hostname() != "" && strings.Trim(u.Path, "/") == "" && rest != ""
@@ -113,22 +118,37 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	return c, nil
 }
 
-// greet makes the connection, and makes sure that there is a shell behind it.
+// maxTold is how many lines the owner is shown while ssh connects.
+const maxTold = 100
+
+// greet makes the connection, and makes sure that there is a shell at its end.
 func (c *Conn) greet(ctx context.Context) error {
 	word := rand.Text()
-	cmd, said := c.ssh(ctx, Quote("sh", "-c", `echo "$0 $(id -u) $(id -un)"`, word))
-	cmd.Stderr = io.MultiWriter(c.options.Terminal, said)
-	var out bytes.Buffer
-	cmd.Stdout = &out
-	if err := finish(cmd.Run()); err != nil {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	cmd, said := c.ssh(ctx, Quote("sh", "-c", `printf '%s %s %s\n' "$0" "$(id -u)" "$(id -un)"`, word))
+	terminal := printable.NewWriter(c.options.Terminal, "ssh: ", maxTold)
+	cmd.Stderr = io.MultiWriter(terminal, said)
+	out := &answer{mark: []byte(word + " "), stop: stop}
+	cmd.Stdout = out
+	err := finish(cmd.Run())
+	if err := terminal.Flush(); err != nil {
+		return err
+	}
+	if err != nil {
 		return c.explain(ctx, err, said.String())
 	}
-	_, answer, found := strings.Cut(out.String(), word+" ")
-	uid, name, whole := strings.Cut(firstLine(answer), " ")
-	if !found || !whole {
+	uid, name, whole := strings.Cut(firstLine(out.text.String()), " ")
+	if !whole {
 		return &Error{
-			fmt.Errorf("ssh reaches %s, but commands are not carried out there: the answer is %.60q", c.options.Destination, out.String()),
+			fmt.Errorf("ssh reaches %s, but commands are not carried out there: the answer is %.60q", c.options.Destination, out.head),
 			"the account there needs a shell and no forced command",
+		}
+	}
+	if !loginName.MatchString(name) {
+		return &Error{
+			fmt.Errorf("ssh reaches %s, but what it gives for the name of the user there is none: %.60q", c.options.Destination, name),
+			"on the VPS: id -un",
 		}
 	}
 	c.user, c.elevate = name, uid != "0"
@@ -234,20 +254,6 @@ func finish(err error) error {
 		return nil
 	}
 	return err
-}
-
-// tail keeps the last part of what is written to it.
-type tail struct{ bytes.Buffer }
-
-const tailSize = 8 << 10
-
-// Write implements io.Writer.
-func (t *tail) Write(p []byte) (int, error) {
-	n, err := t.Buffer.Write(p)
-	if t.Len() > 2*tailSize {
-		t.Next(t.Len() - tailSize)
-	}
-	return n, err
 }
 
 func firstLine(text string) string {

@@ -54,11 +54,11 @@ func (c *Conn) Root(ctx context.Context, r Command) (string, error) {
 	line, mark := words(r)
 	line = `env SSH_CONNECTION="$SSH_CONNECTION" ` + line
 	if c.password == "" {
-		return c.answer(ctx, "sudo -k -n -- "+line, mark, r.Input, r.Watch)
+		return c.answer(ctx, "sudo -k -n -- "+line, mark, r.Input)
 	}
 	input := io.Reader(strings.NewReader(c.password + "\nbegin\n"))
 	if r.Input != nil {
 		input = io.MultiReader(input, r.Input)
 	}
-	return c.answer(ctx, "sudo -k -S -p '' -- "+Quote("sh", "-c", guard, "sh")+" "+line, mark, input, r.Watch)
+	return c.answer(ctx, "sudo -k -S -p '' -- "+Quote("sh", "-c", guard, "sh")+" "+line, mark, input)
 }
