@@ -286,7 +286,7 @@ func (v *Verdict) noteClosing(f Found, w Wish) {
 // ofSSH reports whether the gate's policy leaves the port open anyway, because
 // sshd listens there; where our own connection came in, it is sshd.
 func (f Found) ofSSH(l Listener) bool {
-	return l.Process == "sshd" || l.Protocol == "tcp" && (l.Port == 22 || l.Port == f.Connection.Port())
+	return l.Process == "sshd" && !l.Users || l.Protocol == "tcp" && (l.Port == 22 || l.Port == f.Connection.Port())
 }
 
 // older reports whether one version is older than another, by their leading

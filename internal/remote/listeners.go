@@ -16,6 +16,7 @@ type Listener struct {
 	Addr     netip.Addr
 	Port     uint16
 	Process  string // "" if that is not known
+	Users    bool   // whether another user than root has opened it
 }
 
 // Service returns the port as a forward names it, such as "80/tcp".
@@ -38,9 +39,10 @@ func (f *Found) add(l Listener) {
 	f.Listeners = append(f.Listeners, l)
 }
 
-// addListener reads three columns of ss(8): protocol, local address, users.
+// addListener reads columns of ss(8): protocol, local address, and the rest, in
+// which a user stands who is not root.
 //
-//	udp 0.0.0.0%eth0:68 users:(("dhclient",pid=7,fd=3))
+//	udp 0.0.0.0%eth0:5353 users:(("avahi",pid=7,fd=3)) uid:70 ino:9
 func (f *Found) addListener(line string) error {
 	protocol, rest, _ := strings.Cut(line, " ")
 	local, users, _ := strings.Cut(rest, " ")
@@ -58,7 +60,7 @@ func (f *Found) addListener(line string) error {
 	}
 	_, process, _ := strings.Cut(users, `(("`)
 	process, _, _ = strings.Cut(process, `"`)
-	f.add(Listener{Protocol: protocol, Addr: addr, Port: uint16(port), Process: process})
+	f.add(Listener{Protocol: protocol, Addr: addr, Port: uint16(port), Process: process, Users: strings.Contains(users, "uid:")})
 	return nil
 }
 

@@ -47,7 +47,7 @@ look_at_network() {
 	say ssh_connection "$SSH_CONNECTION"
 	has ip && ip -o address show scope global | while read -r _ _ _ address _; do say address "${address%/*}"; done
 	if has ss; then
-		$sudo ss -lntuHp | while read -r protocol _ _ _ local _ users; do say listen "$protocol $local $users"; done
+		$sudo ss -lntuHpe | while read -r protocol _ _ _ local _ users; do say listen "$protocol $local $users"; done
 		return
 	fi
 	for protocol in tcp tcp6 udp udp6; do

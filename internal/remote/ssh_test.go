@@ -331,6 +331,22 @@ func TestListeners(t *testing.T) {
 	}
 }
 
+// The name of a process says nothing without its user.
+func TestASSHDOfAUserIsNone(t *testing.T) {
+	for line, want := range map[string]bool{
+		`tcp *:2022 users:(("sshd",pid=1,fd=2)) ino:7 sk:1 cgroup:/system.slice/ssh.service v6only:0 <->`: true,
+		`tcp *:2022 users:(("sshd",pid=1,fd=2)) uid:1000 ino:7 sk:1`:                                      false,
+		`tcp *:2022 users:(("sshd")) uid:0 ",pid=1,fd=2)) uid:1000 ino:7`:                                 false,
+		`tcp *:2022 users:(("sshd",pid=1,fd=2))`:                                                          true, // an older ss
+		`tcp *:2022 uid:1000 ino:7`:                                                                       false,
+	} {
+		f, err := Parse("look=1\nlisten=" + line + "\ndone=1\n")
+		if err != nil || len(f.Listeners) != 1 || f.ofSSH(f.Listeners[0]) != want {
+			t.Errorf("%s: %v, %+v", line, err, f.Listeners)
+		}
+	}
+}
+
 func TestBring(t *testing.T) {
 	c, _ := play(t, "")
 	if err := c.Rise(t.Context(), nil); err != nil {

@@ -21,7 +21,7 @@ type Listener struct {
 	Addr     netip.Addr
 	Port     uint16
 	UID      uint32 // of the user who opened it
-	Process  string // name of a process that holds it; "" if it cannot be told
+	Process  string // printable name of a process that holds it; "" if it cannot be told
 	// Unit is the service in whose control group it was opened, such as
 	// "nginx.service"; "" if it cannot be told. It is looked for only where
 	// Process does not say.

@@ -14,6 +14,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/printable"
 )
 
 // nothingToSee reports whether an error says that something is not there, has
@@ -28,8 +30,12 @@ func nothingToSee(err error) bool {
 	return false
 }
 
+// maxName bounds a name that is shown, in bytes. Whoever runs a process gives it
+// one, of any 15 bytes, and its control group one of any 255.
+const maxName = 300
+
 // socketOwners maps inodes of sockets to names of processes, as far as they
-// can be seen. Processes end while one looks; that is no error.
+// can be seen, and as they may be shown. Processes end while one looks; that is no error.
 func socketOwners() (map[string]string, error) {
 	owners := map[string]string{}
 	processes, err := os.ReadDir("/proc")
@@ -68,7 +74,7 @@ func addOwned(owners map[string]string, process string) error {
 			if err != nil {
 				return err
 			}
-			name = strings.TrimSpace(string(comm))
+			name = printable.Line(strings.TrimSpace(string(comm)), maxName)
 		}
 		owners[strings.TrimSuffix(inode, "]")] = name
 	}
@@ -131,10 +137,10 @@ func unitOf(group string) string {
 	for ; group != "" && group != "/" && group != "."; group = path.Dir(group) {
 		name := path.Base(group)
 		if service, isOpenRC := strings.CutPrefix(name, "openrc."); isOpenRC {
-			return service + ".service"
+			return printable.Line(service+".service", maxName)
 		}
 		if ext := path.Ext(name); ext == ".service" || ext == ".scope" || ext == ".socket" {
-			return name
+			return printable.Line(name, maxName)
 		}
 	}
 	return ""

@@ -57,13 +57,17 @@ func sshPorts(listeners []Listener, configured []uint16, sshConnection string) [
 }
 
 // isSSH reports whether the listener's process, or else its service, is one
-// that serves ssh.
+// that serves ssh. Anybody may give a process that name, or run a service of
+// it: only root's are how the owner gets in, and have a port to themselves.
 func (l Listener) isSSH() bool {
+	if l.UID != 0 {
+		return false
+	}
 	if l.Process != "" {
 		return l.Process == "sshd" || strings.HasPrefix(l.Process, "sshd-") || l.Process == "dropbear"
 	}
 	service, _, _ := strings.Cut(strings.TrimSuffix(l.Unit, filepath.Ext(l.Unit)), "@")
-	return l.UID == 0 && slices.Contains(sshUnits, service)
+	return slices.Contains(sshUnits, service)
 }
 
 // mayBeSSH reports whether the listener is systemd's, who holds it for another

@@ -17,6 +17,10 @@ func TestSSHPortsOfThisMachine(t *testing.T) {
 	listenAs(t, ns, "sshd", "127.0.0.1:2023") // not for others
 	listenAs(t, ns, "dropbear", "[::]:2024")
 	listenAs(t, ns, "nginx", "0.0.0.0:22")
+	listenAsUser(t, ns, nobody, "sshd", "0.0.0.0:31337") // whoever calls himself so
+	listenAsUser(t, ns, nobody, "systemd", "0.0.0.0:2028")
+	elsewhere := netnstest.New(t, "container")
+	listenAs(t, elsewhere, "sshd", "0.0.0.0:2029")
 	keepSocketInFlight(t, ns, "0.0.0.0:2026") // nobody's, as far as one sees
 	keepSocketInFlight(t, ns, "0.0.0.0:2027")
 	root := tree(t, map[string]string{"etc/ssh/sshd_config": "Port 22\nPort 2026\nPort 2028\n"})
@@ -44,7 +48,12 @@ func TestSSHPorts(t *testing.T) {
 		isSSH    bool
 	}{
 		{"sshd", tcp(23, 0, "sshd", ""), true},
-		{"sshd of a user", tcp(23, 1000, "sshd", ""), true},
+		{"sshd of a user", tcp(23, 1000, "sshd", ""), false},
+		{"sshd of a user on the port", tcp(22, 1000, "sshd", ""), false},
+		{"sshd-session of a user", tcp(22, 1000, "sshd-session", ""), false},
+		{"dropbear of a user", tcp(22, 1000, "dropbear", ""), false},
+		{"systemd of a user", tcp(22, 1000, "systemd", "user@1000.service"), false},
+		{"a process that is called almost so", tcp(23, 0, "sshd\ufffd", ""), false},
 		{"sshd-session", tcp(23, 0, "sshd-session", ""), true},
 		{"dropbear", tcp(23, 0, "dropbear", ""), true},
 		{"systemd for ssh.socket", tcp(22, 0, "systemd", ""), true},

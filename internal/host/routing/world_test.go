@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/gatelodge/gatelodge/internal/lab/netns"
@@ -19,6 +21,12 @@ import (
 // listenEnv makes the test program one that listens, for the tests that look
 // for listeners: its value is the address.
 const listenEnv = "GATELODGE_TEST_LISTEN"
+
+// listenUserEnv has it do so as another user than root.
+const listenUserEnv = "GATELODGE_TEST_LISTEN_USER"
+
+// nobody is the number of a user who is not root.
+const nobody = 65534
 
 func TestMain(m *testing.M) {
 	if at := os.Getenv(listenEnv); at != "" {
@@ -35,6 +43,11 @@ func TestMain(m *testing.M) {
 // says when it is ready. A listener at 0.0.0.0 is one for IPv4 alone: Go's
 // "tcp" would make it one for both families.
 func listen(at string) error {
+	if user, err := strconv.Atoi(os.Getenv(listenUserEnv)); err == nil {
+		if err := syscall.Setuid(user); err != nil {
+			return err
+		}
+	}
 	network := "tcp6"
 	if strings.Contains(at, ".") {
 		network = "tcp4"
@@ -51,10 +64,15 @@ func listen(at string) error {
 // listenAs runs a program of that name which listens in the namespace.
 func listenAs(t testing.TB, ns *netns.Namespace, name, at string) {
 	t.Helper()
+	listenAsUser(t, ns, 0, name, at)
+}
+
+func listenAsUser(t testing.TB, ns *netns.Namespace, user int, name, at string) {
+	t.Helper()
 	program := filepath.Join(t.TempDir(), name)
 	must(t, os.Symlink("/proc/self/exe", program))
 	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), listenEnv+"="+at)
+	cmd.Env = append(os.Environ(), listenEnv+"="+at, listenUserEnv+"="+strconv.Itoa(user))
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	must(t, err)
