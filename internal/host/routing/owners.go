@@ -149,7 +149,6 @@ func unitOf(group string) string {
 // socketGroups maps inodes of listening sockets to the IDs of their control
 // groups (sock_diag(7)). A kernel without that answer leaves it empty.
 func socketGroups() map[string]uint64 {
-	const tcpListening, udpUnconnected = 1 << 10, 1 << 7 // bits of the states (linux/tcp_states.h)
 	groups := map[string]uint64{}
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
 		askGroups(groups, family, unix.IPPROTO_TCP, tcpListening)
@@ -158,27 +157,10 @@ func socketGroups() map[string]uint64 {
 	return groups
 }
 
-// Layout of struct inet_diag_req_v2 and struct inet_diag_msg
-// (linux/inet_diag.h).
-const (
-	diagRequestSize  = 56
-	diagStatesOffset = 4
-	diagMessageSize  = 72
-	diagInodeOffset  = 68
-)
-
 func askGroups(groups map[string]uint64, family, protocol byte, states uint32) {
-	question := make([]byte, diagRequestSize)
-	question[0], question[1] = family, protocol
-	binary.NativeEndian.PutUint32(question[diagStatesOffset:], states)
-	request := nl.NewNetlinkRequest(nl.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP)
-	request.AddRawData(question)
 	// What has come before an error is as good as without it.
-	answers, _ := request.Execute(unix.NETLINK_INET_DIAG, nl.SOCK_DIAG_BY_FAMILY)
+	answers, _ := askSockets(family, protocol, states)
 	for _, answer := range answers {
-		if len(answer) < diagMessageSize {
-			continue
-		}
 		attributes, err := nl.ParseRouteAttr(answer[diagMessageSize:])
 		if err != nil {
 			continue
