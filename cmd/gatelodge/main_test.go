@@ -3,6 +3,8 @@ package main
 import (
 	"flag"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"testing"
 
@@ -15,7 +17,39 @@ import (
 // starts it as gates and homes.
 const envProgram = "GATELODGE_TEST_PROGRAM"
 
+// envListen makes it a service at that address, whatever it is called: it says to
+// everybody what it is, until its standard input ends.
+const envListen = "GATELODGE_TEST_LISTEN"
+
+func listen(at string) error {
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, gatesOwn)
+			_ = c.Close()
+		}
+	}()
+	fmt.Println("ready")
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
 func TestMain(m *testing.M) {
+	if at := os.Getenv(envListen); at != "" {
+		if err := listen(at); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Getenv(envProgram) != "" {
 		main()
 	}

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -55,6 +54,7 @@ type gate struct {
 	// the device's business: it hears of them first.
 	endpoints map[key.Public]netip.AddrPort
 	problems  []string
+	ssh       sshMemory
 	// unsaved is set while the registry holds what could not be written down.
 	unsaved bool
 	// barred are keys that are being revoked: out at once, before the disk
@@ -90,6 +90,7 @@ func runGate(ctx context.Context, stop context.CancelFunc, o Options, st *store.
 		newLocalServer(o.Paths.Socket(), g, stop, o.Log).loop(),
 		newControlServer(g),
 		g.prover,
+		newLoop("ports of sshd", sshRound, o.Log, g.watchSSH),
 		newLoop("silent homes", silenceRound, o.Log, g.renewSilent),
 		newLoop("remember endpoints", endpointRound, o.Log, g.rememberEndpoints))
 }
@@ -146,7 +147,7 @@ func (g *gate) round(ctx context.Context) ([]plan.Change, error) {
 	defer g.apply.Unlock()
 	g.rounds.begin()
 	facts, err := g.host.Facts(ctx, g.config.Tunnel.Interface)
-	facts.SSHPorts = g.everSSH(facts.SSHPorts)
+	facts.SSHPorts = g.everSSH(facts.SSHPorts, err)
 	if err == nil {
 		err = g.refuseOverlap(facts)
 	}
@@ -167,16 +168,6 @@ func (g *gate) round(ctx context.Context) ([]plan.Change, error) {
 	g.publish(facts, err)
 	g.others.look(ctx, g.opts.Paths, want, facts, g.log)
 	return changes, err
-}
-
-// everSSH adds the ports on which an sshd has been seen before in this run:
-// one that restarts just now must not lose its port.
-func (g *gate) everSSH(now []uint16) []uint16 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	all := slices.Concat(g.facts.SSHPorts, now)
-	slices.Sort(all)
-	return slices.Compact(all)
 }
 
 // refuseOverlap stops before the tunnel takes addresses that mean something

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
@@ -20,6 +21,7 @@ type gateMemory struct {
 	PrivateKey store.PrivateKey `json:"private_key"`
 	Registry   *registry.State  `json:"registry"`
 	Input      *inputMemory     `json:"input,omitempty"` // the policy kept last; nil: none yet
+	SSHPorts   []uint16         `json:"ssh_ports,omitempty"`
 }
 
 // inputMemory is an input policy as it is stored.
@@ -72,6 +74,7 @@ func (g *gate) recall() error {
 		g.problems = append(g.problems, loaded.Warning)
 	}
 	g.startInput(m.Input)
+	g.recallSSH(m.SSHPorts)
 	if !loaded.Found {
 		return g.firstMemory()
 	}
@@ -92,18 +95,29 @@ func (g *gate) firstMemory() (err error) {
 		return err
 	}
 	g.registry = registry.New()
-	return g.save(g.registry, g.inputs.kept)
+	return g.save(g.draft(g.registry, g.inputs.kept))
 }
 
-// save stores a state of the registry and the input policy that is kept. Only
-// once it is on disk may the caller let it count. The caller holds writing, and
-// not mu.
-func (g *gate) save(r *registry.State, kept plan.InputPolicy) error {
+// draft is what would be written down with that registry and that input policy.
+// The caller holds mu.
+func (g *gate) draft(r *registry.State, kept plan.InputPolicy) gateMemory {
 	input := inputMemory(kept)
+	return gateMemory{PrivateKey: store.PrivateKey{Private: g.key}, Registry: r, Input: &input, SSHPorts: g.facts.SSHPorts}
+}
+
+// save writes down what the gate remembers. Only once it is on disk may the
+// caller let it count. The caller holds writing, and not mu.
+func (g *gate) save(m gateMemory) error {
 	step.At("gate: before the registry's change")
-	err := g.store.Save(gateName, gateMemory{PrivateKey: store.PrivateKey{Private: g.key}, Registry: r, Input: &input})
+	err := g.store.Save(gateName, m)
 	step.At("gate: after the registry's change")
-	return err
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ssh.saved = m.SSHPorts
+	return nil
 }
 
 // identity is what the registry has to know of this gate.
@@ -117,25 +131,26 @@ func (g *gate) identity() registry.Gate {
 func (g *gate) change(f func(r *registry.State) error) error {
 	g.writing.Lock()
 	defer g.writing.Unlock()
-	next, kept, err := g.draft(f)
+	m, err := g.drafted(f)
 	if err != nil {
 		return err
 	}
-	if err := g.save(next, kept); err != nil {
+	if err := g.save(m); err != nil {
 		return err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.registry, g.unsaved = next, false
+	g.registry, g.unsaved = m.Registry, false
 	return nil
 }
 
-// draft makes a change on a copy of the registry.
-func (g *gate) draft(f func(r *registry.State) error) (*registry.State, plan.InputPolicy, error) {
+// drafted makes a change on a copy of the registry.
+func (g *gate) drafted(f func(r *registry.State) error) (gateMemory, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	next := g.registry.Clone()
-	return next, g.inputs.kept, f(next)
+	err := f(next)
+	return g.draft(next, g.inputs.kept), err
 }
 
 // enforce makes a change to the registry that holds at once, also if the disk
@@ -145,14 +160,16 @@ func (g *gate) enforce(f func(r *registry.State) bool) error {
 	g.writing.Lock()
 	defer g.writing.Unlock()
 	g.mu.Lock()
-	next, kept := g.registry.Clone(), g.inputs.kept
-	if changed := f(next); !changed && !g.unsaved {
+	next := g.registry.Clone()
+	changed := f(next) || !slices.Equal(g.facts.SSHPorts, g.ssh.saved)
+	if !changed && !g.unsaved {
 		g.mu.Unlock()
 		return nil
 	}
 	g.registry, g.unsaved = next, true
+	m := g.draft(next, g.inputs.kept)
 	g.mu.Unlock()
-	if err := g.save(next, kept); err != nil {
+	if err := g.save(m); err != nil {
 		return err
 	}
 	g.mu.Lock()

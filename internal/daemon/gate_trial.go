@@ -90,6 +90,7 @@ func (g *gate) takeConfig(ctx context.Context, req ApplyRequest) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.config = c
+	g.ssh.anew = true
 	return nil
 }
 
@@ -138,10 +139,10 @@ func (g *gate) try(wanted plan.InputPolicy, req ApplyRequest, before scene) (har
 // counts. The caller holds writing, and not mu.
 func (g *gate) keep(p plan.InputPolicy, why string) error {
 	g.mu.Lock()
-	was, r := g.inputs, g.registry
+	was, m := g.inputs, g.draft(g.registry, p)
 	g.mu.Unlock()
 	if !p.Same(was.kept) {
-		if err := g.save(r, p); err != nil {
+		if err := g.save(m); err != nil {
 			return err
 		}
 	}

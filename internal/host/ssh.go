@@ -8,3 +8,10 @@ type Session = routing.Session
 // Sessions returns the connections to these local ports of this machine, also
 // those that have ended moments ago.
 func Sessions(ports []uint16) ([]Session, error) { return routing.Sessions(ports) }
+
+// SSHPorts returns the TCP ports by which this machine is reached over ssh, now
+// or as soon as its ssh server runs.
+func SSHPorts() ([]uint16, error) { return routing.SSHPorts("") }
+
+// RootPorts returns the TCP ports on which root listens for others.
+func RootPorts() ([]uint16, error) { return routing.RootPorts() }

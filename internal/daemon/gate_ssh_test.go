@@ -1,0 +1,66 @@
+package daemon
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/registry"
+)
+
+// The next start finds the ports before an sshd listens there, if the disk has
+// taken them, and it is asked to as soon as there is one more.
+func TestPortsOfSSHDAreOnDisk(t *testing.T) {
+	g := newMemoryGate(t)
+	for _, ports := range [][]uint16{{2222}, {2022, 2222}, {2022, 2222}} {
+		if err := g.review(plan.Facts{SSHPorts: ports}); err != nil {
+			t.Fatal(err)
+		}
+		later := &gate{opts: g.opts, log: slog.New(slog.DiscardHandler), store: g.store, config: g.config}
+		if err := later.recall(); err != nil {
+			t.Fatal(err)
+		}
+		if got := later.everSSH(nil, nil); !slices.Equal(got, ports) {
+			t.Errorf("the next start knows of %v, not %v", got, ports)
+		}
+		reserved := func(r registry.Reserved) bool {
+			return r.Ports.Contains(forward.Ports{Protocol: forward.TCP, Range: forward.Range{First: ports[0], Last: ports[0]}})
+		}
+		if !slices.ContainsFunc(later.reserved(), reserved) {
+			t.Errorf("port %d is a home's at the next start", ports[0])
+		}
+	}
+}
+
+// A port is forgotten when the owner says so, and not before it has been
+// possible to look.
+func TestPortsOfSSHDAreForgotten(t *testing.T) {
+	g := newMemoryGate(t)
+	g.facts.SSHPorts = []uint16{22, 2222}
+	for _, c := range []struct {
+		anew   bool
+		now    []uint16
+		failed error
+		want   []uint16
+	}{
+		{false, nil, nil, []uint16{22, 2222}},
+		{false, []uint16{2022}, nil, []uint16{22, 2022, 2222}},
+		{true, nil, errors.New("no memory"), []uint16{22, 2222}},
+		{false, []uint16{2022}, nil, []uint16{2022}},
+		{false, []uint16{2022}, nil, []uint16{22, 2022, 2222}},
+	} {
+		g.ssh.anew = g.ssh.anew || c.anew
+		if got := g.everSSH(c.now, c.failed); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+	for port := range uint16(1000) {
+		g.facts.SSHPorts = g.everSSH([]uint16{port + 1}, nil)
+	}
+	if n := len(g.facts.SSHPorts); n > maxSSHPorts || !slices.Contains(g.facts.SSHPorts, 1000) {
+		t.Errorf("%d ports are remembered, %v", n, g.facts.SSHPorts)
+	}
+}
