@@ -35,7 +35,7 @@ func (a *app) agree(ctx context.Context, yes bool, question string) error {
 // standard input is the password, as for sudo -S.
 func (s *setup) askPassword(ctx context.Context) (string, error) {
 	if !onTerminal(s.in) {
-		return unlessStopped(ctx, s.firstLine)
+		return unlessStopped(ctx, func() (string, error) { return firstLine(io.LimitReader(s.in, 4096)) })
 	}
 	terminal := int(s.in.(*os.File).Fd()) // onTerminal has made sure of that
 	before, err := term.GetState(terminal)
@@ -62,8 +62,9 @@ func (s *setup) passwordPrompt() string {
 	return fmt.Sprintf("Password for sudo on the VPS %s (not for this machine): ", s.o.destination)
 }
 
-func (s *setup) firstLine() (string, error) {
-	line, err := bufio.NewReader(io.LimitReader(s.in, 4096)).ReadString('\n')
+// firstLine reads a line, which may be the end without one.
+func firstLine(in io.Reader) (string, error) {
+	line, err := bufio.NewReader(in).ReadString('\n')
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}

@@ -360,6 +360,33 @@ func TestAPasswordIsAskedForUntilCtrlC(t *testing.T) {
 	}
 }
 
+// Join asks on a terminal for what is not in its command line, until Ctrl-C.
+func TestJoinAsksForTheInvite(t *testing.T) {
+	for _, stops := range []bool{false, true} {
+		keyboard, terminal := newTerminal(t)
+		var asked bytes.Buffer
+		a := &app{in: terminal, errOut: &asked}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		if stops {
+			stop()
+		} else if _, err := keyboard.WriteString("GL1-TEXT\nmore\n"); err != nil {
+			t.Fatal(err)
+		}
+		text, err := a.inviteText(ctx, nil)
+		if stops && !errors.Is(err, context.Canceled) || !stops && (err != nil || text != "GL1-TEXT") {
+			t.Errorf("stopped %t: %v, %q", stops, err, text)
+		}
+		if !strings.Contains(asked.String(), "Invite") {
+			t.Errorf("it asks %q", asked.String())
+		}
+	}
+	a := &app{in: strings.NewReader("GL1-\nTEXT\n"), errOut: io.Discard}
+	if text, err := a.inviteText(t.Context(), nil); err != nil || text != "GL1-\nTEXT\n" {
+		t.Errorf("from a pipe: %v, %q", err, text)
+	}
+}
+
 // Nor does a pipe from which nothing comes keep init.
 func TestAPasswordFromAPipe(t *testing.T) {
 	s := &setup{app: &app{in: bytes.NewBufferString("secret\nmore"), errOut: io.Discard}}

@@ -1,10 +1,15 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/spf13/cobra"
 
@@ -17,14 +22,15 @@ import (
 func (a *app) joinCommand() *cobra.Command {
 	var noStart bool
 	c := &cobra.Command{
-		Use:   "join INVITE",
+		Use:   "join [INVITE]",
 		Short: "Make this machine a home of the gate that made the invite",
 		Long: `Join redeems an invite, writes /etc/gatelodge/home.toml and starts the home.
-With "-" the invite is read from standard input, where no other user of this
-machine can see it.`,
-		Args: cobra.MinimumNArgs(1),
+Without an INVITE it asks for one: what stands in a command line, that of sudo
+too, every user of this machine can see, and the shell remembers. With "-" it is
+read from standard input.`,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			text, err := a.inviteText(args)
+			text, err := a.inviteText(c.Context(), args)
 			if err != nil {
 				return err
 			}
@@ -36,12 +42,35 @@ machine can see it.`,
 }
 
 // inviteText also takes an invite that a terminal has broken into words.
-func (a *app) inviteText(args []string) (string, error) {
-	if len(args) == 1 && args[0] == "-" {
-		b, err := io.ReadAll(io.LimitReader(a.in, 4096))
-		return string(b), err
+func (a *app) inviteText(ctx context.Context, args []string) (string, error) {
+	const most = 4096 // bytes
+	in := io.LimitReader(a.in, most)
+	switch {
+	case len(args) == 0 && onTerminal(a.in):
+		// It is shown as it is typed: a moment later it is of no use any more.
+		fmt.Fprint(a.errOut, "Invite (from the gate: gatelodge gate invite NAME): ")
+		return unlessStopped(ctx, func() (string, error) { return firstLine(in) })
+	case len(args) == 0, len(args) == 1 && args[0] == "-":
+		return unlessStopped(ctx, func() (string, error) {
+			b, err := io.ReadAll(in)
+			return string(b), err
+		})
 	}
-	return strings.Join(args, " "), nil
+	text := strings.Clone(strings.Join(args, " "))
+	hideArguments(args)
+	return text, nil
+}
+
+// hideArguments writes over arguments where all users of this machine can read
+// them as long as this process runs (proc_pid_cmdline(5)): an invite that the
+// gate does not answer to would stand there for a quarter of a minute.
+func hideArguments(args []string) {
+	for _, arg := range os.Args[1:] { // whose strings are the kernel's own copy
+		if slices.Contains(args, arg) {
+			own := unsafe.Slice(unsafe.StringData(arg), len(arg))
+			copy(own, bytes.Repeat([]byte{'-'}, len(own)))
+		}
+	}
 }
 
 func (a *app) join(ctx context.Context, text string, noStart bool) error {
