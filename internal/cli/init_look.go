@@ -174,7 +174,11 @@ func (s *setup) findProgram() error {
 	if err != nil {
 		return err
 	}
-	s.bring, err = remote.Program(s.found.Arch(), s.o.binary, self)
+	user, err := caller()
+	if err != nil {
+		return err
+	}
+	s.bring, err = remote.Program(s.found.Arch(), s.o.binary, self, user)
 	if err != nil {
 		return fail(exitFailed, "name the file of that release: --binary "+remote.FileName(s.found.Arch()), "%w", err)
 	}

@@ -90,7 +90,11 @@ func (s *setup) installThere(ctx context.Context) error {
 		}
 		s.onFailure("gatelodge on the VPS", func(ctx context.Context) error { return s.uninstallThere(ctx, uninstall) })
 	}
-	if err := s.conn.Bring(ctx, s.bring, s.o.remoteRoot); err != nil {
+	version := Version
+	if s.o.binary != "" {
+		version = "" // it is what its owner says that it is
+	}
+	if err := s.conn.Bring(ctx, s.bring, version, s.o.remoteRoot); err != nil {
 		return explainThere(err)
 	}
 	s.printf("  copied %d MB, checked by SHA-256\n", len(s.bring)>>20)

@@ -13,12 +13,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Program returns the program for a VPS of that architecture: the file that
 // the owner names, this very one if it runs there, or one that lies beside it
-// or where packages put those of other architectures.
-func Program(arch, named, self string) ([]byte, error) {
+// or where packages put those of other architectures. Those that nobody has
+// named are root's or the user's, and no one else could have changed them: root
+// is to run them.
+func Program(arch, named, self string, user *User) ([]byte, error) {
 	candidates := []string{named}
 	if named == "" {
 		name := FileName(arch)
@@ -31,6 +34,9 @@ func Program(arch, named, self string) ([]byte, error) {
 		if err == nil {
 			err = checkProgram(data, arch)
 		}
+		if err == nil && file != named && file != self {
+			err = checkOwners(file, user)
+		}
 		if err == nil {
 			return data, nil
 		}
@@ -39,6 +45,44 @@ func Program(arch, named, self string) ([]byte, error) {
 		}
 	}
 	return nil, fmt.Errorf("there is no gatelodge for %s here: %w", arch, errors.Join(tried...))
+}
+
+// checkOwners makes sure that nobody but root and the user could have put a file
+// where it is. It comes after the reading, so that what was read was theirs: they
+// do not give a file away in between.
+func checkOwners(file string, user *User) error {
+	file, err := filepath.Abs(file)
+	if err == nil {
+		file, err = filepath.EvalSymlinks(file)
+	}
+	if err != nil {
+		return err
+	}
+	uid := uint32(os.Geteuid())
+	if user != nil {
+		uid = user.UID
+	}
+	for at := file; ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		if err != nil {
+			return err
+		}
+		stat := info.Sys().(*syscall.Stat_t)
+		owner, others := stat.Uid, fs.FileMode(0o022)
+		if stat.Gid == 0 || stat.Gid == uid {
+			others = 0o002 // a group of one's own, as many distributions make
+		}
+		// In a folder such as /tmp others can add files, and not change ours.
+		shared := info.IsDir() && info.Mode()&fs.ModeSticky != 0
+		switch {
+		case owner != 0 && owner != uid:
+			return fmt.Errorf("%s belongs to user %d, who is neither root nor you: look what it is, then name it with --binary", at, owner)
+		case info.Mode().Perm()&others != 0 && !shared:
+			return fmt.Errorf("other users may change %s: look what it is, then name it with --binary", at)
+		case at == filepath.Dir(at):
+			return nil
+		}
+	}
 }
 
 // FileName returns the name that releases give the program for an architecture.
@@ -96,15 +140,27 @@ rm -f "$file"
 echo "what arrived is not what was sent: is the disk full?" >&2
 exit 1`
 
+// installScript has what was copied install itself, if it is of the version that
+// is wanted; none is any.
+const installScript = `code=1
+said=$("$1" --version) || said="no program that runs here"
+if [ -z "$3" ] || [ "$said" = "gatelodge version $3" ]; then
+	"$1" --root "$2" install; code=$?
+else
+	echo "what was copied is $said, and this machine has gatelodge version $3" >&2
+fi
+rm -f "$1"; exit $code`
+
 // Bring copies the program to the VPS and has it install itself there, below
-// root. What was copied is gone afterwards, also if that fails.
-func (c *Conn) Bring(ctx context.Context, program []byte, root string) error {
+// root. What was copied is gone afterwards, also if that fails. Unless version
+// is "", the program must be of that one.
+func (c *Conn) Bring(ctx context.Context, program []byte, version, root string) error {
 	sum := fmt.Sprintf("%x", sha256.Sum256(program))
 	out, err := c.Root(ctx, Command{Script: bringScript, Args: []string{sum, strings.TrimRight(root, "/")}, Input: bytes.NewReader(program)})
 	if err != nil {
 		return fmt.Errorf("cannot copy the program to the VPS: %w", err)
 	}
 	file := firstLine(out)
-	_, err = c.Root(ctx, Command{Script: `"$1" --root "$2" install; code=$?; rm -f "$1"; exit $code`, Args: []string{file, root}})
+	_, err = c.Root(ctx, Command{Script: installScript, Args: []string{file, root, version}})
 	return err
 }

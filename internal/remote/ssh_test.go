@@ -352,21 +352,30 @@ func TestBring(t *testing.T) {
 	if err := c.Rise(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	root := t.TempDir()
-	program := []byte("#!/bin/sh\n[ \"$1 $3\" = '--root install' ] && cp \"$0\" \"$2/usr/local/bin/gatelodge\"\n")
-	folder := filepath.Join(root, "usr/local/bin")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Bring(t.Context(), program, root); err != nil {
-		t.Fatal(err)
-	}
-	if got := read(t, filepath.Join(folder, "gatelodge")); got != string(program) {
-		t.Errorf("what was installed is %q", got)
-	}
-	entries, err := os.ReadDir(folder)
-	if err != nil || len(entries) != 1 {
-		t.Errorf("left behind: %v, %v", entries, err)
+	program := []byte("#!/bin/sh\n[ \"$1\" != --version ] || { echo gatelodge version 1.2; exit; }\n[ \"$1 $3\" = '--root install' ] && cp \"$0\" \"$2/usr/local/bin/gatelodge\"\n")
+	for version, want := range map[string]string{"": "", "1.2": "", "1.3": "what was copied is gatelodge version 1.2, and this machine has gatelodge version 1.3"} {
+		root := t.TempDir()
+		folder := filepath.Join(root, "usr/local/bin")
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		err := c.Bring(t.Context(), program, version, root)
+		entries, readErr := os.ReadDir(folder)
+		if readErr != nil {
+			t.Fatal(readErr)
+		}
+		if want != "" {
+			if err == nil || err.Error() != want || len(entries) != 0 {
+				t.Errorf("%q is wanted: %v, left behind: %v", version, err, entries)
+			}
+			continue
+		}
+		if err != nil || len(entries) != 1 {
+			t.Fatalf("%q is wanted: %v, left behind: %v", version, err, entries)
+		}
+		if got := read(t, filepath.Join(folder, "gatelodge")); got != string(program) {
+			t.Errorf("what was installed is %q", got)
+		}
 	}
 }
 
@@ -375,17 +384,66 @@ func TestProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Program(runtime.GOARCH, "", self); err != nil {
+	if _, err := Program(runtime.GOARCH, "", self, nil); err != nil {
 		t.Errorf("this very program: %v", err)
 	}
-	if _, err := Program("riscv64", self, self); err == nil || !strings.Contains(err.Error(), "not for riscv64") {
+	if _, err := Program("riscv64", self, self, nil); err == nil || !strings.Contains(err.Error(), "not for riscv64") {
 		t.Errorf("for another processor: %v", err)
 	}
 	script := filepath.Join(t.TempDir(), "script")
 	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Program("amd64", script, self); err == nil || !strings.Contains(err.Error(), "no program for Linux") {
+	if _, err := Program("amd64", script, self, nil); err == nil || !strings.Contains(err.Error(), "no program for Linux") {
 		t.Errorf("a script: %v", err)
+	}
+}
+
+// What lies beside the program is root's or the user's, or it is not sent. What
+// the owner names is the owner's choice.
+func TestOnlyOnesOwnProgramIsSent(t *testing.T) {
+	const alice, mallory, staff = 1001, 1002, 50
+	for name, c := range map[string]struct {
+		owner, folderOwner int
+		mode, folderMode   os.FileMode
+		refused            string
+		group              int
+	}{
+		"root's":                       {0, 0, 0o755, 0o755, "", staff},
+		"the user's":                   {alice, alice, 0o700, 0o700, "", staff},
+		"in a folder like /tmp":        {alice, 0, 0o755, 0o777 | os.ModeSticky, "", staff},
+		"another user's":               {mallory, 0, 0o755, 0o755, "belongs to user 1002", staff},
+		"another user's in /tmp":       {mallory, 0, 0o755, 0o777 | os.ModeSticky, "belongs to user 1002", staff},
+		"in another user's folder":     {0, mallory, 0o755, 0o755, "belongs to user 1002", staff},
+		"in a folder of everybody":     {alice, alice, 0o755, 0o777, "may change", staff},
+		"in a folder of a group":       {alice, alice, 0o755, 0o775, "may change", staff},
+		"of a group":                   {alice, alice, 0o775, 0o755, "may change", staff},
+		"of everybody":                 {0, 0, 0o757, 0o755, "may change", staff},
+		"of everybody, in one of root": {0, 0, 0o757, 0o700 | os.ModeSticky, "may change", staff},
+		"of the user's own group":      {alice, alice, 0o775, 0o775, "", alice},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := filepath.Join(t.TempDir(), "folder")
+			beside := filepath.Join(folder, FileName(runtime.GOARCH))
+			self, err := os.ReadFile("/proc/self/exe")
+			if err == nil {
+				err = os.Mkdir(folder, 0o700)
+			}
+			if err == nil {
+				err = os.WriteFile(beside, self, 0o600)
+			}
+			for _, err := range []error{err, os.Chown(beside, c.owner, c.group), os.Chmod(beside, c.mode), os.Chown(folder, c.folderOwner, c.group), os.Chmod(folder, c.folderMode)} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			data, err := Program(runtime.GOARCH, "", filepath.Join(folder, "gatelodge"), &User{UID: alice})
+			if c.refused == "" && (err != nil || len(data) != len(self)) || c.refused != "" && (err == nil || !strings.Contains(err.Error(), c.refused)) {
+				t.Errorf("%v", err)
+			}
+			if _, err := Program(runtime.GOARCH, beside, "/usr/bin/gatelodge", &User{UID: alice}); err != nil {
+				t.Errorf("named: %v", err)
+			}
+		})
 	}
 }
