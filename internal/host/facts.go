@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"net/netip"
+	"os"
 
 	"github.com/gatelodge/gatelodge/internal/host/routing"
 	"github.com/gatelodge/gatelodge/internal/plan"
@@ -22,6 +23,7 @@ func Facts(ctx context.Context, rt *routing.Routing, tunnel, sshConnection strin
 // Facts gathers what planning needs to know of this machine now.
 func (h *Host) Facts(ctx context.Context, tunnel string) (plan.Facts, error) {
 	facts, err := Facts(ctx, h.routing, tunnel, "")
+	facts.User = uint32(os.Geteuid())
 	// What we have added ourselves is not the owner's.
 	for _, e := range h.journal.Entries() {
 		if e.Kind == sysctlKind && e.Name == plan.LocalReserved {

@@ -60,6 +60,7 @@ func ForGate(c config.Gate, in GateInput, facts Facts) State {
 		SSHPorts:    mergePorts(c.Firewall.SSHPorts, facts.SSHPorts),
 		ListenPort:  c.Tunnel.ListenPort,
 		ControlPort: c.Tunnel.ControlPort,
+		User:        facts.User,
 		Addresses:   GateAddresses(c),
 		Tenants:     tenantAddresses(in.Tenants),
 		Forwards:    in.Forwards,

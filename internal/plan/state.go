@@ -135,6 +135,7 @@ type GateFirewall struct {
 	// channel (TCP and UDP, tunnel only).
 	ListenPort  uint16
 	ControlPort uint16
+	User        uint32       // that the daemon runs as
 	Addresses   []netip.Addr // the gate's own in the tunnel
 	Tenants     []netip.Addr // addresses in the tunnel that homes and invites may send from
 	Forwards    []GateForward
@@ -239,6 +240,8 @@ type Facts struct {
 	Connections ConnectionTable
 	// LocalPorts are those of this machine's own connections.
 	LocalPorts LocalPorts
+	// User is the number of the user that the daemon runs as.
+	User uint32
 }
 
 // OfInterface reports whether the setting belongs to the named interface and

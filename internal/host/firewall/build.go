@@ -50,11 +50,7 @@ func schema(want plan.Firewall) (string, error) {
 			Input:       plan.InputPolicy{Protect: true},
 			Connections: 1,
 			Trial:       &plan.Trial{},
-			Forwards: []plan.GateForward{{
-				ID:    1,
-				Allow: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)},
-				Limit: forward.Limit{NewConnections: forward.Rate{Count: 1, Per: time.Second}, Connections: 1},
-			}},
+			Forwards:    exampleForwards(),
 		}}
 	}
 	d, err := buildRole(example)
@@ -62,6 +58,18 @@ func schema(want plan.Firewall) (string, error) {
 		return "", err
 	}
 	return fingerprint(d.shape()), nil
+}
+
+// exampleForwards are of two homes.
+func exampleForwards() []plan.GateForward {
+	first := plan.GateForward{
+		ID:      1,
+		Target4: netip.IPv4Unspecified(), Target6: netip.IPv6Unspecified(),
+		Allow: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)},
+		Limit: forward.Limit{NewConnections: forward.Rate{Count: 1, Per: time.Second}, Connections: 1},
+	}
+	second := plan.GateForward{ID: 2, Target4: first.Target4.Next(), Target6: first.Target6.Next()}
+	return []plan.GateForward{first, second}
 }
 
 // common are the constants that the rules of both roles use.

@@ -2,6 +2,7 @@ package firewall_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -108,11 +109,13 @@ func TestInvalidPacketsAreCounted(t *testing.T) {
 	send(w.internet, "eth0", "2001:db8:c::10", "[2001:db8:a::2]:22")
 	send(w.home, tunnelName, "10.99.0.2", "10.99.0.1:7117")
 	send(w.home, tunnelName, "10.99.0.2", "203.0.113.10:80")
-	send(w.gate, tunnelName, "203.0.113.10", "10.99.0.2:5000")
 	w.settle(t)
 	if got := w.counters(t, w.gate).Totals.Invalid.Packets; got != 4 {
 		t.Errorf("%d invalid packets counted at the gate, want 4", got)
 	}
+	inside(t, w.gate, func() { must(t, w.firewall.Remove(context.Background(), tableName)) })
+	send(w.gate, tunnelName, "203.0.113.10", "10.99.0.2:5000")
+	w.settle(t)
 	if got := w.counters(t, w.home).Totals.Invalid.Packets; got != 1 {
 		t.Errorf("%d invalid packets counted at home, want 1", got)
 	}

@@ -114,6 +114,11 @@ func toHome(id uint32, list ...string) plan.GateForward {
 	return plan.GateForward{ID: id, Ports: ports(list...), Target4: homeTunnel4, Target6: homeTunnel6}
 }
 
+// toNext is a forward of these ports to another home.
+func toNext(id uint32, list ...string) plan.GateForward {
+	return plan.GateForward{ID: id, Ports: ports(list...), Target4: nextTunnel4, Target6: nextTunnel6}
+}
+
 // homeWant is a home with these forwards.
 func homeWant(forwards ...plan.HomeForward) plan.Firewall {
 	return plan.Firewall{Table: tableName, Home: &plan.HomeFirewall{

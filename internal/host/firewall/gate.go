@@ -26,21 +26,23 @@ func buildGate(g plan.GateFirewall) (*document, error) {
 	if err := d.addForwards(g); err != nil {
 		return nil, err
 	}
-	d.chains = append(d.chains, sourceGuard)
+	d.chains = append(d.chains, sourceGuard...)
 	d.chains = append(d.chains, visitorNAT...)
 	if g.Connections > 0 {
-		d.addRoom(g.Connections)
+		d.addRoom(g.Connections, d.addHomeShares(g)...)
 	}
 	d.chains = append(d.chains, gateForward(g.Connections > 0)...)
 	d.chains = append(d.chains, gateMSS)
 	d.chains = append(d.chains, gateInput(g)...)
+	d.chains = append(d.chains, gateOutput...)
 	return d, nil
 }
 
 func gateConstants(g plan.GateFirewall) []define {
 	return append(common(g.Interface, g.Marks),
-		define{"ours", hex32(g.Marks.Forward)},
 		define{"control", fmt.Sprint(g.ControlPort)},
+		define{"wireguard", fmt.Sprint(g.ListenPort)},
+		define{"daemon", fmt.Sprint(g.User)},
 	)
 }
 
@@ -55,6 +57,9 @@ func gateSets(g plan.GateFirewall) []set {
 			portSet("open", openPorts(g, g.Input)),
 		},
 		trialSets(g),
+		pingers(g),
+		homesSets(),
+		prefixSets("nobody", nobody),
 	)
 }
 
@@ -73,18 +78,53 @@ func openPorts(g plan.GateFirewall, p plan.InputPolicy) forward.PortSet {
 // sourceGuard believes a source address only where it can be true: homes send
 // from their own addresses, and nobody else sends from inside the tunnel, or to
 // an address there before translation.
-var sourceGuard = chain{
-	name: "source_guard",
-	hook: "type filter hook prerouting priority raw",
-	rules: rules(`
-		iifname $tunnel ip saddr != @tenants4 counter name total_spoofed drop
-		iifname $tunnel ip6 saddr != @tenants6 counter name total_spoofed drop
-		iifname { $tunnel, "lo" } accept
-		ip saddr @inside4 counter name total_spoofed drop
-		ip6 saddr @inside6 counter name total_spoofed drop
-		ip daddr @inside4 counter name total_spoofed drop
-		ip6 daddr @inside6 counter name total_spoofed drop
-	`),
+//
+// No address that begins with 64 zero bits is anybody's on a link: they spell
+// IPv4 addresses in IPv6 (mapped, compatible, translated) and loopback, and a
+// service with one socket for both families takes such a source for the IPv4
+// address, 127.0.0.1 if it says so. Only "::" is for who has none yet.
+var sourceGuard = []chain{
+	{
+		name: "source_guard",
+		hook: "type filter hook prerouting priority raw",
+		rules: rules(`
+			iifname $tunnel goto homes_guard
+			iifname "lo" goto own_guard
+			ip saddr 127.0.0.0/8 counter name total_spoofed drop
+			ip6 saddr ::/64 ip6 saddr != :: counter name total_spoofed drop
+			ip saddr @inside4 jump inside_guard
+			ip6 saddr @inside6 jump inside_guard
+			ip daddr @inside4 counter name total_spoofed drop
+			ip6 daddr @inside6 counter name total_spoofed drop
+		`),
+	},
+	{
+		name: "homes_guard",
+		rules: rules(`
+			ip saddr != @tenants4 counter name total_spoofed drop
+			ip6 saddr != @tenants6 counter name total_spoofed drop
+		`),
+	},
+	// Any program may send from an IPv6 address that its machine does not have
+	// (IPV6_FREEBIND in ipv6(7)): a home's, to be taken for that home.
+	{
+		name: "own_guard",
+		rules: rules(`
+			ip saddr @tenants4 counter name total_spoofed drop
+			ip6 saddr @tenants6 counter name total_spoofed drop
+		`),
+	},
+	// A router on the way may have the address that a home has in the tunnel.
+	// What it says about a connection is an error of that connection; about
+	// none, it gets no further than gate_forward.
+	{
+		name: "inside_guard",
+		rules: rules(`
+			icmp type { destination-unreachable, time-exceeded, parameter-problem } return
+			icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } return
+			counter name total_spoofed drop
+		`),
+	},
 }
 
 // visitorNAT sends visitors home. The address changes and the port does not, so
@@ -128,41 +168,6 @@ var visitorNAT = []chain{
 	},
 }
 
-// gateForward lets visitors in and answers out, and nothing else through the
-// tunnel: neither homes among each other, nor homes into the internet, nor
-// packets whose translation conntrack has forgotten and which would show a
-// home's tunnel address to the world. What does not concern the tunnel is left
-// to others.
-func gateForward(bounded bool) []chain {
-	room := ""
-	if bounded {
-		room = "iifname != $tunnel oifname $tunnel ct state new ct status dnat jump room"
-	}
-	return []chain{
-		{
-			name: "gate_forward",
-			hook: "type filter hook forward priority filter - 5",
-			rules: rules(`
-				iifname != $tunnel oifname != $tunnel accept
-				ct state invalid counter name total_invalid drop
-				ct state established,related goto passed
-				` + room + `
-				iifname != $tunnel oifname $tunnel ct state new ct status dnat ct mark vmap @limits
-				iifname != $tunnel oifname $tunnel ct state new ct status dnat ct mark and $mask == $ours counter name ct mark map @count_new goto passed
-				counter name total_leaked drop
-			`),
-		},
-		{
-			name: "passed",
-			rules: rules(`
-				ct direction original counter name ct mark map @count_in
-				ct direction reply counter name ct mark map @count_out
-				meta mark set meta mark or $accepted accept
-			`),
-		},
-	}
-}
-
 // gateMSS keeps TCP segments within what the tunnel carries, both ways: "rt
 // mtu" also looks at the way back, and many networks drop the ICMP messages
 // that would say so.
@@ -172,36 +177,6 @@ var gateMSS = chain{
 	rules: rules(`
 		oifname $tunnel tcp flags syn / syn,rst tcp option maxseg size set rt mtu
 		iifname $tunnel tcp flags syn / syn,rst tcp option maxseg size set rt mtu
-	`),
-}
-
-// fromHomes is all that homes and invites may ask of the gate.
-var fromHomes = chain{
-	name: "from_homes",
-	rules: rules(`
-		ct state invalid counter name total_invalid drop
-		ct state established,related meta mark set meta mark or $accepted accept
-		ip daddr @own4 icmp type echo-request limit rate 50/second burst 50 packets meta mark set meta mark or $accepted accept
-		ip6 daddr @own6 icmpv6 type echo-request limit rate 50/second burst 50 packets meta mark set meta mark or $accepted accept
-		ip daddr @own4 meta l4proto { tcp, udp } th dport $control meta mark set meta mark or $accepted accept
-		ip6 daddr @own6 meta l4proto { tcp, udp } th dport $control meta mark set meta mark or $accepted accept
-		counter name total_tunnel drop
-	`),
-}
-
-// fromInternet admits the neighbour and multicast messages without which IPv6
-// does not work on a link, pings, and errors about connections that somebody
-// has exempted from tracking; errors about others are related to them.
-// Neighbour messages count only from the link itself (RFC 4861, 6.1 and 7.1).
-var fromInternet = chain{
-	name: "icmp_from_internet",
-	rules: rules(`
-		icmp type { destination-unreachable, time-exceeded, parameter-problem } accept
-		icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
-		icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept
-		icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report } accept
-		icmp type echo-request limit rate 50/second burst 50 packets accept
-		icmpv6 type echo-request limit rate 50/second burst 50 packets accept
 	`),
 }
 

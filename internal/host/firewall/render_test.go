@@ -30,7 +30,7 @@ func rulesets() map[string]plan.Firewall {
 	trial := gateWant()
 	trial.Gate.Input.Protect = false
 	trial.Gate.Trial = &plan.Trial{Number: 1, Policy: plan.InputPolicy{Protect: true, Accept: ports("8443/tcp")}, Left: time.Minute}
-	roomy := gateWant(toHome(1, "80/tcp"))
+	roomy := gateWant(toHome(1, "80/tcp"), toNext(2, "81/tcp"))
 	roomy.Gate.Connections = 57344
 	private := homeWant(mappings(netip.Addr{}, "443")...)
 	private.Home.DropPrivate = true

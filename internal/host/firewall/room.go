@@ -19,14 +19,17 @@ const listLength = 64
 //
 // Who has his share is turned away first, so that he takes nothing of what is
 // bounded for all: how many may begin in a second, and how many there may be.
+// That is a visitor, and by further rules of shares a home.
 //
 // The lists are elements of sets, not statements of rules: so they outlive
 // changes of the rules, and with them the connections that pass. Another size
 // of the room makes other sets.
-func (d *document) addRoom(connections int) {
+func (d *document) addRoom(connections int, shares ...string) {
 	d.counters = append(d.counters, countFull)
 	room := chain{name: "room", rules: []string{"meta l4proto != { tcp, udp } return"}}
+	room.rules = append(room.rules, d.visitorRate(connections)...)
 	room.rules = append(room.rules, d.visitorShare(connections)...)
+	room.rules = append(room.rules, shares...)
 	room.rules = append(room.rules, fmt.Sprintf("limit rate over %[1]d/second burst %[1]d packets %[2]s", newRate(connections), turnAway))
 	room.rules = append(room.rules, d.allVisitors(connections)...)
 	d.chains = append(d.chains, room)
@@ -39,6 +42,15 @@ const turnAway = "counter name " + countFull + " drop"
 // forgotten after 10 seconds (plan.HalfOpenTimes): so forged ones take five
 // eighths of the room at most, and a bounded part of the processor's time.
 func newRate(connections int) int { return max(connections/16, 1000) }
+
+// visitorRate bounds how many connections of each visitor address may begin in
+// a second. It is cheap, and so comes before what counts. Of more addresses than
+// it remembers, which are forged ones, all together are bounded.
+func (d *document) visitorRate(connections int) []string {
+	name, rate := fmt.Sprintf("visitor_rate_%d_", connections), newRate(connections)/roomShare
+	d.sets = append(d.sets, visitorSets(name, "flags dynamic,timeout", "timeout 5s")...)
+	return perVisitor("update", name, fmt.Sprintf("limit rate over %[1]d/second burst %[1]d packets", rate), turnAway)
+}
 
 // visitorShare counts the connections of each visitor address, in lists by some
 // bits of the port. An IPv6 visitor counts as its /64, because any host there has

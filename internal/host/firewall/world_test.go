@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host/firewall"
@@ -236,6 +237,12 @@ func (w *world) settle(t testing.TB) map[uint16]place {
 		return !slices.ContainsFunc(marks, func(m probe) bool { return places[m.src.Port()] == "" })
 	})
 	return places
+}
+
+// forget ends all that conntrack knows in a namespace.
+func (w *world) forget(t testing.TB, ns *netns.Namespace) {
+	t.Helper()
+	must(t, ns.Do(func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) }))
 }
 
 // eventually waits for a condition.
