@@ -39,6 +39,7 @@ func (g *gate) reserved() []registry.Reserved {
 		{Ports: one(forward.TCP, slices.Concat(g.config.Firewall.SSHPorts, g.facts.SSHPorts)...), Use: "ssh"},
 		{Ports: one(forward.UDP, t.ListenPort), Use: "WireGuard"},
 		{Ports: one(forward.TCP, t.ControlPort).Union(one(forward.UDP, t.ControlPort)), Use: "the control channel"},
+		{Ports: plan.DHCPPorts(), Use: "DHCP, for its own address"},
 		{Ports: g.config.Firewall.Accept, Use: "a service of the gate itself"},
 	}
 }

@@ -260,7 +260,7 @@ func TestGateKeepsRouterAdvertisements(t *testing.T) {
 func TestReservedPortsAreNeverFewerThanThoseInUse(t *testing.T) {
 	c := parseGate(t, "version = 1\n[firewall]\nssh_ports = [22]\naccept = [\"8443/tcp\"]\n")
 	reserved := plan.ForGate(c, plan.GateInput{Input: plan.WantedInput(c)}, plan.Facts{SSHPorts: []uint16{2222}}).Firewall.Gate.Reserved()
-	want := "22/tcp, 2222/tcp, 8443/tcp, 55108/tcp, 55107-55108/udp"
+	want := "22/tcp, 2222/tcp, 8443/tcp, 55108/tcp, 68/udp, 546/udp, 55107-55108/udp"
 	if got := reserved.String(); got != want {
 		t.Errorf("reserved: %s, wanted %s", got, want)
 	}

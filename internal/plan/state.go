@@ -158,11 +158,21 @@ func (g GateFirewall) Reserved() forward.PortSet {
 	for _, p := range g.SSHPorts {
 		ports = append(ports, one(forward.TCP, p))
 	}
-	reserved := forward.NewPortSet(ports...).Union(g.Input.Accept)
+	reserved := forward.NewPortSet(ports...).Union(DHCPPorts()).Union(g.Input.Accept)
 	if g.Trial != nil {
 		reserved = reserved.Union(g.Trial.Policy.Accept)
 	}
 	return reserved
+}
+
+// DHCPPorts are where a machine waits for its own address (RFC 2131, RFC 8415).
+// An answer there is none to conntrack, as the question went to everyone: a
+// forward would lead it to a home, and the gate would lose its lease.
+func DHCPPorts() forward.PortSet {
+	client := func(port uint16) forward.Ports {
+		return forward.Ports{Protocol: forward.UDP, Range: forward.Range{First: port, Last: port}}
+	}
+	return forward.NewPortSet(client(68), client(546))
 }
 
 // GateForward is a granted forward as the gate's table carries it out.

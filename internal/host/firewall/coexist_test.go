@@ -123,7 +123,7 @@ func TestInvalidPacketsAreCounted(t *testing.T) {
 
 func TestPingAndNeighboursAndDHCP(t *testing.T) {
 	w := newWorld(t)
-	w.apply(t, gateWant(), homeWant())
+	w.apply(t, gateWant(toHome(1, "1-65535")), homeWant(mappings(netip.Addr{}, "1-65535")...))
 	for _, ns := range []*netns.Namespace{w.gate, w.internet} {
 		ip(t, ns, "neigh flush dev eth0")
 	}
