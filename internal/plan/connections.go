@@ -81,16 +81,34 @@ type LocalPorts struct {
 	Reserved string
 }
 
+// leastLocal is how many of its local ports the gate keeps for its own
+// connections, whatever is forwarded: without any it could ask no DNS server.
+const leastLocal = 512
+
 // sysctls keep the gate's own connections off ports that belong to others
-// there: the answers to a connection from a forwarded port would go to a home.
+// there: the answers to a connection from a forwarded port would go to a home,
+// once conntrack has forgotten it. Where homes publish nearly all local ports,
+// the last ones serve both: an answer is told from a visitor by its connection.
 func (l LocalPorts) sysctls(g GateFirewall) []Sysctl {
 	var taken portBits
 	if l.Range.First == 0 || !taken.parse(l.Reserved) {
 		return nil
 	}
-	for _, p := range g.taken() {
-		for port := max(int(p.Range.First), int(l.Range.First)); port <= min(int(p.Range.Last), int(l.Range.Last)); port++ {
-			taken[port] = true
+	taken.add(g.Reserved(), l.Range)
+	needed := taken
+	for _, f := range g.Forwards {
+		taken.add(f.Ports, l.Range)
+	}
+	free := 0
+	for port := int(l.Range.First); port <= int(l.Range.Last); port++ {
+		if !taken[port] {
+			free++
+		}
+	}
+	for port := int(l.Range.Last); port >= int(l.Range.First) && free < leastLocal; port-- {
+		if taken[port] && !needed[port] {
+			taken[port] = false
+			free++
 		}
 	}
 	return []Sysctl{{LocalReserved, taken.String()}}
@@ -99,17 +117,17 @@ func (l LocalPorts) sysctls(g GateFirewall) []Sysctl {
 // LocalReserved is the name of the setting.
 const LocalReserved = "net.ipv4.ip_local_reserved_ports"
 
-// taken are all ports of the gate's public addresses that mean something.
-func (g GateFirewall) taken() forward.PortSet {
-	taken := g.Reserved()
-	for _, f := range g.Forwards {
-		taken = append(taken, f.Ports...)
-	}
-	return taken
-}
-
 // portBits is a set of ports as the kernel's lists of ports have it.
 type portBits [1 << 16]bool
+
+// add puts ports in, as far as they lie within the range.
+func (b *portBits) add(list []forward.Ports, within forward.Range) {
+	for _, p := range list {
+		for port := max(int(p.Range.First), int(within.First)); port <= min(int(p.Range.Last), int(within.Last)); port++ {
+			b[port] = true
+		}
+	}
+}
 
 // parse reads a list such as "22,8000-8010", and reports whether it is one.
 func (b *portBits) parse(list string) bool {

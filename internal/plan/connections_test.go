@@ -92,6 +92,34 @@ func TestOwnConnectionsLeaveForwardedPortsAlone(t *testing.T) {
 	}
 }
 
+// Who publishes everything leaves the gate ports for its own connections, and
+// none of those that it listens at.
+func TestTheGateKeepsPortsForItself(t *testing.T) {
+	const name = "net.ipv4.ip_local_reserved_ports"
+	c := parseGate(t, "version = 1\n")
+	everything := []plan.GateForward{{ID: 1, Ports: mustPorts(t, "1024-65535")}}
+	for _, r := range []struct {
+		why         string
+		first, last uint16
+		owners      string
+		forwards    []plan.GateForward
+		want        string
+	}{
+		{"all ports", 32768, 60999, "", everything, "32768-60487"},
+		{"the owner's own are no further", 32768, 60999, "60000-60999", everything, "32768-59487,60000-60999"},
+		{"the control channel lies among the last", 54000, 55200, "", everything, "54000-54686,55107-55108"},
+		{"a range of few ports", 55000, 55200, "", everything, "55107-55108"},
+		{"enough is left", 32768, 60999, "", []plan.GateForward{{ID: 1, Ports: mustPorts(t, "1024-60000/tcp")}}, "32768-60000"},
+		{"two homes together", 32768, 60999, "", []plan.GateForward{{ID: 1, Ports: mustPorts(t, "1024-60000/tcp")}, {ID: 2, Ports: mustPorts(t, "60001-65535/udp")}}, "32768-60487"},
+	} {
+		local := plan.LocalPorts{Range: forward.Range{First: r.first, Last: r.last}, Reserved: r.owners}
+		got := sysctlOf(plan.ForGate(c, plan.GateInput{Forwards: r.forwards}, plan.Facts{LocalPorts: local}), name)
+		if got != r.want {
+			t.Errorf("%s: reserved are %s, wanted %s", r.why, got, r.want)
+		}
+	}
+}
+
 func mustPorts(t *testing.T, text string) []forward.Ports {
 	t.Helper()
 	ports, err := forward.ParsePorts(text)
