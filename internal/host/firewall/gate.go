@@ -11,7 +11,7 @@ import (
 
 // buildGate writes the table of a gate. A visitor's packet passes it in this
 // order: sourceGuard, visitorNAT, gateForward with the limits of its forward,
-// mssClamp, masquerade. What is for the gate itself ends in gateInput.
+// mssClamp, visitorSource. What is for the gate itself ends in gateInput.
 func buildGate(g plan.GateFirewall) (*document, error) {
 	if err := checkInterfaceName(g.Interface); err != nil {
 		return nil, err
@@ -161,11 +161,22 @@ var visitorNAT = []chain{
 			meta nfproto ipv6 meta l4proto { tcp, udp } ct mark set meta l4proto . th dport map @marks6_ranges dnat ip6 to meta l4proto . th dport map @homes6_ranges
 		`),
 	},
-	{
-		name:  "masquerade_some",
-		hook:  "type nat hook postrouting priority srcnat - 1",
-		rules: rules(`oifname $tunnel ct mark @masqueraded masquerade`),
-	},
+	visitorSource,
+}
+
+// visitorSource keeps the visitor's address, unless home has asked for
+// masquerade. To translate a source to itself settles the matter: a masquerade
+// for everything, left on the gate from another set-up, would hide all visitors.
+// So it goes far before the chains of others; among chains of nat, nothing else
+// follows from the priority.
+var visitorSource = chain{
+	name: "visitor_source",
+	hook: "type nat hook postrouting priority srcnat - 100",
+	rules: rules(`
+		oifname $tunnel ct mark @masqueraded masquerade
+		oifname $tunnel ct status dnat ct mark and $mask == $ours snat ip to ip saddr
+		oifname $tunnel ct status dnat ct mark and $mask == $ours snat ip6 to ip6 saddr
+	`),
 }
 
 // gateMSS keeps TCP segments within what the tunnel carries, both ways: "rt
