@@ -13,8 +13,16 @@ func (m *match) target(e *expr.Target) (verdict, bool) {
 	switch e.Name {
 	case "REJECT":
 		return verdict{kind: drop}, true
-	case "LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "CT":
-		return verdict{kind: pass}, true
+	case "MASQUERADE", "SNAT":
+		return verdict{kind: hide}, true
+	case "NOTRACK":
+		return m.notrack()
+	case "CT":
+		return m.untracking(e.Info)
+	case "MARK", "CONNMARK":
+		return m.marking(e.Name, e.Info)
+	case "LOG", "NFLOG", "TCPMSS":
+		return verdict{}, false
 	}
 	// What it does is not known: it may accept.
 	m.and(maybe)
@@ -71,6 +79,8 @@ func (m *match) unknownExtension(name string, info []byte) truth {
 	switch {
 	case name == "comment":
 		return yes
+	case name == "multiport":
+		return m.multiport(info)
 	case name == "mark" && len(info) >= 9: // struct xt_mark_mtinfo1
 		mark, mask := binary.NativeEndian.Uint32(info), binary.NativeEndian.Uint32(info[4:])
 		return is((m.packet.Mark&mask == mark) == (info[8] == 0))

@@ -13,6 +13,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -27,7 +28,26 @@ type Hook string
 const (
 	Input   Hook = "input"
 	Forward Hook = "forward"
-	Arrival Hook = "prerouting" // only seen in a Trace
+	Arrival Hook = "prerouting"
+	Output  Hook = "output"
+	Leaving Hook = "postrouting"
+)
+
+// numbers are those of the hooks in the kernel.
+var numbers = map[Hook]nftables.ChainHook{
+	Input: *nftables.ChainHookInput, Forward: *nftables.ChainHookForward, Arrival: *nftables.ChainHookPrerouting,
+	Output: *nftables.ChainHookOutput, Leaving: *nftables.ChainHookPostrouting,
+}
+
+// Deed is what others do to a packet of ours that it must not suffer.
+type Deed string
+
+// The deeds of others.
+const (
+	Drops    Deed = "drops"
+	Hides    Deed = "hides"    // it gets another source than the visitor's address
+	Untracks Deed = "untracks" // conntrack never sees it, so that nothing translates it
+	Remarks  Deed = "remarks"  // the mark by which its answer finds back is overwritten
 )
 
 // Packet is a packet of ours, as far as it is known.
@@ -35,26 +55,38 @@ type Packet struct {
 	What     string // in words, such as "new visitors of web"
 	Hook     Hook
 	IPv6     bool
-	In, Out  string // names of the interfaces; "": any that is not the tunnel's
-	Tunnel   string // the tunnel's interface
-	Protocol uint8  // of IP: 6 or 17
-	Port     uint16 // destination
-	Answer   bool   // of an established connection, not the first packet
-	DNAT     bool   // its destination has been translated
-	// Mark is the bit that our chains have set on it, and Priority where.
+	In, Out  string     // names of the interfaces; "": any that is not the tunnel's
+	Tunnel   string     // the tunnel's interface
+	Protocol uint8      // of IP: 6 or 17
+	Port     uint16     // of the service: the destination, or of an Answer the source
+	Dst      netip.Addr // zero: not known
+	Answer   bool       // of an established connection, not the first packet
+	DNAT     bool       // its destination has been translated
+	// Mark is the bits that our chains have set on it, and Priority where.
 	Mark     uint32
 	Priority int32
+	// Kept is the part of the mark that has to stay as it is from Priority on;
+	// zero: none.
+	Kept uint32
+	// Settled is set where our own chain of nat of priority SettledAt leaves
+	// nothing to those after it.
+	Settled   bool
+	SettledAt int32
+
+	untracked bool // conntrack has not seen it yet
 }
 
-// Drop is a verdict of somebody else that drops a packet of ours.
+// Drop is what somebody else does to a packet of ours: most drop it.
 type Drop struct {
 	Packet Packet
+	Deed   Deed
 	Family string // of the table: "ip", "ip6" or "inet"
 	Table  string
 	Base   string // the chain that hangs at the hook
 	Chain  string // the one that drops, which may be another
 	Rule   string // as nft(8) shows it; "": the policy of the chain
 	Owner  string // "ufw", "firewalld", "Docker" …; "": not known
+	Legacy bool   // it is iptables-legacy's, which nft(8) does not show
 	Remedy Remedy // what lets the packet through; zero: not known
 }
 
@@ -62,8 +94,9 @@ type Drop struct {
 // addresses, not policies; what they do is not known.
 const mostRules = 5000
 
-// Find returns, for each of the packets that others drop, the first verdict
-// that does. Tables with one of the given names are ours.
+// Find returns, for each of the packets, the first rule of others that does it
+// harm, of nftables and of iptables-legacy. Tables with one of the given names
+// are ours. With an error it returns what it could find out all the same.
 func Find(ctx context.Context, packets []Packet, ours ...string) ([]Drop, error) {
 	conn, err := connect()
 	if err != nil {
@@ -75,21 +108,23 @@ func Find(ctx context.Context, packets []Packet, ours ...string) ([]Drop, error)
 	if err != nil {
 		return nil, err
 	}
+	old, oldErr := readLegacy()
 	var found []Drop
 	for _, p := range packets {
 		if ctx.Err() != nil {
 			return found, ctx.Err()
 		}
 		if d, drops := r.first(bases, p); drops {
+			d.Rule, d.Owner = ruleText(ctx, d), r.owner(d)
+			d.Remedy = d.remedy()
+			found = append(found, d)
+		}
+		if d, drops := firstLegacy(old, p); drops {
+			d.Remedy = d.remedy()
 			found = append(found, d)
 		}
 	}
-	for i := range found {
-		found[i].Rule = ruleText(ctx, found[i])
-		found[i].Owner = r.owner(found[i])
-		found[i].Remedy = found[i].remedy()
-	}
-	return found, nil
+	return found, oldErr
 }
 
 // readTime bounds how long the kernel's rules are read. The library waits for
@@ -120,8 +155,8 @@ type chainName struct {
 	chain  string
 }
 
-// baseChains returns the chains of others that hang at a hook and filter, in the
-// order in which packets meet them.
+// baseChains returns the chains of others that hang at a hook, in the order in
+// which packets meet them.
 func (r *reader) baseChains(ours []string) ([]*nftables.Chain, error) {
 	all, err := r.conn.ListChains()
 	if err != nil {
@@ -132,7 +167,7 @@ func (r *reader) baseChains(ours []string) ([]*nftables.Chain, error) {
 	for _, c := range all {
 		key := tableText(c.Table)
 		r.names[key] = append(r.names[key], c.Name)
-		if c.Hooknum == nil || c.Priority == nil || c.Type != nftables.ChainTypeFilter {
+		if c.Hooknum == nil || c.Priority == nil {
 			continue
 		}
 		if c.Table.Family == nftables.TableFamilyINet && slices.Contains(ours, c.Table.Name) {
@@ -144,26 +179,28 @@ func (r *reader) baseChains(ours []string) ([]*nftables.Chain, error) {
 	return bases, nil
 }
 
-// first returns the first verdict that drops the packet for certain.
+// first returns the first deed that is certain.
 func (r *reader) first(bases []*nftables.Chain, p Packet) (Drop, bool) {
 	for _, c := range bases {
 		if !p.meets(c) {
 			continue
 		}
-		if v := r.walk(c, p); v.kind == drop && !v.doubtful {
-			return Drop{Packet: p, Family: familyText(c.Table.Family), Table: c.Table.Name, Base: c.Name, Chain: v.chain, Rule: v.rule}, true
+		v := r.walk(c, p)
+		if deed, does := v.deed(); does {
+			return Drop{Packet: p.at(int32(*c.Priority)), Deed: deed, Family: familyText(c.Table.Family), Table: c.Table.Name, Base: c.Name, Chain: v.chain, Rule: v.rule}, true
 		}
 	}
 	return Drop{}, false
 }
 
-// meets reports whether the packet comes by a base chain.
+// meets reports whether the packet comes by a base chain. Of the chains that
+// translate, only those matter that change its source, and of a connection they
+// see the first packet alone.
 func (p Packet) meets(c *nftables.Chain) bool {
-	hook := nftables.ChainHookInput
-	if p.Hook == Forward {
-		hook = nftables.ChainHookForward
+	if *c.Hooknum != numbers[p.Hook] {
+		return false
 	}
-	if *c.Hooknum != *hook {
+	if c.Type == nftables.ChainTypeNAT && (p.Hook != Leaving || p.Answer || p.Settled && int32(*c.Priority) >= p.SettledAt) {
 		return false
 	}
 	switch c.Table.Family {
@@ -177,14 +214,30 @@ func (p Packet) meets(c *nftables.Chain) bool {
 	return false
 }
 
-// walk takes the packet through a base chain. What our chains, which come
-// before or after, have set on it depends on the priority.
-func (r *reader) walk(c *nftables.Chain, p Packet) verdict {
-	if int32(*c.Priority) <= p.Priority {
-		p.Mark = 0
+// Where conntrack first sees a packet, and where destinations are translated
+// (linux/netfilter_ipv4.h).
+const (
+	conntrackPriority = -200
+	dnatPriority      = -100
+)
+
+// at is the packet as a chain of some priority meets it: what our own chains, and
+// the kernel, have done to it depends on that.
+func (p Packet) at(priority int32) Packet {
+	if priority < p.Priority || priority == p.Priority && p.Kept == 0 {
+		p.Mark, p.Kept = 0, 0
 	}
-	name := chainName{c.Table.Family, c.Table.Name, c.Name}
-	v := r.run(name, p, 0)
+	if p.Hook == Arrival && !p.Answer && priority >= dnatPriority {
+		p.DNAT, p.Dst = true, netip.Addr{}
+	}
+	p.untracked = (p.Hook == Arrival || p.Hook == Output) && priority < conntrackPriority
+	return p
+}
+
+// walk takes the packet through a base chain.
+func (r *reader) walk(c *nftables.Chain, p Packet) verdict {
+	p = p.at(int32(*c.Priority))
+	v := r.run(chainName{c.Table.Family, c.Table.Name, c.Name}, p, 0)
 	if v.kind != pass {
 		return v
 	}

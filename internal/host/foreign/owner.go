@@ -16,6 +16,7 @@ const (
 	fail2ban   = "fail2ban"
 	nftService = "nftables.service"
 	persistent = "iptables-persistent"
+	legacy     = "iptables-legacy"
 )
 
 // owner tells whose a verdict is, by the names around it.
@@ -54,11 +55,10 @@ func (d Drop) remedy() Remedy {
 	p := d.Packet
 	fromTunnel := p.In == p.Tunnel
 	port := Remedy{Port: p.Port, Protocol: protocolText(p.Protocol)}
-	iptables := IPTables
-	if d.Family == "ip6" {
-		iptables = IP6Tables
-	}
+	iptables := d.iptables()
 	switch {
+	case d.Deed != Drops || p.Hook != Input && p.Hook != Forward:
+		return Remedy{} // nobody has a door for that
 	case d.Owner == ufw && p.Hook == Forward:
 		return Remedy{Tool: UFW, Interface: p.Tunnel, Leaving: true}
 	case d.Owner == ufw && fromTunnel:
@@ -71,12 +71,26 @@ func (d Drop) remedy() Remedy {
 	case d.Owner == firewalld:
 		port.Tool = Firewalld
 		return port
+	case p.Mark == 0:
+		return Remedy{} // it comes before ours: nothing there knows our packets
 	case d.Owner == docker:
 		return Remedy{Tool: iptables, Chain: "DOCKER-USER", Mark: p.Mark}
 	case d.Family != "inet" && d.Table == "filter":
 		return Remedy{Tool: iptables, Chain: d.Base, Mark: p.Mark}
 	}
 	return Remedy{Tool: NFT, Family: d.Family, Table: d.Table, Chain: d.Base, Mark: p.Mark}
+}
+
+// iptables is the one that knows the table.
+func (d Drop) iptables() Tool {
+	tool := IPTables
+	if d.Family == "ip6" {
+		tool = IP6Tables
+	}
+	if d.Legacy {
+		tool += legacySuffix
+	}
+	return tool
 }
 
 func protocolText(p uint8) string {

@@ -21,7 +21,13 @@ const (
 	IPTables  Tool = "iptables"
 	IP6Tables Tool = "ip6tables"
 	NFT       Tool = "nft"
+
+	IPTablesLegacy  Tool = "iptables" + legacySuffix
+	IP6TablesLegacy Tool = "ip6tables" + legacySuffix
 )
+
+// legacySuffix is at the end of the names of the old iptables.
+const legacySuffix = "-legacy"
 
 // Remedy lets packets of ours through another firewall, by that firewall's own
 // door. It is a choice among few, not a command line: whoever keeps one in a file
@@ -75,7 +81,7 @@ func (r Remedy) commands(a action) [][]string {
 		return r.ufw(a)
 	case Firewalld:
 		return r.firewalld(a)
-	case IPTables, IP6Tables:
+	case IPTables, IP6Tables, IPTablesLegacy, IP6TablesLegacy:
 		verb := map[action]string{put: "-I", query: "-C", take: "-D"}[a]
 		return [][]string{{string(r.Tool), verb, r.Chain, "-m", "mark", "--mark", fmt.Sprintf("%#x/%#x", r.Mark, r.Mark), "-j", "ACCEPT"}}
 	case NFT:
@@ -146,7 +152,7 @@ func (r Remedy) Check() error {
 			return fmt.Errorf("%d/%s is no port", r.Port, r.Protocol)
 		}
 		return nil
-	case IPTables, IP6Tables:
+	case IPTables, IP6Tables, IPTablesLegacy, IP6TablesLegacy:
 		return named("chain", r.Chain)
 	case NFT:
 		return errors.Join(named("family", r.Family), named("table", r.Table), named("chain", r.Chain))

@@ -115,15 +115,11 @@ func (r *reader) traced(ctx context.Context, e event, before []event, bases []*n
 	}
 	if b := lastBase(e, before, bases); b != nil {
 		d.Base, p.Hook = b.Name, hookOf(b)
-		if int32(*b.Priority) <= p.Priority {
-			p.Mark = 0
-		}
+		p = p.at(int32(*b.Priority))
 	}
 	d.Packet = p
-	d.Rule, d.Owner = ruleText(ctx, d), r.owner(d)
-	if p.Mark != 0 {
-		d.Remedy = d.remedy()
-	}
+	d.Deed, d.Rule, d.Owner = Drops, ruleText(ctx, d), r.owner(d)
+	d.Remedy = d.remedy()
 	return d
 }
 

@@ -17,7 +17,16 @@ const (
 	pass   outcome = iota // it comes out at the end
 	accept                // for this base chain
 	drop
+	hide
+	untrack
+	remark
 )
+
+// deed is what a verdict does to a packet for certain, if that is to its harm.
+func (v verdict) deed() (Deed, bool) {
+	deeds := map[outcome]Deed{drop: Drops, hide: Hides, untrack: Untracks, remark: Remarks}
+	return deeds[v.kind], v.kind >= drop && !v.doubtful
+}
 
 // verdict is an outcome and the rule that it is of. It is doubtful where an
 // earlier rule may have accepted the packet, or led it elsewhere.
@@ -37,11 +46,16 @@ func (r *reader) run(name chainName, p Packet, depth int) verdict {
 	if c.opaque || depth > maxDepth {
 		return verdict{kind: pass, doubtful: true}
 	}
+	return follow(c.rules, func(rule *nftables.Rule) (verdict, truth) { return r.apply(name, rule, p, depth) })
+}
+
+// follow takes a packet from rule to rule, as apply says what each does.
+func follow[R any](rules []R, apply func(R) (verdict, truth)) verdict {
 	// A drop that may not come is none; an accept that may come leaves what
 	// follows in doubt, and a return that may come what follows in this chain.
 	mayAccept, mayReturn := false, false
-	for _, rule := range c.rules {
-		v, match := r.apply(name, rule, p, depth)
+	for _, rule := range rules {
+		v, match := apply(rule)
 		switch {
 		case match == no:
 		case match == maybe:
@@ -80,7 +94,7 @@ func (r *reader) apply(name chainName, rule *nftables.Rule, p Packet, depth int)
 			return verdict{}, no
 		}
 		if done {
-			if v.kind == drop && v.rule == "" {
+			if v.kind >= drop && v.rule == "" {
 				v.chain, v.rule = name.chain, handle(rule)
 			}
 			return v, m.truth
@@ -105,8 +119,14 @@ func (m *match) and(t truth) { m.truth = min(m.truth, t) }
 func (m *match) step(e expr.Any, depth int) (v verdict, done bool) {
 	switch e := e.(type) {
 	case *expr.Meta:
+		if e.SourceRegister && e.Key == expr.MetaKeyMARK && m.overwrites(m.regs[e.Register]) {
+			return verdict{kind: remark}, true
+		}
 		m.set(e.Register, e.SourceRegister, m.meta(e.Key))
 	case *expr.Ct:
+		if e.SourceRegister && e.Key == expr.CtKeyMARK && m.overwrites(m.regs[e.Register]) {
+			return verdict{kind: remark}, true
+		}
 		m.set(e.Register, e.SourceRegister, m.ct(e))
 	case *expr.Payload:
 		m.set(e.DestRegister, e.OperationType == expr.PayloadWrite, m.payload(e))
@@ -134,7 +154,13 @@ func (m *match) step(e expr.Any, depth int) (v verdict, done bool) {
 		return verdict{kind: drop}, true
 	case *expr.Verdict:
 		return m.verdict(e, depth)
-	case *expr.Counter, *expr.Log, *expr.Objref, *expr.Notrack:
+	case *expr.Notrack:
+		return m.notrack()
+	case *expr.Masq:
+		return verdict{kind: hide}, true
+	case *expr.NAT:
+		return m.translate(e)
+	case *expr.Counter, *expr.Log, *expr.Objref:
 		// They let every packet pass on.
 	case *expr.Immediate:
 		m.set(e.Register, false, e.Data)
@@ -215,7 +241,14 @@ func interfaceIndex(name string) []byte {
 const statusDNAT = 1 << 5
 
 func (m *match) ct(e *expr.Ct) []byte {
+	if m.packet.untracked {
+		return nil
+	}
 	switch e.Key {
+	case expr.CtKeyMARK:
+		if m.packet.Kept != 0 {
+			return native32(m.packet.Mark)
+		}
 	case expr.CtKeySTATE:
 		if m.packet.Answer {
 			return native32(expr.CtStateBitESTABLISHED)
@@ -237,14 +270,20 @@ func (m *match) ct(e *expr.Ct) []byte {
 
 // addressType is that of the packet's destination, as in rtnetlink(7).
 func (p Packet) addressType() uint32 {
-	if p.Hook == Input {
+	if p.Hook == Input || p.Hook == Arrival && !p.DNAT && !p.Answer {
 		return unix.RTN_LOCAL
 	}
 	return unix.RTN_UNICAST
 }
 
 func (m *match) fib(e *expr.Fib) []byte {
-	if !e.ResultADDRTYPE || !e.FlagDADDR || e.FlagIIF || e.FlagOIF {
+	if !e.ResultADDRTYPE || e.FlagIIF || e.FlagOIF {
+		return nil
+	}
+	if e.FlagSADDR && !m.packet.Answer {
+		return native32(unix.RTN_UNICAST) // no visitor has an address of this machine
+	}
+	if !e.FlagDADDR {
 		return nil
 	}
 	return native32(m.packet.addressType())
@@ -252,10 +291,16 @@ func (m *match) fib(e *expr.Fib) []byte {
 
 // payload returns what is known of the packet's headers.
 func (m *match) payload(e *expr.Payload) []byte {
-	port := binary.BigEndian.AppendUint16(nil, m.packet.Port)
+	at := uint32(2) // of the port that is known: the destination
+	if m.packet.Answer {
+		at = 0
+	}
 	switch {
-	case e.Base == expr.PayloadBaseTransportHeader && e.Offset == 2 && e.Len == 2 && !m.packet.Answer:
-		return port
+	case e.Base == expr.PayloadBaseTransportHeader && e.Offset == at && e.Len == 2 && m.packet.Port != 0:
+		return binary.BigEndian.AppendUint16(nil, m.packet.Port)
+	case e.Base == expr.PayloadBaseNetworkHeader && m.packet.Dst.Is4() && e.Offset == 16 && e.Len == 4,
+		e.Base == expr.PayloadBaseNetworkHeader && m.packet.Dst.Is6() && e.Offset == 24 && e.Len == 16:
+		return m.packet.Dst.AsSlice()
 	case e.Base == expr.PayloadBaseNetworkHeader && e.Len == 1 && (e.Offset == 9 && !m.packet.IPv6 || e.Offset == 6 && m.packet.IPv6):
 		return []byte{m.packet.Protocol}
 	}
