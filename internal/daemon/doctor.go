@@ -60,19 +60,15 @@ func judged(e doctor.Evidence) DoctorResponse {
 }
 
 // lookForDrops reads what the other firewalls of this machine would do to what
-// ours lets through.
+// ours lets through. What could be read counts, also where the rest could not.
 func (n *notebook) lookForDrops(ctx context.Context, want plan.State, facts plan.Facts) {
 	n.look("other firewalls", func() (func(*doctor.Side), error) {
 		found, err := host.OthersDrops(ctx, want, facts)
 		return func(s *doctor.Side) { s.Drops = doctorDrops(found) }, err
 	})
-	n.look("modules of iptables-legacy", func() (func(*doctor.Side), error) {
-		found, err := host.LegacyFilters()
-		return func(s *doctor.Side) {
-			if len(found) > 0 {
-				s.Unseen = append(s.Unseen, fmt.Sprintf("tables of iptables-legacy are loaded (%s), whose rules are not read: iptables-legacy-save shows them", strings.Join(found, ", ")))
-			}
-		}, err
+	n.look("iptables-legacy", func() (func(*doctor.Side), error) {
+		tables, err := host.LegacyTables()
+		return func(s *doctor.Side) { s.Machine.Legacy = tables }, err
 	})
 }
 
@@ -81,8 +77,8 @@ func doctorDrops(found []host.OthersDrop) []doctor.Drop {
 	var drops []doctor.Drop
 	for _, d := range found {
 		drops = append(drops, doctor.Drop{
-			Hook: doctor.Hook(d.Packet.Hook), Owner: d.Owner, Table: d.Family + " " + d.Table, Chain: d.Chain,
-			Rule: d.Rule, Remedy: d.Remedy.String(), Protocol: forward.Protocol(d.Packet.Protocol).String(), Port: d.Packet.Port,
+			Deed: doctor.Deed(d.Deed), Hook: doctor.Hook(d.Packet.Hook), Owner: d.Owner, Table: d.Family + " " + d.Table, Chain: d.Chain,
+			Rule: d.Rule, Remedy: d.Remedy.String(), Legacy: d.Legacy, Protocol: forward.Protocol(d.Packet.Protocol).String(), Port: d.Packet.Port,
 		})
 	}
 	return drops
@@ -153,11 +149,12 @@ func (n *notebook) lookAtMachine(folders []string, tunnel string) {
 func (n *notebook) lookAtState(ctx context.Context, apply *sync.Mutex, h *host.Host, want plan.State, automatic bool) {
 	n.look("the wanted state", func() (func(*doctor.Side), error) {
 		if err := lockWithin(ctx, apply, stateTime); err != nil {
-			return nil, err
+			return func(s *doctor.Side) { s.Machine.StateUnseen = true }, err
 		}
 		defer apply.Unlock()
 		seen := look(ctx, h, want)
 		return func(s *doctor.Side) {
+			s.Machine.StateUnseen = seen.observed.Routing.MTU == 0 && len(seen.problems) > 0
 			s.Machine.Drift = seen.drift
 			s.Machine.Forwarding.Needed = needsForwarding(want)
 			s.Machine.IPv6 = slices.ContainsFunc(seen.observed.Routing.Addresses, func(p netip.Prefix) bool { return p.Addr().Is6() })
@@ -174,6 +171,30 @@ func (n *notebook) lookAtState(ctx context.Context, apply *sync.Mutex, h *host.H
 		return func(s *doctor.Side) {
 			s.Machine.Device, s.Machine.Automatic, s.Machine.KernelHas = string(kind), automatic, has
 		}, err
+	})
+}
+
+// lookAtFailure finds out why the daemon's last round has failed: what it needs may
+// not be there.
+func (n *notebook) lookAtFailure(ctx context.Context, failed string) {
+	n.look("the kernel's settings", func() (func(*doctor.Side), error) {
+		space, err := host.SpaceAt("/proc/sys/net")
+		return func(s *doctor.Side) { s.Machine.Failed, s.Machine.Sealed = failed, space.ReadOnly }, err
+	})
+	if failed == "" {
+		return
+	}
+	n.look("what the kernel has for our rules", func() (func(*doctor.Side), error) {
+		lacks, err := host.KernelLacks(ctx)
+		return func(s *doctor.Side) { s.Machine.Lacks = lacks }, err
+	})
+}
+
+// lookAtForwarding finds interfaces whose packets are not passed on.
+func (n *notebook) lookAtForwarding(names []string) {
+	n.look("forwarding of interfaces", func() (func(*doctor.Side), error) {
+		closed, err := host.NotForwarding(names)
+		return func(s *doctor.Side) { s.Machine.NotPassing = closed }, err
 	})
 }
 

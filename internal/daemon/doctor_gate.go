@@ -61,15 +61,14 @@ func (g *gate) Doctor(ctx context.Context, from netip.Addr, kind string) (doctor
 // examine looks at the gate, and at some of its homes.
 func (g *gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 	g.mu.Lock()
-	facts, problems, c := g.facts, slices.Clone(g.problems), g.config
+	facts, problems, failed, c := g.facts, slices.Clone(g.problems), g.failed, g.config
 	g.mu.Unlock()
 	side := doctor.Side{
 		Role: string(plan.Gate), Version: g.opts.Version, Daemon: true, Clock: time.Now(),
 		Public: g.public(), Forwards: published(homes),
 	}
 	side.Machine.Problems = problems
-	// To read, and to write to, beside those who write to the side itself.
-	forwards, results := slices.Clone(side.Forwards), make([]doctor.Result, len(side.Forwards))
+	forwards := slices.Clone(side.Forwards) // to read beside those who write
 	n := &notebook{side: &side}
 	n.lookAtState(ctx, &g.apply, g.host, g.want(facts), c.Tunnel.Device == config.Auto)
 	n.lookAtMachine(existing(g.opts.Paths.State(), g.opts.Paths.Run()), c.Tunnel.Interface)
@@ -77,6 +76,9 @@ func (g *gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 		now, err := g.host.Facts(ctx, c.Tunnel.Interface)
 		return func(s *doctor.Side) { s.Machine.Overlap = overlap([]netip.Prefix{c.Tunnel.Prefix4}, now) }, err
 	})
+	n.lookAtFailure(ctx, failed)
+	n.lookAtForwarding(append(uplinks(facts), c.Tunnel.Interface))
+	n.look("the gate's addresses", func() (func(*doctor.Side), error) { return g.lookAtAddresses(c) })
 	n.look("who listens", func() (func(*doctor.Side), error) { return g.lookAtListeners(c) })
 	n.look("the homes", func() (func(*doctor.Side), error) {
 		peers, err := g.listen(ctx, homes)
@@ -87,10 +89,10 @@ func (g *gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 		return func(s *doctor.Side) { s.Strangers = strangers }, err
 	})
 	n.look("the services", func() (func(*doctor.Side), error) {
-		probeInside(ctx, homes, forwards, results)
+		by4, by6 := probeInside(ctx, homes, forwards)
 		return func(s *doctor.Side) {
-			for i, r := range results {
-				s.Forwards[i].Inside = r
+			for i := range forwards {
+				s.Forwards[i].Inside, s.Forwards[i].Inside6 = by4[i], by6[i]
 			}
 		}, nil
 	})
@@ -134,11 +136,12 @@ func (g *gate) trace(ctx context.Context, h registry.Home) (doctor.Side, error) 
 	case <-ctx.Done():
 	case <-time.After(traceTime):
 	}
-	arrived, drops, err := t.End(ctx)
+	arrived, drops, byUs, err := t.End(ctx)
 	side.Drops = doctorDrops(drops)
 	for i, f := range side.Forwards {
 		if f.Protocol == forward.TCP.String() {
 			side.Forwards[i].Traced, side.Forwards[i].Arrived = true, slices.Contains(arrived, f.Port)
+			side.Forwards[i].Unwanted = slices.Contains(byUs, f.Port)
 		}
 	}
 	return side, err
@@ -182,6 +185,34 @@ func (g *gate) countPackets(ctx context.Context, homes []registry.Home, forwards
 		forwards[i].After = counted.Forwards[ids[f.Home+" "+f.Name]].In.Packets
 	}
 	return nil
+}
+
+// uplinks are the interfaces that lead to the internet.
+func uplinks(facts plan.Facts) []string {
+	var names []string
+	for _, n := range facts.Networks {
+		if n.Default && !slices.Contains(names, n.Interface) {
+			names = append(names, n.Interface)
+		}
+	}
+	return names
+}
+
+// lookAtAddresses finds public addresses of this machine that are not served. An
+// owner who has listed those that are has left the others out himself.
+func (g *gate) lookAtAddresses(c config.Gate) (func(*doctor.Side), error) {
+	if len(c.Public.Addresses) > 0 {
+		return nil, nil
+	}
+	all, err := host.PublicAddresses(c.Tunnel.Interface)
+	served := g.public()
+	return func(s *doctor.Side) {
+		for _, a := range all {
+			if !slices.Contains(served, a.Addr) {
+				s.Unserved = append(s.Unserved, doctor.Unserved{Addr: a.Addr, Interface: a.Interface})
+			}
+		}
+	}, err
 }
 
 // lookAtListeners finds what else the gate has on published ports, and where
@@ -310,19 +341,41 @@ func (e *ear) peers(before *silences) []doctor.Peer {
 	return peers
 }
 
-// probeInside goes to the granted ports of the homes through the tunnel.
-func probeInside(ctx context.Context, homes []registry.Home, forwards []doctor.Forward, results []doctor.Result) {
-	at := map[string]netip.Addr{}
-	for _, h := range homes {
-		at[h.Name] = h.Address4
-	}
+// probeInside goes to the granted ports of the homes through the tunnel, by each
+// family in which they are published.
+func probeInside(ctx context.Context, homes []registry.Home, forwards []doctor.Forward) (by4, by6 []doctor.Result) {
+	by4, by6 = make([]doctor.Result, len(forwards)), make([]doctor.Result, len(forwards))
 	var wait sync.WaitGroup
 	for i, f := range forwards {
-		if f.Granted && at[f.Home].IsValid() {
-			wait.Go(func() { results[i] = knock(ctx, f.Protocol, netip.AddrPortFrom(at[f.Home], f.Port)) })
+		h := slices.IndexFunc(homes, func(h registry.Home) bool { return h.Name == f.Home })
+		if !f.Granted || h < 0 {
+			continue
+		}
+		try := func(at netip.Addr, result *doctor.Result) {
+			if at.IsValid() {
+				wait.Go(func() { *result = knock(ctx, f.Protocol, netip.AddrPortFrom(at, f.Port)) })
+			}
+		}
+		families := familiesOf(homes[h], f.Name)
+		if families.IPv4 {
+			try(homes[h].Address4, &by4[i])
+		}
+		if families.IPv6 {
+			try(homes[h].Address6, &by6[i])
 		}
 	}
 	wait.Wait()
+	return by4, by6
+}
+
+// familiesOf returns those in which a forward is published.
+func familiesOf(h registry.Home, name string) forward.Families {
+	for _, f := range h.Forwards {
+		if f.Wanted.Name == name {
+			return f.Families
+		}
+	}
+	return forward.Families{}
 }
 
 // knock tries a port. Of UDP, a refusal is all that can be learned from a

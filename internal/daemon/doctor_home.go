@@ -23,7 +23,7 @@ import (
 // says of itself, and a visit from outside.
 func (h *home) Examine(ctx context.Context) doctor.Evidence {
 	h.mu.Lock()
-	facts, c, m, problems := h.facts, h.config, h.memory, slices.Clone(h.problems)
+	facts, c, m, problems, failed := h.facts, h.config, h.memory, slices.Clone(h.problems), h.failed
 	h.mu.Unlock()
 	side := doctor.Side{
 		Role: string(plan.Home), Name: m.Joined.Name, Version: h.opts.Version, Daemon: true, Clock: time.Now(),
@@ -39,7 +39,13 @@ func (h *home) Examine(ctx context.Context) doctor.Evidence {
 		now, err := h.host.Facts(ctx, c.Tunnel.Interface)
 		return func(s *doctor.Side) { s.Machine.Overlap = overlap(inTunnel(m.Joined), now) }, err
 	})
-	n.look("who listens", func() (func(*doctor.Side), error) { return lookForServices(forwards) })
+	n.lookAtFailure(ctx, failed)
+	n.lookAtForwarding(append(devices(c, facts), c.Tunnel.Interface))
+	n.look("the way to the internet", func() (func(*doctor.Side), error) {
+		lacks, err := host.NoWay4()
+		return func(s *doctor.Side) { s.Machine.NoWay4 = lacks }, err
+	})
+	n.look("who listens", func() (func(*doctor.Side), error) { return lookForServices(forwards, c.Tunnel.Interface) })
 	n.look("devices of the network", func() (func(*doctor.Side), error) { return knockAtTargets(ctx, forwards), nil })
 	n.lookForDrops(ctx, h.want(facts), facts)
 	var tunnel doctor.Tunnel
@@ -97,21 +103,39 @@ func (h *home) doctorForwards(c config.Home, facts plan.Facts) []doctor.Forward 
 	return list
 }
 
-// lookForServices finds who listens on the local ports.
-func lookForServices(forwards []doctor.Forward) (func(*doctor.Side), error) {
+// devices are the interfaces behind which this home has targets.
+func devices(c config.Home, facts plan.Facts) []string {
+	var names []string
+	for _, f := range c.Forwards {
+		for _, n := range facts.Networks {
+			if f.To.IsValid() && n.Prefix.Contains(f.To) && !slices.Contains(names, n.Interface) {
+				names = append(names, n.Interface)
+			}
+		}
+	}
+	return names
+}
+
+// lookForServices finds who listens on the local ports, and on which interface.
+func lookForServices(forwards []doctor.Forward, tunnel string) (func(*doctor.Side), error) {
 	listeners, err := host.Listeners()
 	if err != nil {
 		return nil, err
 	}
+	bound, err := host.BoundListeners()
 	return func(s *doctor.Side) {
 		for i, f := range forwards {
+			if f.To.IsValid() {
+				continue
+			}
 			for _, l := range listeners {
-				if !f.To.IsValid() && l.Port == f.LocalPort && l.Protocol.String() == f.Protocol {
+				if l.Port == f.LocalPort && l.Protocol.String() == f.Protocol {
 					s.Forwards[i].Listeners = append(s.Forwards[i].Listeners, netip.AddrPortFrom(l.Addr, l.Port))
 				}
 			}
+			s.Forwards[i].OnlyOn = bound.OnlyOn(f.Protocol, f.LocalPort, tunnel)
 		}
-	}, nil
+	}, err
 }
 
 // knockAtTargets tries the devices behind this home, as itself.
@@ -242,6 +266,7 @@ func (h *home) askGate(ctx context.Context, forwards []doctor.Forward) gateSaid 
 			after.Forwards[i].Before = before.Forwards[j].After
 		}
 	}
+	trustRemedies(&after)
 	said.side = &after
 	h.followVisits(ctx, client, &said, forwards)
 	return said
@@ -266,13 +291,26 @@ func (h *home) followVisits(ctx context.Context, client *control.Client, said *g
 	if err != nil {
 		return
 	}
+	trustRemedies(&seen)
 	said.side.Drops = slices.Concat(seen.Drops, said.side.Drops)
 	for i, f := range said.side.Forwards {
 		same := func(s doctor.Forward) bool {
 			return s.Name == f.Name && s.Protocol == f.Protocol && s.Port == f.Port
 		}
 		if j := slices.IndexFunc(seen.Forwards, same); j >= 0 {
-			said.side.Forwards[i].Traced, said.side.Forwards[i].Arrived = seen.Forwards[j].Traced, seen.Forwards[j].Arrived
+			now := &said.side.Forwards[i]
+			now.Traced, now.Arrived, now.Unwanted = seen.Forwards[j].Traced, seen.Forwards[j].Arrived, seen.Forwards[j].Unwanted
+		}
+	}
+}
+
+// trustRemedies forgets commands that the gate proposes and that are none of our
+// forms: whoever has taken the gate over must not write what its owner, who reads
+// it at home, will run.
+func trustRemedies(gate *doctor.Side) {
+	for i, d := range gate.Drops {
+		if !host.IsRemedy(d.Remedy) {
+			gate.Drops[i].Remedy = ""
 		}
 	}
 }

@@ -55,6 +55,7 @@ type gate struct {
 	endpoints map[key.Public]netip.AddrPort
 	problems  []string
 	ssh       sshMemory
+	failed    string // why the last round could not set the machine up
 	// unsaved is set while the registry holds what could not be written down.
 	unsaved bool
 	// barred are keys that are being revoked: out at once, before the disk
@@ -229,9 +230,9 @@ func (g *gate) publish(facts plan.Facts, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.facts = facts
-	g.problems = nil
+	g.problems, g.failed = nil, ""
 	if err != nil {
-		g.problems = []string{err.Error()}
+		g.problems, g.failed = []string{err.Error()}, err.Error()
 	}
 	g.problems = append(g.problems, g.inputProblem()...)
 	if len(facts.Public) == 0 && len(g.config.Public.Addresses) == 0 {

@@ -43,6 +43,7 @@ type home struct {
 	endpoint netip.AddrPort // where the gate is tried at
 	left     bool           // the tunnel, to another run of this home (see standBack)
 	problems []string
+	failed   string // why the last round could not set the machine up
 }
 
 // homeMemory is what a home remembers, as it is stored.
@@ -258,9 +259,9 @@ func (h *home) publish(facts plan.Facts, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.facts = facts
-	h.problems = nil
+	h.problems, h.failed = nil, ""
 	if err != nil {
-		h.problems = []string{err.Error()}
+		h.problems, h.failed = []string{err.Error()}, err.Error()
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatelodge/gatelodge/internal/doctor"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
@@ -26,6 +27,10 @@ type others struct {
 	renewed    map[Remedy]time.Time
 }
 
+// errNoGeneration is why one has to look each time: the kernel does not say when a
+// rule of iptables-legacy changes.
+var errNoGeneration = errors.New("iptables-legacy has no generation")
+
 // putBackPause is how long another firewall has peace after a rule of its owner's
 // for us was put back: where somebody deletes it again and again, we do not
 // fight.
@@ -38,6 +43,9 @@ func (o *others) look(ctx context.Context, p Paths, want plan.State, facts plan.
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	generation, err := host.RulesGeneration()
+	if legacy, legacyErr := host.LegacyTables(); len(legacy) > 0 || legacyErr != nil {
+		err = errors.Join(errNoGeneration, legacyErr)
+	}
 	if err == nil && o.read && generation == o.generation && slices.Equal(facts.Networks, o.networks) {
 		return
 	}
@@ -46,16 +54,15 @@ func (o *others) look(ctx context.Context, p Paths, want plan.State, facts plan.
 	if again && findErr == nil {
 		drops, findErr = host.OthersDrops(ctx, want, facts)
 	}
-	if findErr != nil {
-		log.Debug("the rules of other firewalls could not be read", "error", findErr)
-		return
-	}
 	problems := describe(drops)
+	if findErr != nil {
+		problems = append(problems, fmt.Sprintf("cannot read all rules of other firewalls, so that one of them may be in the way unseen: %v", findErr))
+	}
 	if renewErr != nil {
 		problems = append(problems, renewErr.Error())
 	}
 	o.say(problems, log)
-	o.generation, o.networks, o.read, o.drops, o.problems = generation, facts.Networks, err == nil && !again, drops, problems
+	o.generation, o.networks, o.read, o.drops, o.problems = generation, facts.Networks, err == nil && findErr == nil && !again, drops, problems
 }
 
 // say tells the log of problems that are new, and when there are none any more.
@@ -107,7 +114,7 @@ func (o *others) renew(ctx context.Context, p Paths, drops []host.OthersDrop, lo
 func remedies(drops []host.OthersDrop) []Remedy {
 	list := []Remedy{}
 	for _, d := range drops {
-		if !slices.Contains(list, d.Remedy) {
+		if d.Remedy != (Remedy{}) && !slices.Contains(list, d.Remedy) {
 			list = append(list, d.Remedy)
 		}
 	}
@@ -140,23 +147,42 @@ func (o *others) last() []string {
 	return o.problems
 }
 
-// describe makes one sentence of all that one rule drops.
+// describe makes one sentence of all that one rule does. A mark that is overwritten
+// may be set again by ours, which depends on who was loaded first: the doctor
+// tells of it where no answer comes.
 func describe(drops []host.OthersDrop) []string {
-	type place struct{ rule, remedy string }
+	type place struct{ rule, does, remedy string }
 	var places []place
-	dropped := map[place][]string{}
+	suffers := map[place][]string{}
 	for i, d := range doctorDrops(drops) {
-		p := place{d.String(), d.Remedy}
-		if dropped[p] == nil {
+		if d.Deed == doctor.Remarks {
+			continue
+		}
+		p := place{d.String(), deedText(d.Deed), d.Remedy}
+		if suffers[p] == nil {
 			places = append(places, p)
 		}
-		if what := drops[i].Packet.What; !slices.Contains(dropped[p], what) {
-			dropped[p] = append(dropped[p], what)
+		if what := drops[i].Packet.What; !slices.Contains(suffers[p], what) {
+			suffers[p] = append(suffers[p], what)
 		}
 	}
 	var problems []string
 	for _, p := range places {
-		problems = append(problems, fmt.Sprintf("%s drops %s; to let that through: %s", p.rule, strings.Join(dropped[p], ", "), p.remedy))
+		text := fmt.Sprintf("%s %s %s", p.rule, p.does, strings.Join(suffers[p], ", "))
+		if p.remedy != "" {
+			text += "; to let that through: " + p.remedy
+		}
+		problems = append(problems, text)
 	}
 	return problems
+}
+
+func deedText(d doctor.Deed) string {
+	switch d {
+	case doctor.Hides:
+		return "replaces the visitors' addresses in"
+	case doctor.Untracks:
+		return "exempts from connection tracking, so that it is not forwarded,"
+	}
+	return "drops"
 }

@@ -40,6 +40,9 @@ type Side struct {
 	Tunnel  Tunnel    `json:"tunnel,omitzero"` // of a home
 	// Public are the gate's addresses at which visitors arrive.
 	Public []netip.Addr `json:"public,omitempty"`
+	// Unserved are other addresses of the gate that the internet knows, at which
+	// visitors find nothing.
+	Unserved []Unserved `json:"unserved,omitempty"`
 	// SSHOnlyInTunnel are the listeners of the gate's sshd, if all of them are
 	// addresses of the tunnel.
 	SSHOnlyInTunnel []netip.AddrPort `json:"ssh_only_in_tunnel,omitempty"`
@@ -51,6 +54,12 @@ type Side struct {
 	Drops []Drop `json:"drops,omitempty"`
 	// Unseen says what could not be looked at, and why.
 	Unseen []string `json:"unseen,omitempty"`
+}
+
+// Unserved is a public address of a gate at which nothing is published.
+type Unserved struct {
+	Addr      netip.Addr `json:"addr"`
+	Interface string     `json:"interface"`
 }
 
 // Machine is what was found out about a machine itself.
@@ -70,8 +79,25 @@ type Machine struct {
 	// Drift lists, in words, where the machine is not as wanted.
 	Drift    []string `json:"drift,omitempty"`
 	Problems []string `json:"problems,omitempty"` // of the daemon's last round
-	Overlap  *Overlap `json:"overlap,omitempty"`
-	IPv6     bool     `json:"ipv6"` // whether the tunnel's interface has an IPv6 address
+	// Failed is why that round could not set the machine up; empty: it could.
+	Failed string `json:"failed,omitempty"`
+	// Lacks lists what our rules need and this kernel does not have, as the
+	// modules that bring it.
+	Lacks []string `json:"kernel_lacks,omitempty"`
+	// Sealed is set where the kernel's settings can only be read.
+	Sealed bool `json:"settings_read_only,omitempty"`
+	// StateUnseen is set where the machine's own state could not be looked at:
+	// what is not in it may be there all the same.
+	StateUnseen bool `json:"state_unseen,omitempty"`
+	// NotPassing are interfaces from which IPv4 packets are not passed on,
+	// although the machine passes on those of others.
+	NotPassing []string `json:"not_passing,omitempty"`
+	// Legacy names the tables of iptables-legacy here.
+	Legacy []string `json:"legacy_tables,omitempty"`
+	// NoWay4 is set where no route leads to the internet by IPv4.
+	NoWay4  bool     `json:"no_ipv4_route,omitempty"`
+	Overlap *Overlap `json:"overlap,omitempty"`
+	IPv6    bool     `json:"ipv6"` // whether the tunnel's interface has an IPv6 address
 }
 
 // Toggle is a setting that is needed, or not, and on, or not.
@@ -179,13 +205,16 @@ type Forward struct {
 	ByRouter  bool             `json:"answers_by_router"`
 	WantsIPv6 bool             `json:"wants_ipv6"`
 	Listeners []netip.AddrPort `json:"listeners,omitempty"` // on LocalPort, here
-	Local     Result           `json:"local,omitempty"`     // home to the service
-	Outside   Result           `json:"outside,omitempty"`   // home to the gate's public address
+	// OnlyOn is the interface to which all of those are bound.
+	OnlyOn  string `json:"only_on,omitempty"`
+	Local   Result `json:"local,omitempty"`   // home to the service
+	Outside Result `json:"outside,omitempty"` // home to the gate's public address
 	// What only a gate knows.
 	Granted bool   `json:"granted"`
 	Pending bool   `json:"pending,omitempty"` // the gate has not said yet
 	Reason  string `json:"reason,omitempty"`  // why it was refused
 	Inside  Result `json:"inside,omitempty"`  // gate to home, through the tunnel
+	Inside6 Result `json:"inside6,omitempty"` // the same by IPv6, if it is published there
 	Holder  string `json:"holder,omitempty"`  // a process of the gate that listens on the port
 	// Before and After count the packets that the gate has sent on for the
 	// forward, before and after Outside was tried.
@@ -195,27 +224,7 @@ type Forward struct {
 	// rules, and Arrived where it has seen one.
 	Traced  bool `json:"traced,omitempty"`
 	Arrived bool `json:"arrived,omitempty"`
-}
-
-// Hook is where a packet was dropped.
-type Hook string
-
-// The hooks at which others drop what ours let through.
-const (
-	Input   Hook = "input"
-	Passing Hook = "forward"
-	Arrival Hook = "prerouting"
-)
-
-// Drop is a verdict of somebody else's firewall.
-type Drop struct {
-	Hook   Hook   `json:"hook"`
-	Owner  string `json:"owner,omitempty"` // "ufw", "firewalld", "Docker" …
-	Table  string `json:"table"`           // with its family: "ip filter"
-	Chain  string `json:"chain"`
-	Rule   string `json:"rule,omitempty"` // empty: the chain's policy
-	Remedy string `json:"remedy,omitempty"`
-	// Protocol and Port are of the packet that it was seen to drop; zero: any.
-	Protocol string `json:"protocol,omitempty"`
-	Port     uint16 `json:"port,omitempty"`
+	// Unwanted is set where our own table was seen to drop the visit: it took
+	// it for one that is for the gate itself.
+	Unwanted bool `json:"unwanted,omitempty"`
 }

@@ -59,7 +59,10 @@ func movedName(t Tunnel) (Finding, bool) {
 	}
 	var moved *Name
 	for i, n := range t.Names {
-		if slices.Contains(n.Addresses, t.Answered.Addr()) {
+		same := func(a netip.Addr) bool {
+			return a == t.Answered.Addr() || translates(a, t.Answered.Addr()) || translates(t.Answered.Addr(), a)
+		}
+		if slices.ContainsFunc(n.Addresses, same) {
 			return Finding{}, false
 		}
 		if moved == nil && !n.Literal && len(n.Addresses) > 0 {
@@ -101,8 +104,8 @@ func silentGate(t Tunnel) Finding {
 		since = "for " + span(t.Silence)
 	}
 	return Finding{ID: UDPBlocked, Where: AtTunnel, Severity: Broken, On: "the gate",
-		Sentence: fmt.Sprintf("Nothing has come back from the gate at UDP %s %s, whose key has answered before: the packets are blocked on the way (a provider's firewall, or this network's), or the gate is down or has revoked this home.", t.Tried, since),
-		Command:  "gatelodge doctor", Hint: fmt.Sprintf("let UDP port %d in at the VPS's provider", t.Tried.Port())}
+		Sentence: fmt.Sprintf("Nothing has come back from the gate at UDP %s %s, though it has answered this home's key before, and from here it cannot be told why: it was set up anew or has revoked this home, its listen_port is another one by now, it is down, or a firewall blocks the packets on the way (a provider's, or this network's).", t.Tried, since),
+		Command:  "gatelodge doctor", Hint: fmt.Sprintf("if this home is not listed there by gatelodge gate homes, invite it again: gatelodge gate invite NAME; if it is and its port is still %d, let that UDP port in at the VPS's provider", t.Tried.Port())}
 }
 
 // judgeNames finds a name that leads elsewhere while the tunnel still works: it
@@ -113,7 +116,7 @@ func judgeNames(here, there Side) []Finding {
 	}
 	for _, n := range here.Tunnel.Names {
 		known := func(a netip.Addr) bool {
-			return slices.Contains(there.Public, a) || a == here.Tunnel.Tried.Addr() && n.Literal
+			return slices.ContainsFunc(there.Public, func(p netip.Addr) bool { return p == a || translates(a, p) }) || a == here.Tunnel.Tried.Addr()
 		}
 		if n.Literal || len(n.Addresses) == 0 || slices.ContainsFunc(n.Addresses, known) {
 			continue
@@ -123,26 +126,46 @@ func judgeNames(here, there Side) []Finding {
 	return nil
 }
 
+// translates reports whether an IPv6 address is an IPv4 one in the spelling of a
+// NAT64, of whatever prefix (RFC 6052, section 2.2: byte 8 is left out).
+func translates(six, four netip.Addr) bool {
+	if !six.Is6() || !four.Is4() {
+		return false
+	}
+	b, want := six.As16(), four.As4()
+	without8 := slices.Concat(b[:8], b[9:])
+	for _, start := range []int{4, 5, 6, 7, 8} {
+		if slices.Equal(without8[start:start+4], want[:]) {
+			return true
+		}
+	}
+	return slices.Equal(b[12:], want[:])
+}
+
 // judgeIPv6 finds visitors of IPv6 who arrive at the gate and cannot be sent
 // on.
 func judgeIPv6(here, there Side) []Finding {
 	is6 := func(a netip.Addr) bool { return a.Is6() && !a.Is4In6() }
 	wants := slices.ContainsFunc(here.Forwards, func(f Forward) bool { return f.WantsIPv6 })
-	if !slices.ContainsFunc(there.Public, is6) || !wants || here.Machine.IPv6 && there.Machine.IPv6 {
+	if !slices.ContainsFunc(there.Public, is6) || !wants || here.Machine.hasIPv6() && there.Machine.hasIPv6() {
 		return nil
 	}
 	f := Finding{ID: IPv6OneSide, Where: AtAddress, Severity: Warning, On: "here",
 		Sentence: "The gate has a public IPv6 address, but this machine has no IPv6 in the tunnel: visitors who come by IPv6 find nothing.",
 		Hint:     "enable IPv6 here (the kernel's ipv6.disable and net.ipv6.conf.*.disable_ipv6), or publish no AAAA record"}
-	if !there.Machine.IPv6 {
+	if !there.Machine.hasIPv6() {
 		f.On, f.Sentence = "the gate", "The gate has a public IPv6 address, but the tunnel has none: visitors who come by IPv6 find nothing."
 		f.Hint = "set prefix6 under [tunnel] in gate.toml and let this home join again, or publish no AAAA record"
 	}
 	return []Finding{f}
 }
 
-// judgePeers judges a gate's homes.
-func judgePeers(s Side) []Finding {
+// hasIPv6 reports whether the tunnel has IPv6, as far as it is known.
+func (m Machine) hasIPv6() bool { return m.IPv6 || m.StateUnseen }
+
+// judgeTwins finds machines with one key, of which each takes the tunnel away
+// from the other.
+func judgeTwins(s Side) []Finding {
 	var found []Finding
 	for _, p := range s.Homes {
 		if len(p.Flapped) > 1 {
@@ -151,7 +174,31 @@ func judgePeers(s Side) []Finding {
 				Command:  "gatelodge down", Hint: "on the copy; then remove home.json there, and join it as a home of its own"})
 		}
 	}
+	return found
+}
+
+// insistent returns an address that calls again and again, each time from
+// another port, as a home does that is not answered.
+func insistent(strangers []netip.AddrPort) (netip.AddrPort, bool) {
+	const calls = 3 // in the half minute for which the gate remembers them; who scans the internet calls once
+	from := map[netip.Addr]int{}
+	for _, s := range strangers {
+		if from[s.Addr()]++; from[s.Addr()] >= calls {
+			return s, true
+		}
+	}
+	return netip.AddrPort{}, false
+}
+
+// judgePeers judges a gate's homes.
+func judgePeers(s Side) []Finding {
+	found := judgeTwins(s)
 	silent := silentHomes(s)
+	if caller, insists := insistent(s.Strangers); insists && len(silent) == 0 && len(s.Homes) > 0 {
+		return append(found, Finding{ID: WrongKey, Where: AtTunnel, Severity: Warning, On: "here",
+			Sentence: fmt.Sprintf("Somebody at %s calls this gate's WireGuard port again and again with a key that it does not know; all its homes are there, so it may be one that was revoked, or of a gate that this machine was before.", caller.Addr()),
+			Command:  "gatelodge gate homes", Hint: "if it is a home of yours, invite it again (gatelodge gate invite NAME), and there: gatelodge down, remove home.json, gatelodge join INVITE"})
+	}
 	if len(s.Strangers) > 0 && (len(silent) > 0 || len(s.Homes) == 0) {
 		return append(found, Finding{ID: WrongKey, Where: AtTunnel, Severity: Broken, On: "here",
 			Sentence: fmt.Sprintf("WireGuard packets come from %s with a key that this gate does not know%s.", s.Strangers[0], whose(silent)),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -87,6 +88,59 @@ func readNumber(file string) (uint64, error) {
 func Forwarding() (bool, error) {
 	value, err := readNumber("/proc/sys/net/ipv4/ip_forward")
 	return value == 1, err
+}
+
+// NotForwarding returns which of some interfaces have their IPv4 packets not
+// passed on. To switch ip_forward on sets them all, and each can be switched off
+// again (ip-sysctl.rst, "forwarding").
+func NotForwarding(names []string) ([]string, error) {
+	var closed []string
+	for _, name := range names {
+		value, err := readNumber("/proc/sys/net/ipv4/conf/" + name + "/forwarding")
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // no such interface: that is for others to say
+		}
+		if err != nil {
+			return closed, err
+		}
+		if value == 0 {
+			closed = append(closed, name)
+		}
+	}
+	return closed, nil
+}
+
+// NoWay4 reports that this machine has no route to the internet by IPv4: then the
+// kernel sends no answer of a UDP service to a visitor who has it.
+func NoWay4() (bool, error) {
+	// Connecting a UDP socket chooses the way, and sends nothing.
+	c, err := net.Dial("udp4", "192.0.2.1:9")
+	if errors.Is(err, unix.ENETUNREACH) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, c.Close()
+}
+
+// PublicAddresses returns the addresses of this machine that the internet knows,
+// on whatever interface but the tunnel's.
+func PublicAddresses(tunnel string) ([]routing.AddressAt, error) {
+	return routing.PublicAddresses(tunnel, Routable)
+}
+
+// BoundListeners tells to which interfaces listeners are bound.
+func BoundListeners() (routing.Bound, error) { return routing.BoundListeners() }
+
+// KernelLacks returns the modules that our rules need and this kernel does not
+// have.
+func KernelLacks(ctx context.Context) ([]string, error) {
+	fw, err := firewall.Open()
+	if err != nil {
+		return nil, err
+	}
+	return fw.Lacks(ctx)
 }
 
 // ReversePath returns the reverse path check in force on an interface: the

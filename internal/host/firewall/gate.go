@@ -40,6 +40,7 @@ func buildGate(g plan.GateFirewall) (*document, error) {
 
 func gateConstants(g plan.GateFirewall) []define {
 	return append(common(g.Interface, g.Marks),
+		define{"ours", hex32(g.Marks.Forward)},
 		define{"control", fmt.Sprint(g.ControlPort)},
 		define{"wireguard", fmt.Sprint(g.ListenPort)},
 		define{"daemon", fmt.Sprint(g.User)},

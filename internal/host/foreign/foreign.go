@@ -237,6 +237,9 @@ func (p Packet) at(priority int32) Packet {
 // walk takes the packet through a base chain.
 func (r *reader) walk(c *nftables.Chain, p Packet) verdict {
 	p = p.at(int32(*c.Priority))
+	if p.Hook == Output && c.Type != nftables.ChainTypeRoute {
+		p.Kept = 0 // its way has been chosen, and the mark is not asked for again
+	}
 	v := r.run(chainName{c.Table.Family, c.Table.Name, c.Name}, p, 0)
 	if v.kind != pass {
 		return v

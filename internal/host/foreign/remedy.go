@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -158,6 +159,45 @@ func (r Remedy) Check() error {
 		return errors.Join(named("family", r.Family), named("table", r.Table), named("chain", r.Chain))
 	}
 	return fmt.Errorf("%q is no tool by which gatelodge lets packets through", r.Tool)
+}
+
+// forms are what String makes of remedies.
+var forms = []struct {
+	pattern *regexp.Regexp
+	remedy  func(parts []string) Remedy
+}{
+	{regexp.MustCompile(`^ufw route allow out on (\S+)$`), func(p []string) Remedy { return Remedy{Tool: UFW, Interface: p[1], Leaving: true} }},
+	{regexp.MustCompile(`^ufw allow in on (\S+)$`), func(p []string) Remedy { return Remedy{Tool: UFW, Interface: p[1]} }},
+	{regexp.MustCompile(`^ufw allow (\d+)/(\w+)$`), func(p []string) Remedy { return Remedy{Tool: UFW, Port: port(p[1]), Protocol: p[2]} }},
+	{regexp.MustCompile(`^firewall-cmd --permanent --add-port=(\d+)/(\w+) && `), func(p []string) Remedy { return Remedy{Tool: Firewalld, Port: port(p[1]), Protocol: p[2]} }},
+	{regexp.MustCompile(`^firewall-cmd --permanent --zone=trusted --add-interface=(\S+) && `), func(p []string) Remedy { return Remedy{Tool: Firewalld, Interface: p[1]} }},
+	{regexp.MustCompile(`^(ip6?tables(?:-legacy)?) -I (\S+) -m mark --mark 0x([0-9a-f]+)/`), func(p []string) Remedy { return Remedy{Tool: Tool(p[1]), Chain: p[2], Mark: mark(p[3])} }},
+	{regexp.MustCompile(`^nft insert rule (\S+) (\S+) (\S+) meta mark and 0x([0-9a-f]+) `), func(p []string) Remedy {
+		return Remedy{Tool: NFT, Family: p[1], Table: p[2], Chain: p[3], Mark: mark(p[4])}
+	}},
+}
+
+// ParseRemedy reads what String has written, and nothing else.
+func ParseRemedy(text string) (Remedy, bool) {
+	for _, f := range forms {
+		if parts := f.pattern.FindStringSubmatch(text); parts != nil {
+			r := f.remedy(parts)
+			return r, r.Check() == nil && r.String() == text
+		}
+	}
+	return Remedy{}, false
+}
+
+// port and mark read numbers; one that is too large becomes another, and the
+// remedy no longer reads as it was written.
+func port(text string) uint16 {
+	n, _ := strconv.ParseUint(text, 10, 16)
+	return uint16(n)
+}
+
+func mark(text string) uint32 {
+	n, _ := strconv.ParseUint(text, 16, 32)
+	return uint32(n)
 }
 
 // commandTime bounds one command of another firewall. Those written in Python

@@ -68,8 +68,13 @@ type event struct {
 	drops  bool
 }
 
-// mostEvents bounds what is heard: far more than a few visits meet.
-const mostEvents = 10000
+// mostEvents bounds what is heard: far more than a few visits meet. Of each drop
+// nft(8) is asked how its rule is written, so those told of are few, and
+// different ones.
+const (
+	mostEvents = 10000
+	mostTold   = 16
+)
 
 // End stops listening. It returns the ports of the packets that arrived, and
 // for each of those that were dropped where and by whom: what holds of all of
@@ -98,11 +103,16 @@ func (t *Trace) End(ctx context.Context, like Packet) (arrived []uint16, drops [
 	if err != nil {
 		return nil, nil, err
 	}
+	told := map[event]bool{}
 	for i, e := range events {
-		if e.drops {
-			like.Port = ports[e.packet]
-			drops = append(drops, r.traced(ctx, e, events[:i+1], bases, like))
+		at := e // whichever packet it was
+		at.packet, at.port = 0, ports[e.packet]
+		if !e.drops || told[at] || len(told) == mostTold {
+			continue
 		}
+		told[at] = true
+		like.Port = at.port
+		drops = append(drops, r.traced(ctx, e, events[:i+1], bases, like))
 	}
 	return arrived, drops, nil
 }
