@@ -42,6 +42,7 @@ type gate struct {
 	apply   sync.Mutex
 	rounds  *rounds // of reconcile: many wait for one
 	writing sync.Mutex
+	changes changes
 	mu      sync.Mutex
 
 	config   config.Gate
@@ -212,7 +213,6 @@ func gateForwards(r *registry.State) []plan.GateForward {
 func (g *gate) settle(want *plan.GateFirewall) error {
 	g.mu.Lock()
 	before := g.applied
-	g.applied = want.Forwards
 	g.mu.Unlock()
 	removed, added := compareForwards(before, want.Forwards)
 	var errs []error
@@ -222,7 +222,13 @@ func (g *gate) settle(want *plan.GateFirewall) error {
 	if len(added) > 0 {
 		errs = append(errs, g.host.FreeFlows(want.Marks, portsOf(added), want.Public))
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err // the next round tries it again
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.applied = want.Forwards
+	return nil
 }
 
 // publish notes the outcome for status.

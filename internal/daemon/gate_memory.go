@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
@@ -95,12 +97,12 @@ func (g *gate) firstMemory() (err error) {
 		return err
 	}
 	g.registry = registry.New()
-	return g.save(g.draft(g.registry, g.inputs.kept))
+	return g.save(g.memory(g.registry, g.inputs.kept))
 }
 
-// draft is what would be written down with that registry and that input policy.
+// memory is what would be written down with that registry and that input policy.
 // The caller holds mu.
-func (g *gate) draft(r *registry.State, kept plan.InputPolicy) gateMemory {
+func (g *gate) memory(r *registry.State, kept plan.InputPolicy) gateMemory {
 	input := inputMemory(kept)
 	return gateMemory{PrivateKey: store.PrivateKey{Private: g.key}, Registry: r, Input: &input, SSHPorts: g.facts.SSHPorts}
 }
@@ -126,31 +128,90 @@ func (g *gate) identity() registry.Gate {
 }
 
 // change makes one change to the registry: on a copy, then on disk, then for
-// all. An error has changed nothing. Who only reads does not wait for the disk;
-// f is called with mu held.
+// all. An error has changed nothing, which is what f promises as well; it is
+// called with mu held. Who only reads does not wait for the disk, and changes
+// that come while one is written down are written down together.
 func (g *gate) change(f func(r *registry.State) error) error {
-	g.writing.Lock()
-	defer g.writing.Unlock()
-	m, err := g.drafted(f)
-	if err != nil {
-		return err
+	c := &change{make: f, done: make(chan error, 1)}
+	if g.changes.add(c) {
+		g.writing.Lock()
+		defer g.writing.Unlock()
+		g.commit(g.changes.take())
 	}
-	if err := g.save(m); err != nil {
-		return err
+	return <-c.done
+}
+
+// commit makes changes and writes them down once.
+func (g *gate) commit(list []*change) {
+	failure := errors.New("a change failed that was to be written down with this one")
+	defer func() {
+		for _, c := range list {
+			c.answer(failure) // also if one of them panics
+		}
+	}()
+	m := g.draft(list)
+	if m.Registry == nil {
+		return
+	}
+	if failure = g.save(m); failure != nil {
+		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.registry, g.unsaved = m.Registry, false
-	return nil
 }
 
-// drafted makes a change on a copy of the registry.
-func (g *gate) drafted(f func(r *registry.State) error) (gateMemory, error) {
+// draft makes changes on a copy of the registry, and answers those that are
+// refused. What it returns has no registry if all are.
+func (g *gate) draft(list []*change) gateMemory {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	next := g.registry.Clone()
-	err := f(next)
-	return g.draft(next, g.inputs.kept), err
+	var next *registry.State
+	draft := g.registry.Clone()
+	for _, c := range list {
+		if err := c.make(draft); err != nil {
+			c.answer(err)
+		} else {
+			next = draft
+		}
+	}
+	return g.memory(next, g.inputs.kept)
+}
+
+// change is a change of the registry that somebody waits for.
+type change struct {
+	make func(*registry.State) error
+	done chan error
+}
+
+// answer says how it went. The first answer counts.
+func (c *change) answer(err error) {
+	select {
+	case c.done <- err:
+	default:
+	}
+}
+
+// changes are those that wait to be written down.
+type changes struct {
+	mu   sync.Mutex
+	list []*change
+}
+
+// add reports whether the change is the first, and its maker to take them all.
+func (q *changes) add(c *change) (first bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.list = append(q.list, c)
+	return len(q.list) == 1
+}
+
+func (q *changes) take() []*change {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	list := q.list
+	q.list = nil
+	return list
 }
 
 // enforce makes a change to the registry that holds at once, also if the disk
@@ -167,7 +228,7 @@ func (g *gate) enforce(f func(r *registry.State) bool) error {
 		return nil
 	}
 	g.registry, g.unsaved = next, true
-	m := g.draft(next, g.inputs.kept)
+	m := g.memory(next, g.inputs.kept)
 	g.mu.Unlock()
 	if err := g.save(m); err != nil {
 		return err

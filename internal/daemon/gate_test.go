@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -130,5 +131,88 @@ func TestTheJournalIsInMemory(t *testing.T) {
 	again, err := openJournal(o)
 	if err != nil || len(again.Entries()) != 1 {
 		t.Errorf("the next process finds %v, %v", again.Entries(), err)
+	}
+}
+
+// Changes that wait for one another are written down together; one that is
+// refused, or that panics, takes none of the others with it, nor lets them wait.
+func TestChangesAreWrittenTogether(t *testing.T) {
+	g := newMemoryGate(t)
+	g.writing.Lock() // as somebody else's would
+	refusal := errors.New("no")
+	results := make(chan error, 3)
+	for _, f := range []func(*registry.State) error{
+		func(r *registry.State) error { r.NextForwardID = 7; return nil },
+		func(*registry.State) error { return refusal },
+		func(r *registry.State) error { r.Homes = append(r.Homes, registry.Home{Name: "barn"}); return nil },
+	} {
+		go func() { results <- g.change(f) }()
+	}
+	waitFor(t, "all changes to wait", func() bool {
+		g.changes.mu.Lock()
+		defer g.changes.mu.Unlock()
+		return len(g.changes.list) == 3
+	})
+	if g.registry.NextForwardID == 7 {
+		t.Error("a change counts before it is on disk")
+	}
+	g.writing.Unlock()
+	var refused int
+	for range 3 {
+		if err := <-results; err == refusal {
+			refused++
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+	if refused != 1 || g.registry.NextForwardID != 7 || len(g.registry.Homes) != 1 {
+		t.Errorf("%d were refused, and the registry is %+v", refused, g.registry)
+	}
+	var m gateMemory
+	if _, err := g.store.Load(gateName, &m); err != nil || m.Registry.NextForwardID != 7 || len(m.Registry.Homes) != 1 {
+		t.Errorf("on disk is %+v, %v", m.Registry, err)
+	}
+}
+
+func TestAChangeThatPanicsLetsNobodyWait(t *testing.T) {
+	g := newMemoryGate(t)
+	g.writing.Lock()
+	results := make(chan error, 2)
+	for _, f := range []func(*registry.State) error{
+		func(*registry.State) error { panic("a mistake") },
+		func(r *registry.State) error { r.NextForwardID = 7; return nil },
+	} {
+		go func() {
+			err := errors.New("it panicked")
+			defer func() {
+				_ = recover() // as the server of the control channel does
+				results <- err
+			}()
+			err = g.change(f)
+		}()
+	}
+	waitFor(t, "both changes to wait", func() bool {
+		g.changes.mu.Lock()
+		defer g.changes.mu.Unlock()
+		return len(g.changes.list) == 2
+	})
+	g.writing.Unlock()
+	for range 2 {
+		if err := <-results; err == nil {
+			t.Error("a change counts as made although it was not")
+		}
+	}
+	if err := g.change(func(r *registry.State) error { r.NextForwardID = 8; return nil }); err != nil || g.registry.NextForwardID != 8 {
+		t.Errorf("the next change: %v", err)
+	}
+}
+
+// waitFor waits for a condition that others bring about.
+func waitFor(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
 	}
 }

@@ -139,7 +139,7 @@ func (g *gate) try(wanted plan.InputPolicy, req ApplyRequest, before scene) (har
 // counts. The caller holds writing, and not mu.
 func (g *gate) keep(p plan.InputPolicy, why string) error {
 	g.mu.Lock()
-	was, m := g.inputs, g.draft(g.registry, p)
+	was, m := g.inputs, g.memory(g.registry, p)
 	g.mu.Unlock()
 	if !p.Same(was.kept) {
 		if err := g.save(m); err != nil {

@@ -90,13 +90,16 @@ func deleteOneByOne(conn *netlink.Conn, marks plan.Marks, gone []uint32) error {
 // All forwards that are new are dealt with at once, and the kernel leaves our
 // own connections out, of which there may be very many.
 func DeleteUnforwarded(marks plan.Marks, ports forward.PortSet, public []netip.Addr) error {
+	if !slices.ContainsFunc(ports, func(p forward.Ports) bool { return p.Protocol == forward.UDP }) {
+		return nil
+	}
 	conn, err := connectNetfilter()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	others := func(f flow) bool {
-		return f.port.Protocol == forward.UDP && slices.Contains(public, f.dst) && ports.Contains(f.port)
+		return f.port.Protocol == forward.UDP && ports.Contains(f.port) && slices.Contains(public, f.dst)
 	}
 	var failed []error
 	// A mark is none of ours if it differs from ours in one of these bits.

@@ -1,0 +1,335 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/key"
+	"github.com/gatelodge/gatelodge/internal/lab/netns"
+	"github.com/gatelodge/gatelodge/internal/lab/netns/netnstest"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/registry"
+	"github.com/gatelodge/gatelodge/internal/store"
+)
+
+// standing is a gate that does its work in a network namespace of its own, as
+// its daemon does, but for what listens. Its homes are known by name.
+type standing struct {
+	*gate
+	ns    *netns.Namespace
+	homes map[string]registry.Home
+}
+
+const publicOfStanding = "198.51.100.2"
+
+func newStanding(t testing.TB, homes ...string) *standing {
+	t.Helper()
+	s := &standing{ns: netnstest.New(t, "gate"), homes: map[string]registry.Home{}}
+	o := Options{Paths: Paths{Root: t.TempDir()}, Log: slog.New(slog.DiscardHandler)}
+	must(t, os.MkdirAll(o.Paths.Config(), 0o755))
+	must(t, os.WriteFile(o.Paths.ConfigFile(plan.Gate), []byte("version = 1\n[tunnel]\ndevice = \"embedded\"\n"), 0o644))
+	st, err := store.Open(o.Paths.State(), nil)
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	s.do(t, func() error {
+		links := "link add eth0 type bridge\naddr add " + publicOfStanding + "/24 dev eth0\nlink set eth0 up\nlink set lo up\nroute add default via 198.51.100.1\n"
+		ip := exec.Command("ip", "-batch", "-")
+		ip.Stdin = strings.NewReader(links)
+		if out, err := ip.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		s.gate, err = newGate(ctx, o, st)
+		return err
+	})
+	t.Cleanup(func() {
+		cancel()
+		must(t, s.host.Close())
+		must(t, st.Close())
+	})
+	for _, name := range homes {
+		s.enrol(t, name)
+	}
+	s.do(t, func() error {
+		_, err := s.reconcile()
+		return err
+	})
+	return s
+}
+
+// do runs something in the gate's namespace.
+func (s *standing) do(t testing.TB, f func() error) {
+	t.Helper()
+	if err := s.ns.Do(f); err != nil {
+		t.Error(err)
+	}
+}
+
+func (s *standing) enrol(t testing.TB, name string) {
+	t.Helper()
+	secret, err := key.NewSecret()
+	must(t, err)
+	private, err := key.NewPrivate()
+	must(t, err)
+	must(t, s.change(func(r *registry.State) error {
+		v, err := r.Invite(s.identity(), name, secret, time.Now(), time.Hour)
+		if err != nil {
+			return err
+		}
+		s.homes[name], err = r.Redeem(s.identity(), secret, v.Address4, private.Public(), time.Now())
+		return err
+	}))
+}
+
+// wish is a list of forwards that is another in each round of pushes.
+func wish(home, round, forwards int) []forward.Published {
+	list := make([]forward.Published, forwards)
+	for i := range list {
+		port := uint16(10000 + home*5000 + (round%2)*2500 + i)
+		list[i] = forward.Published{
+			Name:     fmt.Sprintf("r%d-%d", round, i),
+			Ports:    []forward.Ports{{Protocol: forward.UDP, Range: forward.Range{First: port, Last: port}}},
+			Families: forward.Families{IPv4: true},
+		}
+	}
+	return list
+}
+
+// inDevice reports whether a home's key is in the WireGuard device.
+func (s *standing) inDevice(t testing.TB, home string) bool {
+	t.Helper()
+	var peers []plan.ObservedPeer
+	s.do(t, func() (err error) {
+		peers, err = s.host.Peers(context.Background())
+		return err
+	})
+	return slices.ContainsFunc(peers, func(p plan.ObservedPeer) bool { return p.PublicKey == s.homes[home].PublicKey })
+}
+
+// Whatever takes time on a gate, a round that is under way and a disk that is
+// slow, neither the owner's look at it nor a home's question waits for it, and a
+// key that is revoked opens nothing meanwhile.
+func TestNobodyWaitsForARoundOrTheDisk(t *testing.T) {
+	s := newStanding(t, "attic", "barn")
+	s.apply.Lock()
+	s.writing.Lock()
+	ctx := t.Context()
+	s.do(t, func() error {
+		if r := s.Report(ctx); len(r.Homes) != 2 {
+			t.Errorf("the report has %d homes", len(r.Homes))
+		}
+		if _, err := s.State(ctx, s.homes["barn"].Address4); err != nil {
+			t.Errorf("a home that asks for its state: %v", err)
+		}
+		return nil
+	})
+	revoked := make(chan error, 1)
+	go func() {
+		revoked <- s.ns.Do(func() error { return s.Revoke(ctx, "attic") })
+	}()
+	waitFor(t, "the revoked key to leave the device while something else is under way", func() bool { return !s.inDevice(t, "attic") })
+	select {
+	case err := <-revoked:
+		t.Fatalf("the revocation counts as done before it is on disk: %v", err)
+	default:
+	}
+	s.writing.Unlock()
+	s.apply.Unlock()
+	must(t, <-revoked)
+	if _, known := s.registry.HomeByName("attic"); known || s.inDevice(t, "attic") || !s.inDevice(t, "barn") {
+		t.Error("after all that the wrong home is gone")
+	}
+}
+
+// A round that was planned before a revocation does not bring the key back.
+func TestARoundUnderWayDoesNotBringARevokedKeyBack(t *testing.T) {
+	s := newStanding(t, "attic", "barn")
+	older := s.want(s.facts)
+	s.do(t, func() error { return s.Revoke(t.Context(), "attic") })
+	older.WireGuard.ListenPort++ // so that there is something to do
+	s.do(t, func() error {
+		_, err := s.host.Apply(t.Context(), older)
+		return err
+	})
+	if s.inDevice(t, "attic") || !s.inDevice(t, "barn") {
+		t.Error("the older plan has brought the revoked key back")
+	}
+}
+
+// A disk that takes no writes keeps nobody from being revoked: it is said, holds
+// at once, and is written down when it can be.
+func TestRevokeWithoutADisk(t *testing.T) {
+	s := newStanding(t, "attic", "barn")
+	must(t, s.store.Close())
+	var err error
+	s.do(t, func() error { err = s.Revoke(t.Context(), "attic"); return nil })
+	if err == nil || !strings.Contains(err.Error(), `"attic" is revoked`) {
+		t.Errorf("it says %v", err)
+	}
+	if s.inDevice(t, "attic") {
+		t.Error("the key is in the device")
+	}
+	s.store, err = store.Open(s.opts.Paths.State(), nil)
+	must(t, err)
+	s.do(t, func() error { _, err := s.reconcile(); return err })
+	var m gateMemory
+	if _, err := s.store.Load(gateName, &m); err != nil || len(m.Registry.Homes) != 1 {
+		t.Errorf("on disk are %+v, %v", m.Registry, err)
+	}
+	if err := s.Revoke(t.Context(), "attic"); err == nil || s.admits(s.homes["attic"].PublicKey) {
+		t.Errorf("revoked twice: %v", err)
+	}
+}
+
+// pushers push for some homes until they are stopped, each another list as soon
+// as the one before is in force, and return how long each push took.
+func (s *standing) pushers(t testing.TB, homes []string, forwards int) (stop func() []time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	var took []time.Duration
+	for i, name := range homes {
+		all.Go(func() {
+			s.do(t, func() error {
+				for round := 1; ctx.Err() == nil; round++ {
+					begin := time.Now()
+					if _, err := s.Push(t.Context(), s.homes[name].Address4, uint64(round), wish(i, round, forwards)); err != nil {
+						return fmt.Errorf("push %d of %s: %w", round, name, err)
+					}
+					mu.Lock()
+					took = append(took, time.Since(begin))
+					mu.Unlock()
+				}
+				return nil
+			})
+		})
+	}
+	return func() []time.Duration {
+		cancel()
+		all.Wait()
+		slices.Sort(took)
+		return took
+	}
+}
+
+// Eight homes push as fast as they can, while the owner looks, invites, applies
+// and revokes, and nothing gets lost. With the race detector this also shows
+// that what the rounds read is guarded.
+func TestEverybodyAtOnce(t *testing.T) {
+	greedy := []string{"h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8"}
+	s := newStanding(t, append(greedy, "attic")...)
+	stop := s.pushers(t, greedy, 10)
+	ctx := t.Context()
+	s.do(t, func() error {
+		for i := range 5 {
+			s.Report(ctx)
+			if _, err := s.State(ctx, s.homes["attic"].Address4); err != nil {
+				return err
+			}
+			if _, err := s.Apply(ctx, ApplyRequest{LeaveInput: true}); err != nil {
+				return err
+			}
+			if _, err := s.Plan(ctx); err != nil {
+				return err
+			}
+			if err := s.rememberEndpoints(ctx); err != nil {
+				return err
+			}
+			if err := s.renewSilent(ctx); err != nil {
+				return err
+			}
+			name := fmt.Sprintf("new%d", i)
+			if _, err := s.Invite(ctx, InviteRequest{Name: name, For: time.Hour}); err != nil {
+				return err
+			}
+			if err := s.Revoke(ctx, name); err != nil {
+				return err
+			}
+		}
+		return s.Revoke(ctx, "attic")
+	})
+	if took := stop(); len(took) < len(greedy) {
+		t.Errorf("only %d pushes came through", len(took))
+	}
+	var m gateMemory
+	if _, err := s.store.Load(gateName, &m); err != nil || len(m.Registry.Homes) != len(greedy) {
+		t.Errorf("on disk are %d homes: %v", len(m.Registry.Homes), err)
+	}
+	want := s.want(s.facts)
+	s.do(t, func() error {
+		if left, err := s.host.Diff(ctx, want); err != nil || len(left) > 0 {
+			t.Errorf("the machine is not as wanted: %v, %v", left, err)
+		}
+		return nil
+	})
+}
+
+// BenchmarkRevoke measures how long a revocation takes beside eight homes which
+// replace 250 forwards each as fast as they can, with 64k flows in the conntrack
+// table, and how long another home's push takes meanwhile.
+func BenchmarkRevoke(b *testing.B) {
+	greedy := []string{"h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8"}
+	s := newStanding(b, append(greedy, "attic", "barn")...)
+	s.do(b, func() error {
+		list := []forward.Published{{Name: "echo", Ports: []forward.Ports{{Protocol: forward.UDP, Range: forward.Range{First: 7000, Last: 7000}}}, Families: forward.Families{IPv4: true}}}
+		_, err := s.Push(b.Context(), s.homes["attic"].Address4, 1, list)
+		if err != nil {
+			return err
+		}
+		return s.fill(64000)
+	})
+	stop := s.pushers(b, greedy, 250)
+	others := s.pushers(b, []string{"barn"}, 5)
+	time.Sleep(3 * time.Second)
+	gone := make(chan time.Duration, 1)
+	begin := time.Now()
+	go func() {
+		for s.inDevice(b, "attic") {
+			time.Sleep(time.Millisecond)
+		}
+		gone <- time.Since(begin)
+	}()
+	s.do(b, func() error { return s.Revoke(b.Context(), "attic") })
+	whole := time.Since(begin)
+	b.ReportMetric((<-gone).Seconds()*1000, "ms-key-out")
+	b.ReportMetric(whole.Seconds()*1000, "ms-revoke")
+	report := func(name string, took []time.Duration) {
+		b.ReportMetric(took[len(took)/2].Seconds()*1000, "ms-"+name+"-median")
+		b.ReportMetric(took[len(took)*99/100].Seconds()*1000, "ms-"+name+"-p99")
+	}
+	report("other-push", others())
+	report("greedy-push", stop())
+}
+
+// fill makes flows from the gate's own address to the forward on port 7000.
+func (s *standing) fill(n int) error {
+	for i := range n {
+		if uint16(1024+i) == s.config.Tunnel.ListenPort {
+			continue
+		}
+		c, err := net.DialUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(publicOfStanding), uint16(1024+i))),
+			net.UDPAddrFromAddrPort(netip.MustParseAddrPort(publicOfStanding+":7000")))
+		if err != nil {
+			return err
+		}
+		_, err = c.Write([]byte("?"))
+		if closeErr := c.Close(); err == nil {
+			err = closeErr
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
