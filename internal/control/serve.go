@@ -23,7 +23,7 @@ func (s *Server) message(path string) (message, bool) {
 	case pathEnrol:
 		return message{http.MethodPost, s.enrol}, true
 	case pathForwards:
-		return message{http.MethodPut, s.push}, true
+		return message{http.MethodPut, s.sources.pushes.inTurn(s.push)}, true
 	case pathState:
 		return message{http.MethodGet, s.state}, true
 	case pathDoctor:

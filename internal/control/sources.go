@@ -26,6 +26,8 @@ const (
 type sources struct {
 	mu  sync.Mutex
 	all map[netip.Addr]*account
+
+	pushes *turns
 }
 
 type account struct {
@@ -36,7 +38,7 @@ type account struct {
 	enrolNext time.Time // no attempt is let through before
 }
 
-func newSources() *sources { return &sources{all: make(map[netip.Addr]*account)} }
+func newSources() *sources { return &sources{all: make(map[netip.Addr]*account), pushes: newTurns()} }
 
 // of returns the account of a source, or nil if there are too many. The
 // caller holds the lock.
