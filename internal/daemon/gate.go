@@ -190,7 +190,11 @@ func (g *gate) want(facts plan.Facts) plan.State {
 	for _, h := range g.registry.Homes {
 		in.Tenants = append(in.Tenants, plan.Tenant{PublicKey: h.PublicKey, Addresses: addresses(h.Address4, h.Address6), Endpoint: g.endpoints[h.PublicKey]})
 	}
+	now := time.Now()
 	for _, v := range g.registry.Invites {
+		if !v.Answers(now) {
+			continue
+		}
 		in.Tenants = append(in.Tenants, plan.Tenant{PublicKey: v.PublicKey, Addresses: addresses(v.Address4), Invited: true})
 	}
 	return plan.ForGate(g.config, in, facts)

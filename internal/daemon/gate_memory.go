@@ -246,7 +246,10 @@ func (g *gate) review(facts plan.Facts) error {
 		g.facts = facts
 		g.endTrial()
 		passed := r.Expire(time.Now())
+		for _, v := range passed.Ended {
+			g.log.Warn("an invite has ended that nobody has used, and stays so also if this machine's clock was wrong; for another: gatelodge gate invite "+v.Name, "home", v.Name, "until", v.Expires)
+		}
 		judged := r.Reconsider(g.policies())
-		return len(passed) > 0 || judged
+		return passed.Changed || judged
 	})
 }

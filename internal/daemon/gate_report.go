@@ -43,7 +43,7 @@ func (g *gate) Report(ctx context.Context) status.Report {
 		report.Forwards = append(report.Forwards, g.forwards(h, seen)...)
 	}
 	for _, v := range r.Invites {
-		if !v.Redeemed() && time.Now().Before(v.Expires) {
+		if v.Open(time.Now()) {
 			report.Invites = append(report.Invites, status.Invite{Name: v.Name, Expires: v.Expires})
 		}
 	}

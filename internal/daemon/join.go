@@ -141,7 +141,7 @@ func redeem(ctx context.Context, o Options, invite key.Invite, public key.Public
 	}
 	return control.EnrolResponse{}, &UnreachableError{
 		Tried: slices.Compact(tried),
-		Hint:  "check that the gate runs (there: gatelodge status), that its provider's firewall lets this UDP port in, and that the invite is from that gate and was not revoked",
+		Hint:  "check that the gate runs (there: gatelodge status), that its provider's firewall lets this UDP port in, and that the invite is from that gate, has not ended and was not revoked",
 	}
 }
 

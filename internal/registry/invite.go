@@ -14,11 +14,10 @@ const (
 	MinTTL = time.Minute
 	MaxTTL = 30 * 24 * time.Hour
 	// Grace is how long a home whose answer was lost can ask again with a used
-	// invite.
+	// invite, and how long whoever comes with one that has ended is told so.
+	// After that its key is no peer of the gate's any more.
 	Grace = 10 * time.Minute
-	// Memory is how long a used or expired invite is remembered, so that
-	// whoever comes with it is told what became of it. Without the invite's
-	// key among the gate's peers there would be no answer at all.
+	// Memory is how long a used or expired invite is remembered.
 	Memory = 7 * 24 * time.Hour
 )
 
@@ -35,6 +34,7 @@ func (s *State) Invite(g Gate, name string, secret key.Secret, now time.Time, tt
 		PublicKey: secret.Key().Public(),
 		Created:   stamp(now),
 		Expires:   stamp(now.Add(ttl)),
+		Seen:      now,
 	}
 	if s.keyTaken(g, v.PublicKey) {
 		return Invite{}, refuse(BadKey, "this invite's secret has been used before; make a new one")
@@ -107,6 +107,7 @@ func (s *State) enrol(g Gate, v *Invite, newKey key.Public, now time.Time) (Home
 	}
 	h := Home{Name: v.Name, PublicKey: newKey, Address4: addr4, Address6: addr6, Enrolled: stamp(now)}
 	v.RedeemedBy, v.RedeemedAt = newKey, stamp(now)
+	v.Lived, v.Seen = 0, now
 	s.Homes = append(s.Homes, h)
 	return h, nil
 }
@@ -190,20 +191,6 @@ func (s *State) Revoke(name string) (Revoked, error) {
 	s.Homes = slices.DeleteFunc(s.Homes, func(h Home) bool { return h.Name == name })
 	s.Invites = slices.DeleteFunc(s.Invites, func(v Invite) bool { return v.Name == name })
 	return what, nil
-}
-
-// Expire drops the invites that are old enough to be forgotten and returns
-// their names.
-func (s *State) Expire(now time.Time) []string {
-	var dropped []string
-	s.Invites = slices.DeleteFunc(s.Invites, func(v Invite) bool {
-		if v.remembered(now) {
-			return false
-		}
-		dropped = append(dropped, v.Name)
-		return true
-	})
-	return dropped
 }
 
 // stamp is a time as it comes back from a file: in UTC and without the

@@ -107,29 +107,17 @@ type Invite struct {
 	Expires    time.Time
 	RedeemedBy key.Public // zero: by nobody yet
 	RedeemedAt time.Time
+	// Lived is how much of its life the invite had had by the time Seen: until
+	// it was redeemed, of its time to wait, and then of the time of grace.
+	Lived time.Duration `json:",omitzero"`
+	Seen  time.Time     `json:",omitzero"` // zero in a State of an older version
+	// Ended is when it was seen to have ended, which it stays whatever the clock
+	// says later; zero: not yet.
+	Ended time.Time `json:",omitzero"`
 }
 
 // Redeemed reports whether the invite has been used.
 func (v Invite) Redeemed() bool { return !v.RedeemedBy.IsZero() }
-
-// live reports whether the invite still opens a door at the time now.
-func (v Invite) live(now time.Time) bool {
-	if v.Redeemed() {
-		// The absolute value ends the grace also on a gate whose clock was
-		// set back.
-		return now.Sub(v.RedeemedAt).Abs() <= Grace
-	}
-	return now.Before(v.Expires)
-}
-
-// remembered reports whether the invite is to be kept at the time now.
-func (v Invite) remembered(now time.Time) bool {
-	end := v.Expires
-	if v.Redeemed() {
-		end = v.RedeemedAt
-	}
-	return now.Sub(end).Abs() <= Memory || v.live(now)
-}
 
 // Clone returns a copy that shares nothing with s that either may change.
 func (s *State) Clone() *State {

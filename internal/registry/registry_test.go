@@ -3,6 +3,7 @@ package registry
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -249,14 +250,18 @@ func TestExpire(t *testing.T) {
 	if _, err := s.Invite(gate, "shed", newSecret(t), noon, 5*time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.Expire(noon.Add(Memory)); got != nil {
-		t.Errorf("forgotten too early: %v", got)
-	}
-	if got := s.Expire(noon.Add(Memory + time.Second)); len(got) != 1 || got[0] != "attic" {
-		t.Errorf("forgotten: %v, want the used invite of attic", got)
-	}
-	if got := s.Expire(noon.Add(Memory + 5*time.Minute + time.Second)); len(got) != 1 || got[0] != "shed" {
-		t.Errorf("forgotten: %v, want the expired invite of shed", got)
+	for _, c := range []struct {
+		at        time.Duration
+		forgotten string
+	}{
+		{Memory, "[]"},
+		{Memory + time.Second, "[attic]"}, // used at noon
+		{Memory + 5*time.Minute, "[]"},
+		{Memory + 5*time.Minute + time.Second, "[shed]"}, // expired
+	} {
+		if got := s.Expire(noon.Add(c.at)); fmt.Sprint(got.Forgotten) != c.forgotten || len(got.Ended) > 0 != (c.at == Memory) {
+			t.Errorf("after %v: %+v, want %s forgotten", c.at, got, c.forgotten)
+		}
 	}
 	if len(s.Homes) != 1 || len(s.Invites) != 0 {
 		t.Errorf("left %d homes and %d invites, want the home alone", len(s.Homes), len(s.Invites))
