@@ -49,8 +49,18 @@ func (g *gate) Doctor(ctx context.Context, from netip.Addr, kind string) (doctor
 		side := doctor.Side{Role: string(plan.Gate), Daemon: true, Clock: time.Now(), Public: g.public(), Forwards: published(homes)}
 		return side, g.countPackets(ctx, homes, side.Forwards)
 	case control.DoctorTrace:
+		end, err := g.traces.begin(ctx, h.Name)
+		if err != nil {
+			return doctor.Side{}, err
+		}
+		defer end()
 		return g.trace(ctx, h)
 	}
+	end, err := g.looks.begin(ctx, h.Name)
+	if err != nil {
+		return doctor.Side{}, err
+	}
+	defer end()
 	ctx, cancel := context.WithTimeout(ctx, examineTime)
 	defer cancel()
 	side := g.examine(ctx, homes)
@@ -122,11 +132,6 @@ func (g *gate) trace(ctx context.Context, h registry.Home) (doctor.Side, error) 
 	g.mu.Lock()
 	facts := g.facts
 	g.mu.Unlock()
-	// A round would take the chain that traces away as none of ours.
-	if err := lockWithin(ctx, &g.apply, stateTime); err != nil {
-		return side, err
-	}
-	defer g.apply.Unlock()
 	want := g.want(facts).Firewall
 	t, err := g.host.TraceVisits(ctx, *want.Gate, want.Table, peers[i].Endpoint.Addr().Unmap())
 	if err != nil {

@@ -31,7 +31,9 @@ type gate struct {
 	ready    *readiness
 	silences *silences
 	accepted *sparingLog // of pushes
-	instance string      // of this run: homes push again when it changes
+	looks    *share      // of homes' doctors: the whole gate is looked at for each
+	traces   *share
+	instance string // of this run: homes push again when it changes
 	since    time.Time
 	others   others // firewalls of this machine
 
@@ -66,6 +68,13 @@ type gate struct {
 
 // gateRound is how often a gate looks at itself without being asked.
 const gateRound = 20 * time.Second
+
+// What homes may have of the gate's doctor: a person asks now and then.
+const (
+	looksAtOnce = 4
+	lookPause   = time.Second
+	tracePause  = 3 * time.Second
+)
 
 // What has to stand on a gate before it does its work.
 const (
@@ -104,6 +113,7 @@ func newGate(ctx context.Context, o Options, st *store.Store) (*gate, error) {
 		opts: o, log: o.Log, store: st, instance: rand.Text(), since: time.Now(),
 		ready: newReadiness(machineStands, controlListens), silences: newSilences(),
 		barred: map[key.Public]bool{}, accepted: newSparingLog(),
+		looks: newShare(looksAtOnce, lookPause), traces: newShare(1, tracePause),
 	}
 	var err error
 	if g.config, err = g.readConfig(); err != nil {

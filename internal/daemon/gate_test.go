@@ -25,6 +25,7 @@ func newMemoryGate(t *testing.T) *gate {
 		opts: Options{Paths: Paths{Root: t.TempDir()}}, log: slog.New(slog.DiscardHandler),
 		ready: newReadiness(machineStands, controlListens), silences: newSilences(), registry: registry.New(),
 		barred: map[key.Public]bool{}, accepted: newSparingLog(),
+		looks: newShare(looksAtOnce, lookPause), traces: newShare(1, tracePause),
 	}
 	var err error
 	if g.config, err = config.ParseGate("gate.toml", []byte("version = 1\n")); err != nil {

@@ -71,8 +71,8 @@ type Tracing struct {
 }
 
 // TraceVisits begins to look at the first packets of TCP connections that come
-// from an address to this gate. A caller must keep the firewall from being
-// applied until End.
+// from an address to this gate, until End. The firewall may be applied
+// meanwhile; there is one trace at a time.
 func (h *Host) TraceVisits(ctx context.Context, g plan.GateFirewall, table string, from netip.Addr) (*Tracing, error) {
 	trace, err := foreign.Hear()
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
@@ -25,6 +27,9 @@ var ErrForeign = errors.New("the table was not made by Gatelodge")
 type Firewall struct {
 	nft     string // path of nft(8)
 	version version
+
+	loading sync.Mutex            // held while the table is read and loaded
+	tracing atomic.Pointer[chain] // the chain that traces now; nil: none
 }
 
 // Open finds nft(8) on PATH or in the directories of system programs, and
@@ -53,6 +58,11 @@ func (f *Firewall) Apply(ctx context.Context, want plan.Firewall) error {
 	d, err := build(want)
 	if err != nil {
 		return err
+	}
+	f.loading.Lock()
+	defer f.loading.Unlock()
+	if c := f.tracing.Load(); c != nil {
+		d.chains = append(d.chains, *c)
 	}
 	loaded, err := readTable(d.table)
 	if err != nil {

@@ -20,9 +20,13 @@ func (f *Firewall) Observe(ctx context.Context, want plan.Firewall) (plan.Observ
 	if err != nil {
 		return seen, err
 	}
+	traced := f.tracing.Load() != nil
 	loaded, err := readTable(d.table)
 	if err != nil {
 		return seen, err
+	}
+	if traced || f.tracing.Load() != nil { // which comes and goes meanwhile
+		loaded.chains = slices.DeleteFunc(loaded.chains, func(name string) bool { return name == traceChain })
 	}
 	seen.Present = loaded.present
 	seen.Current = loaded.present && loaded.mark == d.mark()
