@@ -161,7 +161,7 @@ func (g *gate) round(ctx context.Context) ([]plan.Change, error) {
 	facts, err := g.host.Facts(ctx, g.config.Tunnel.Interface)
 	facts.SSHPorts = g.everSSH(facts.SSHPorts, err)
 	if err == nil {
-		err = g.refuseOverlap(facts)
+		err = g.refuseOverlap(g.config, facts)
 	}
 	if err != nil {
 		g.publish(facts, err)
@@ -184,8 +184,8 @@ func (g *gate) round(ctx context.Context) ([]plan.Change, error) {
 
 // refuseOverlap stops before the tunnel takes addresses that mean something
 // else here.
-func (g *gate) refuseOverlap(facts plan.Facts) error {
-	prefix := g.config.Tunnel.Prefix4
+func (g *gate) refuseOverlap(c config.Gate, facts plan.Facts) error {
+	prefix := c.Tunnel.Prefix4
 	if n, overlaps := plan.Overlap(prefix, facts); overlaps {
 		return fmt.Errorf("the tunnel's prefix %s overlaps %s, a network of this machine's interface %s: set another prefix4 in %s", prefix, n.Prefix, n.Interface, g.opts.Paths.ConfigFile(plan.Gate))
 	}

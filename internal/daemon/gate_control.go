@@ -209,9 +209,27 @@ func (s *controlServer) serve(ctx context.Context) error {
 		defer cancel() // one without the other is no control channel
 		done <- control.ServePing(ctx, pings)
 	}()
+	go func() {
+		defer cancel()
+		s.untilMoved(ctx, addr)
+	}()
 	err = control.NewServer(s.gate, s.gate.log).Serve(ctx, l)
 	cancel()
 	return errors.Join(err, <-done)
+}
+
+// untilMoved returns once the configuration has another address for the control
+// channel.
+func (s *controlServer) untilMoved(ctx context.Context, addr string) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for s.address() == addr {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // freebind lets a socket listen on the tunnel's address whether it is there

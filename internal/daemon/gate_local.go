@@ -25,10 +25,13 @@ func (g *gate) Plan(ctx context.Context) (PlanResponse, error) {
 	if err != nil {
 		return PlanResponse{}, err
 	}
-	if err := sameInstance(g.config.Tunnel.Interface, c.Tunnel.Interface); err != nil {
+	facts, err := g.host.Facts(ctx, c.Tunnel.Interface)
+	if err != nil {
 		return PlanResponse{}, err
 	}
-	facts, err := g.host.Facts(ctx, c.Tunnel.Interface)
+	g.mu.Lock()
+	err = g.acceptable(c, facts)
+	g.mu.Unlock()
 	if err != nil {
 		return PlanResponse{}, err
 	}

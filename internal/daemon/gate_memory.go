@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
@@ -123,8 +124,10 @@ func (g *gate) save(m gateMemory) error {
 }
 
 // identity is what the registry has to know of this gate.
-func (g *gate) identity() registry.Gate {
-	return registry.Gate{PublicKey: g.key.Public(), Prefix4: g.config.Tunnel.Prefix4, Prefix6: g.config.Tunnel.Prefix6}
+func (g *gate) identity() registry.Gate { return identity(g.key, g.config) }
+
+func identity(k key.Private, c config.Gate) registry.Gate {
+	return registry.Gate{PublicKey: k.Public(), Prefix4: c.Tunnel.Prefix4, Prefix6: c.Tunnel.Prefix6}
 }
 
 // change makes one change to the registry: on a copy, then on disk, then for

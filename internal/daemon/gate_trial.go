@@ -78,8 +78,14 @@ func (g *gate) takeConfig(ctx context.Context, req ApplyRequest) error {
 	if err != nil {
 		return err
 	}
-	// Only who holds apply writes the configuration, so it may be read.
-	if err := sameInstance(g.config.Tunnel.Interface, c.Tunnel.Interface); err != nil {
+	facts, err := g.host.Facts(ctx, c.Tunnel.Interface)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	err = g.acceptable(c, facts)
+	g.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	g.writing.Lock()

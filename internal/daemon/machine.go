@@ -22,6 +22,9 @@ func openHost(ctx context.Context, o Options, name string, device config.Device)
 	if err != nil {
 		return nil, err
 	}
+	if err := refuseFormer(ctx, journal, name); err != nil {
+		return nil, err
+	}
 	// Noted before it stands, so that Down finds it whatever happens.
 	if err := journal.Record(store.Entry{Kind: interfaceKind, Name: name}); err != nil {
 		return nil, err
@@ -52,6 +55,27 @@ func openJournal(o Options) (*store.Journal, error) {
 		o.Log.Error("undo journal", "warning", warning)
 	}
 	return journal, err
+}
+
+// refuseFormer stops before a second interface is set up beside one that has
+// another name in the configuration now: it would be taken for a foreign network.
+func refuseFormer(ctx context.Context, journal *store.Journal, name string) error {
+	for _, e := range journal.Entries() {
+		if e.Kind != interfaceKind || e.Name == name {
+			continue
+		}
+		stands, err := host.Stands(ctx, e.Name)
+		if err != nil {
+			return err
+		}
+		if stands {
+			return &RefusedError{
+				Message: fmt.Sprintf("the interface is to be %s, and %s still stands, as the configuration called it before", name, e.Name),
+				Hint:    "gatelodge down, which removes it, and then gatelodge up",
+			}
+		}
+	}
+	return nil
 }
 
 // sameInstance refuses to rename the interface under a running daemon: what

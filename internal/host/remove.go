@@ -35,6 +35,22 @@ func (h *Host) letGo() error {
 	return h.device.Close()
 }
 
+// Stands reports whether there is an interface or a table of that name.
+func Stands(ctx context.Context, name string) (bool, error) {
+	rt, err := routing.Open()
+	if err != nil {
+		return false, err
+	}
+	if rt.HasLink(name) {
+		return true, nil
+	}
+	fw, err := firewall.Open()
+	if err != nil {
+		return false, err
+	}
+	return fw.Present(ctx, name)
+}
+
 // Remove takes the named interfaces and tables, with their rules and routes,
 // from the machine, whoever set them up and however that ended, and puts the
 // noted settings back, in the order given. It returns, in words, what it did.
