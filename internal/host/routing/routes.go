@@ -23,12 +23,13 @@ type kernelRouteFilter struct {
 
 // listedRoute is what we need to know of a route of the kernel's.
 type listedRoute struct {
-	dst     netip.Prefix
-	table   int
-	kind    uint8
-	metric  uint32
-	link    int  // index of its interface, the first one of several
-	gateway bool // it leads to a router, not to neighbours
+	dst      netip.Prefix
+	table    int
+	protocol uint8
+	kind     uint8
+	metric   uint32
+	link     int  // index of its interface, the first one of several
+	gateway  bool // it leads to a router, not to neighbours
 }
 
 func (r listedRoute) family() int { return family(r.dst.Addr().Is6()) }
@@ -58,7 +59,7 @@ func (r listedRoute) tells() bool {
 	if a := r.dst.Addr(); a.IsLinkLocalUnicast() || a.IsMulticast() {
 		return false
 	}
-	return plan.DefaultRoute(r.dst) || plan.OwnNetwork(r.dst, !r.gateway)
+	return plan.DefaultRoute(r.dst) || plan.OwnNetwork(r.dst, !r.gateway && r.kind == unix.RTN_UNICAST)
 }
 
 // eachRoute calls f for each route that passes the filter. The kernel filters,
@@ -121,7 +122,7 @@ func parseRoute(m []byte) (listedRoute, bool) {
 		return listedRoute{}, false
 	}
 	head := nl.DeserializeRtMsg(m)
-	r := listedRoute{table: int(head.Table), kind: head.Type}
+	r := listedRoute{table: int(head.Table), protocol: head.Protocol, kind: head.Type}
 	dst := netip.IPv4Unspecified()
 	if head.Family == unix.AF_INET6 {
 		dst = netip.IPv6Unspecified()

@@ -5,10 +5,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
 // Event says that something of this network namespace has changed. What it
@@ -31,9 +34,13 @@ var watched = map[int][]uint32{
 	},
 }
 
+// eventsEvery is how far apart events are at least: what they lead to is a whole
+// look at this machine, and others may change routes a thousand times a second.
+const eventsEvery = 250 * time.Millisecond
+
 // Watch reports changes of links, addresses, routes, rules and nftables
 // tables, by whomever, until ctx ends. Events that nobody has taken yet are
-// one event.
+// one event. The channel is closed once nothing is told any more.
 func Watch(ctx context.Context) (<-chan Event, error) {
 	var conns []*netlink.Conn
 	closeAll := func() {
@@ -65,11 +72,19 @@ func Watch(ctx context.Context) (<-chan Event, error) {
 		closeAll()
 		return nil, errors.Join(err, ruleset.Close())
 	}
-	events := make(chan Event, 1)
+	ctx, end := context.WithCancel(ctx)
+	seen, events := make(chan Event, 1), make(chan Event, 1)
 	for _, conn := range conns {
-		go receive(ctx, conn, events)
+		go func() {
+			defer end()
+			receive(ctx, conn, seen)
+		}()
 	}
-	go poll(ctx, ruleset, before, events)
+	go poll(ctx, ruleset, before, seen)
+	go func() {
+		defer end()
+		pace(ctx, seen, events)
+	}()
 	context.AfterFunc(ctx, closeAll) // ends the goroutines
 	return events, nil
 }
@@ -78,11 +93,42 @@ func Watch(ctx context.Context) (<-chan Event, error) {
 // one as well.
 func receive(ctx context.Context, conn *netlink.Conn, events chan<- Event) {
 	for {
-		_, err := conn.Receive()
+		messages, err := conn.Receive()
 		if ctx.Err() != nil || err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
 			return
 		}
-		tell(events)
+		if err != nil || slices.ContainsFunc(messages, concerns) {
+			tell(events)
+		}
+	}
+}
+
+// concerns reports whether a change may have us do anything. Routes to parts of
+// the internet are others' business: a router that speaks BGP has hundreds of
+// thousands, and they change all the time.
+func concerns(m netlink.Message) bool {
+	if m.Header.Type != unix.RTM_NEWROUTE && m.Header.Type != unix.RTM_DELROUTE {
+		return true
+	}
+	r, ok := parseRoute(m.Data)
+	return !ok || r.protocol == plan.RouteProtocol || r.tells()
+}
+
+// pace passes events on, one at once and more with pauses, until ctx ends.
+func pace(ctx context.Context, seen <-chan Event, events chan<- Event) {
+	defer close(events)
+	for {
+		select {
+		case <-seen:
+			tell(events)
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(eventsEvery):
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

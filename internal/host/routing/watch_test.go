@@ -2,13 +2,16 @@ package routing
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/mdlayher/netlink"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
@@ -52,6 +55,106 @@ func TestWatch(t *testing.T) {
 			expect(t, events)
 		})
 	}
+}
+
+// Routes to parts of the internet come and go without anybody being told.
+func TestRoutesToTheInternetConcernNobody(t *testing.T) {
+	ns := newRouter(t, 0)
+	tests := []struct {
+		lines string
+		want  bool
+	}{
+		{"route add 203.0.113.0/24 via 198.51.100.1", false},
+		{"route change 203.0.113.0/24 via 198.51.100.9", false},
+		{"route add 203.0.114.0/24 via 198.51.100.1 table 100", false},
+		{"route add 192.0.2.0/24 nexthop via 198.51.100.1 nexthop via 198.51.100.9", false},
+		{"route add blackhole 192.0.3.0/24", false},
+		{"route del 203.0.113.0/24", false},
+		{"route add 203.0.113.0/24 dev eth0", true},
+		{"route add 10.1.0.0/16 via 198.51.100.1", true},
+		{"route add unreachable 10.2.0.0/16", true},
+		{"route add 128.0.0.0/1 via 198.51.100.1", true},
+		{"route add default via 198.51.100.1 table 100", true},
+		{"route add 203.0.115.0/24 via 198.51.100.1 proto 155", true},
+		{"route del default", true},
+		{"addr add 198.51.100.7/32 dev eth0", true},
+		{"rule add pref 50 lookup 100", true},
+	}
+	var conn *netlink.Conn
+	within(t, ns, func() (err error) {
+		if conn, err = netlink.Dial(unix.NETLINK_ROUTE, nil); err != nil {
+			return err
+		}
+		for _, g := range watched[unix.NETLINK_ROUTE] {
+			err = errors.Join(err, conn.JoinGroup(g))
+		}
+		return err
+	})
+	defer conn.Close()
+	must(t, conn.SetReadDeadline(time.Now().Add(patience)))
+	for _, tt := range tests {
+		ip(t, ns, tt.lines)
+		ip(t, ns, "link add last type bridge\nlink del last")
+		var got, end bool
+		for !end {
+			messages, err := conn.Receive()
+			must(t, err)
+			for _, m := range messages {
+				end = end || m.Header.Type == unix.RTM_DELLINK
+				got = got || m.Header.Type != unix.RTM_NEWLINK && m.Header.Type != unix.RTM_DELLINK && concerns(m)
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s: of concern: %t, not %t", tt.lines, got, tt.want)
+		}
+	}
+}
+
+func TestEventsComeAtOnceAndThenWithPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		seen, events := make(chan Event, 1), make(chan Event, 1)
+		go pace(ctx, seen, events)
+		for range 1000 { // in a second
+			tell(seen)
+			time.Sleep(time.Millisecond)
+		}
+		synctest.Wait()
+		cancel()
+		var n int
+		for range events {
+			n++
+		}
+		if n != 1 {
+			t.Errorf("%d events wait, not 1", n)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		seen, events := make(chan Event, 1), make(chan Event, 1)
+		go pace(ctx, seen, events)
+		var n int
+		go func() {
+			for range events {
+				n++
+			}
+		}()
+		tell(seen)
+		synctest.Wait()
+		if n != 1 {
+			t.Error("the first event waits")
+		}
+		for range 1000 {
+			tell(seen)
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(eventsEvery)
+		synctest.Wait()
+		if n < 4 || n > 6 {
+			t.Errorf("%d events in a second and a quarter", n)
+		}
+	})
 }
 
 func TestWatchLeavesNothingBehind(t *testing.T) {
