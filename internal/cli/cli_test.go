@@ -112,7 +112,7 @@ func TestOnlyUsableAddressesAreShown(t *testing.T) {
 		{"198.51.100.1 2001:db8::1", "10.99.0.2 fd00::2", "IPv4", "198.51.100.1"},
 		{"198.51.100.1", "10.99.0.2 fd00::2", "IPv6", "no address of the gate, as it takes visitors by IPv6 only"},
 	} {
-		got := publicText(status.Tunnel{Public: addrs(c.public), Addresses: addrs(c.tunnel)}, status.Forward{Families: c.families})
+		got := publicText(publicAddrs(status.Tunnel{Public: addrs(c.public), Addresses: addrs(c.tunnel)}, status.Forward{Families: c.families}), c.families)
 		if got != c.want {
 			t.Errorf("%+v: %q", c, got)
 		}

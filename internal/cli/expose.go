@@ -90,7 +90,7 @@ func (a *app) expose(ctx context.Context, f config.NewForward) error {
 	if err := store.ReplaceFile(file, after); err != nil {
 		return err
 	}
-	return a.publish(ctx, f.Name, before)
+	return a.publish(ctx, f, before)
 }
 
 // checkForward answers a wrong word on the command line as what it is, before
@@ -127,7 +127,8 @@ func checkForward(f config.NewForward) error {
 
 // publish hands the change to the daemon, and takes it back where the gate
 // says no: a forward that cannot be must not stay in the file.
-func (a *app) publish(ctx context.Context, name string, before []byte) error {
+func (a *app) publish(ctx context.Context, wanted config.NewForward, before []byte) error {
+	name := wanted.Name
 	r, err := a.client().Apply(ctx, daemon.ApplyRequest{})
 	if errors.Is(err, daemon.ErrNotRunning) {
 		a.printf("%s is in home.toml; it will be published by: gatelodge up\n", name)
@@ -155,7 +156,7 @@ func (a *app) publish(ctx context.Context, name string, before []byte) error {
 		}
 		a.printf("%s is in home.toml; the gate has not answered yet, it will be published when it does\n", name)
 	default:
-		a.printf("%s is published: %s at %s → %s\n", name, strings.Join(f.Ports, " "), publicText(r.Report.Tunnel, f), targetText(f))
+		a.announce(ctx, wanted, f, r.Report.Tunnel)
 	}
 	return nil
 }
@@ -238,21 +239,30 @@ func freeName(data []byte, port string) string {
 	}
 }
 
-// publicText lists where visitors of a forward arrive: the gate's addresses of
+// publicAddrs lists where visitors of a forward arrive: the gate's addresses of
 // the families that the forward and the tunnel have.
-func publicText(t status.Tunnel, f status.Forward) string {
-	var text []string
+func publicAddrs(t status.Tunnel, f status.Forward) []netip.Addr {
+	var list []netip.Addr
 	for _, addr := range t.Public {
 		family, same := "IPv6", netip.Addr.Is6
 		if addr.Is4() {
 			family, same = "IPv4", netip.Addr.Is4
 		}
 		if strings.Contains(f.Families, family) && slices.ContainsFunc(t.Addresses, same) {
-			text = append(text, addr.String())
+			list = append(list, addr)
 		}
 	}
-	if len(text) == 0 {
-		return "no address of the gate, as it takes visitors by " + f.Families + " only"
+	return list
+}
+
+// publicText shows them.
+func publicText(public []netip.Addr, families string) string {
+	if len(public) == 0 {
+		return "no address of the gate, as it takes visitors by " + families + " only"
+	}
+	text := make([]string, len(public))
+	for i, addr := range public {
+		text[i] = addr.String()
 	}
 	return strings.Join(text, " and ")
 }

@@ -15,3 +15,9 @@ func SSHPorts() ([]uint16, error) { return routing.SSHPorts("") }
 
 // RootPorts returns the TCP ports on which root listens for others.
 func RootPorts() ([]uint16, error) { return routing.RootPorts() }
+
+// Binding is what a socket that waits for others is bound to.
+type Binding = routing.Binding
+
+// Bindings returns what the sockets of this machine wait at.
+func Bindings() ([]Binding, error) { return routing.Bindings() }

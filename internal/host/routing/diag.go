@@ -23,6 +23,7 @@ const (
 	diagMessageSize  = 72
 	diagPortOffset   = 4
 	diagAddrOffset   = 8
+	diagIfaceOffset  = 40
 	diagUIDOffset    = 64
 	diagInodeOffset  = 68
 )
@@ -52,20 +53,22 @@ func RootPorts() ([]uint16, error) {
 			return rootPortsOfProc()
 		}
 		for _, a := range answers {
-			addr, ok := netip.AddrFromSlice(a[diagAddrOffset:][:addressSize(family)])
-			if ok && !addr.Unmap().IsLoopback() && binary.NativeEndian.Uint32(a[diagUIDOffset:]) == 0 {
-				ports = append(ports, binary.BigEndian.Uint16(a[diagPortOffset:]))
+			at := boundTo(family, a)
+			if !at.Addr().IsLoopback() && binary.NativeEndian.Uint32(a[diagUIDOffset:]) == 0 {
+				ports = append(ports, at.Port())
 			}
 		}
 	}
 	return sorted(ports), nil
 }
 
-func addressSize(family byte) int {
-	if family == unix.AF_INET {
-		return 4
+// boundTo returns the local end of a socket that the kernel has listed.
+func boundTo(family byte, answer []byte) netip.AddrPort {
+	addr := netip.AddrFrom4([4]byte(answer[diagAddrOffset:]))
+	if family == unix.AF_INET6 {
+		addr = netip.AddrFrom16([16]byte(answer[diagAddrOffset:])).Unmap()
 	}
-	return 16
+	return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(answer[diagPortOffset:]))
 }
 
 // rootPortsOfProc does it where the kernel has no sock_diag for TCP.
