@@ -94,3 +94,30 @@ func TestAnotherFirewallIsOpenedWithConsent(t *testing.T) {
 		t.Errorf("%s is still there", list)
 	}
 }
+
+// What the owner has agreed to before there was any home holds for the visitors
+// of those that come.
+func TestConsentBeforeTheFirstHome(t *testing.T) {
+	l := newLab(t)
+	must(t, l.InitGate(t.Context()))
+	gate := l.Gate()
+	file := filepath.Join(t.TempDir(), "others.nft")
+	const careful = "table ip other {\n" +
+		"chain in { type filter hook input priority 0; ct state established,related accept; iif lo accept; meta l4proto icmp accept; tcp dport 2222 accept; reject; }\n" +
+		"chain passing { type filter hook forward priority 0; reject; }\n}\n"
+	must(t, os.WriteFile(file, []byte(careful), 0o644))
+	run(t, gate, "nft", "-f", file)
+	eventually(t, "the gate knows who is in the way", func(context.Context) error {
+		status := gatelodge(t, gate, "status")
+		for _, want := range []string{"WireGuard's packets", "visitors of whatever a home will publish"} {
+			if !strings.Contains(status, want) {
+				return fmt.Errorf("its status: %s", status)
+			}
+		}
+		return nil
+	})
+	contains(t, gatelodge(t, gate, "doctor", "--fix", "--yes"), "insert rule ip other in ", "insert rule ip other passing ")
+	must(t, l.Join(t.Context(), l.Home()))
+	must(t, l.Home().Expose(t.Context(), "7000", "--name", "echo"))
+	reachable(t, l)
+}

@@ -156,7 +156,7 @@ func (a *app) publish(ctx context.Context, wanted config.NewForward, before []by
 		}
 		a.printf("%s is in home.toml; the gate has not answered yet, it will be published when it does\n", name)
 	default:
-		a.announce(ctx, wanted, f, r.Report.Tunnel)
+		a.announce(ctx, wanted, f, r.Report)
 	}
 	return nil
 }

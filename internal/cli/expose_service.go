@@ -148,7 +148,8 @@ func (a answer) note(name string, public []netip.Addr) string {
 
 // announce says where a forward is published. Of one that leads to this host it
 // says who is served, as far as can be seen from here.
-func (a *app) announce(ctx context.Context, f config.NewForward, s status.Forward, t status.Tunnel) {
+func (a *app) announce(ctx context.Context, f config.NewForward, s status.Forward, r status.Report) {
+	t := r.Tunnel
 	public, notes := publicAddrs(t, s), []string(nil)
 	if f.To == "" {
 		// Without an answer to this the forward is published as well.
@@ -158,7 +159,9 @@ func (a *app) announce(ctx context.Context, f config.NewForward, s status.Forwar
 		}
 	}
 	a.printf("%s is published: %s at %s → %s\n", s.Name, strings.Join(s.Ports, " "), publicText(public, s.Families), targetText(s))
-	for _, note := range notes {
+	// What keeps visitors out, such as another firewall, is news with the first
+	// forward.
+	for _, note := range append(notes, r.Problems...) {
 		a.notef("%s", note)
 	}
 }

@@ -41,7 +41,7 @@ func gatePackets(g plan.GateFirewall, facts plan.Facts) []foreign.Packet {
 		if !v6 {
 			packets = append(packets, control, said(control))
 		}
-		for _, f := range g.Forwards[:min(len(g.Forwards), mostAsked)] {
+		for _, f := range expected(g) {
 			packets = append(packets, visitorPackets(p, f, wan)...)
 		}
 	}
@@ -79,7 +79,7 @@ func visitorPackets(p foreign.Packet, f plan.GateForward, wan string) []foreign.
 		return nil
 	}
 	p.Protocol, p.Port = ipProtocol(f.Ports[0].Protocol), f.Ports[0].Range.First
-	p.What, p.In = fmt.Sprintf("what visitors of %s send", f.Ports[0]), wan
+	p.What, p.In = fmt.Sprintf("what %s send", visitorsOf(f)), wan
 	arriving := p
 	arriving.Hook, arriving.Mark = foreign.Arrival, 0
 	passing := p
@@ -87,7 +87,7 @@ func visitorPackets(p foreign.Packet, f plan.GateForward, wan string) []foreign.
 	leaving := passing
 	leaving.Hook, leaving.In, leaving.Settled, leaving.SettledAt = foreign.Leaving, "", true, visitorSourceAt
 	back := passing
-	back.What = fmt.Sprintf("the answers to visitors of %s", f.Ports[0])
+	back.What = fmt.Sprintf("the answers to %s", visitorsOf(f))
 	back.In, back.Out, back.Answer, back.Dst = p.Tunnel, wan, true, netip.Addr{}
 	entering := back
 	entering.Hook, entering.Out, entering.Mark = foreign.Arrival, "", 0
