@@ -74,7 +74,7 @@ func ForGate(c config.Gate, in GateInput, facts Facts) State {
 			Interface: c.Tunnel.Interface,
 			MTU:       mtu,
 			Addresses: gatePrefixes(c, facts),
-			Sysctls:   append(gateSysctls(c, facts), facts.LocalPorts.sysctls(firewall)...),
+			Sysctls:   slices.Concat(gateSysctls(c, facts), answerSysctls(c.Tunnel.Interface, public), facts.LocalPorts.sysctls(firewall)),
 		},
 		Firewall: Firewall{
 			Table: c.Tunnel.Interface,
@@ -133,6 +133,23 @@ func gateSysctls(c config.Gate, facts Facts) []Sysctl {
 		sysctls = append(sysctls, forwardIPv6(c.Tunnel.Interface, facts)...)
 	}
 	return sysctls
+}
+
+// answerSysctls lets answers come out of the tunnel with one of the gate's own
+// addresses, where there are several; see answer_source in the gate's table. A
+// strict reverse path filter would look for that address at its own interface.
+func answerSysctls(tunnel string, public []netip.Addr) []Sysctl {
+	four := 0
+	for _, a := range public {
+		if a.Unmap().Is4() {
+			four++
+		}
+	}
+	if four < 2 {
+		return nil
+	}
+	conf := "net.ipv4.conf." + sysctlName(tunnel)
+	return []Sysctl{{conf + ".accept_local", "1"}, {conf + ".rp_filter", "2"}}
 }
 
 // forwardIPv6 switches on IPv6 forwarding. A forwarding host ignores router

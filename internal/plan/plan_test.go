@@ -275,3 +275,20 @@ func TestOverlapNamesTheNetwork(t *testing.T) {
 		t.Errorf("an overlap that is none: %v", n)
 	}
 }
+
+// A gate with several public addresses answers by the one that was called.
+func TestAnswersComeOutOfTheTunnelWithAnAddressOfTheGate(t *testing.T) {
+	one := []netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("2001:db8:a::1")}
+	for _, c := range []struct {
+		public []netip.Addr
+		want   string
+	}{
+		{one, "not set"},
+		{append(one, netip.MustParseAddr("198.18.5.1")), "1"},
+	} {
+		s := plan.ForGate(parseGate(t, "version = 1\n"), plan.GateInput{}, plan.Facts{Public: c.public, IPv6: true})
+		if got := sysctlOf(s, "net.ipv4.conf.gatelodge.accept_local"); got != c.want {
+			t.Errorf("with %v accept_local is %s, want %s", c.public, got, c.want)
+		}
+	}
+}

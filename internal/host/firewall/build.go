@@ -47,6 +47,7 @@ func schema(want plan.Firewall) (string, error) {
 	if want.Gate != nil {
 		example = plan.Firewall{Gate: &plan.GateFirewall{
 			Interface:   "tunnel",
+			Public:      []netip.Addr{netip.IPv4Unspecified(), netip.IPv4Unspecified().Next()},
 			Input:       plan.InputPolicy{Protect: true},
 			Connections: 1,
 			Trial:       &plan.Trial{},

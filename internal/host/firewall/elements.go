@@ -17,6 +17,14 @@ type family struct {
 	has      func(netip.Addr) bool
 }
 
+// ip is nft's word for the header of the family.
+func (f family) ip() string {
+	if f.digit == "4" {
+		return "ip"
+	}
+	return "ip6"
+}
+
 // families are both, in the order in which they are written.
 var families = [...]family{
 	{"4", "ipv4_addr", netip.Addr.Is4},

@@ -28,6 +28,7 @@ func buildGate(g plan.GateFirewall) (*document, error) {
 	}
 	d.chains = append(d.chains, sourceGuard...)
 	d.chains = append(d.chains, visitorNAT...)
+	d.chains = append(d.chains, answerSource(g.Public)...)
 	if g.Connections > 0 {
 		d.addRoom(g.Connections, d.addHomeShares(g)...)
 	}
@@ -178,6 +179,23 @@ var visitorSource = chain{
 		oifname $tunnel ct status dnat ct mark and $mask == $ours snat ip to ip saddr
 		oifname $tunnel ct status dnat ct mark and $mask == $ours snat ip6 to ip6 saddr
 	`),
+}
+
+// answerSource gives answers the address back that the visitor has called, before
+// they are routed: so they leave where that address belongs, by the owner's own
+// rules for it. NAT would put it back only afterwards. Where a family has one
+// public address, there is nothing to choose.
+func answerSource(public []netip.Addr) []chain {
+	c := chain{name: "answer_source", hook: "type filter hook prerouting priority mangle"}
+	for _, fam := range families {
+		if len(addresses(fam, public)) > 1 {
+			c.rules = append(c.rules, fmt.Sprintf("iifname $tunnel ct direction reply ct status dnat %[1]s saddr set ct original %[1]s daddr", fam.ip()))
+		}
+	}
+	if len(c.rules) == 0 {
+		return nil
+	}
+	return []chain{c}
 }
 
 // gateMSS keeps TCP segments within what the tunnel carries, both ways: "rt

@@ -45,7 +45,6 @@ func (d *document) homeShare(fam family, homes, connections int) []string {
 	share := max(connections/part, 1)
 	lists := max(share/listLength, 1)
 	size := lists << bits.Len(uint(homes-1))
-	ip := map[string]string{"4": "ip", "6": "ip6"}[fam.digit]
 	rates := fmt.Sprintf("home_rate_%d_%s", connections, fam.digit)
 	counts := fmt.Sprintf("homes_%d_%d_%s", connections, size, fam.digit)
 	d.sets = append(d.sets,
@@ -53,7 +52,7 @@ func (d *document) homeShare(fam family, homes, connections int) []string {
 		countingSet(counts, fam.addrType+" . mark", size),
 	)
 	return []string{
-		fmt.Sprintf("update @%s { %s daddr limit rate over %[3]d/second burst %[3]d packets } %s", rates, ip, rate, turnAway),
-		fmt.Sprintf("add @%s { %s daddr . jhash %[2]s saddr . th sport mod %d ct count over %d } %s", counts, ip, lists, share/lists, turnAway),
+		fmt.Sprintf("update @%s { %s daddr limit rate over %[3]d/second burst %[3]d packets } %s", rates, fam.ip(), rate, turnAway),
+		fmt.Sprintf("add @%s { %s daddr . jhash %[2]s saddr . th sport mod %d ct count over %d } %s", counts, fam.ip(), lists, share/lists, turnAway),
 	}
 }
