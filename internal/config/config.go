@@ -121,6 +121,9 @@ type GateFirewall struct {
 	Protect  bool            // input = "protect", the default, filters what arrives for the gate itself
 	SSHPorts []uint16        // beside those an sshd is found on; default 22
 	Accept   forward.PortSet // ports of the gate's own services; default: none
+	// AcceptProtocols are IP protocols of tunnels and the like that end on the
+	// gate, in order; default: none.
+	AcceptProtocols []forward.Protocol
 }
 
 // Policy bounds what a home may publish.

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 
@@ -58,6 +59,7 @@ type gateDecoder struct {
 	addresses []placed[netip.Addr]
 	sshPorts  []placed[uint16]
 	accept    []placed[forward.PortSet]
+	protocols []placed[forward.Protocol]
 	policies  []*gatePolicy // that of [policy] first
 }
 
@@ -117,6 +119,7 @@ func (d *gateDecoder) firewall(t *table) {
 		parsed(d.decoder, "input", &g.Protect, oneOfTwo("protect", "leave")),
 		d.portNumbers("ssh_ports", &d.sshPorts),
 		portList(d.decoder, listed(d.decoder, "accept", &d.accept, parsePorts)),
+		listed(d.decoder, "accept_protocols", &d.protocols, parseProtocol),
 	)
 }
 
@@ -136,6 +139,7 @@ func (d *gateDecoder) finish() {
 		d.gate.Firewall.SSHPorts = values(d.sshPorts)
 	}
 	d.gate.Firewall.Accept = union(d.accept)
+	d.gate.Firewall.AcceptProtocols = slices.Sorted(slices.Values(values(d.protocols)))
 	d.gate.Policy = d.policies[0].over(d.gate.Policy)
 	for _, p := range d.policies[1:] {
 		d.gate.Homes = append(d.gate.Homes, HomePolicy{p.home, p.over(d.gate.Policy)})

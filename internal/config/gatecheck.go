@@ -11,6 +11,7 @@ import (
 func (d *gateDecoder) check() {
 	unique(d.decoder, "addresses", d.addresses)
 	unique(d.decoder, "ssh_ports", d.sshPorts)
+	unique(d.decoder, "accept_protocols", d.protocols)
 	d.checkOwnPorts()
 	d.checkAccept()
 	for _, p := range d.policies {

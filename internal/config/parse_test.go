@@ -50,6 +50,8 @@ func TestParseGate(t *testing.T) {
 		Firewall: GateFirewall{
 			SSHPorts: []uint16{2222},
 			Accept:   forward.PortSet{ports(forward.TCP, 53, 53), ports(forward.TCP, 80, 80), ports(forward.UDP, 53, 53)},
+
+			AcceptProtocols: []forward.Protocol{41, 47, 132},
 		},
 		Policy: policy,
 		Homes: []HomePolicy{

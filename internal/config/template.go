@@ -46,6 +46,7 @@ prefix4 = %s
 %-33s# "leave" filters nothing that is for this machine itself
 %-33s# beside those an sshd is found on; never forwarded
 # accept = ["80/tcp"]            # services of the gate itself; never forwarded
+# accept_protocols = ["gre"]     # tunnels that end on this machine
 
 [policy]
 # What homes may publish. A [home.NAME] table can say otherwise for one home.

@@ -64,10 +64,11 @@ func TestTemplateComments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(gate.Policy.Deny); n != 1 || len(gate.Public.Endpoints) != 1 || len(gate.Firewall.Accept) != 1 || len(gate.Public.Addresses) != 1 {
+	if n := len(gate.Policy.Deny); n != 1 || len(gate.Public.Endpoints) != 1 || len(gate.Firewall.Accept) != 1 || len(gate.Firewall.AcceptProtocols) != 1 || len(gate.Public.Addresses) != 1 {
 		t.Errorf("the examples were not read: %+v", gate)
 	}
-	gate.Policy.Deny, gate.Public, gate.Firewall.Accept = nil, Public{}, nil
+	gate.Policy.Deny, gate.Public = nil, Public{}
+	gate.Firewall.Accept, gate.Firewall.AcceptProtocols = nil, nil
 	if diff := cmp.Diff(defaultGate(), gate, byValue); diff != "" {
 		t.Errorf("gate (-want +got):\n%s", diff)
 	}

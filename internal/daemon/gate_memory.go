@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -31,8 +32,9 @@ type gateMemory struct {
 type inputMemory plan.InputPolicy
 
 type inputWire struct {
-	Protect bool     `json:"protect"`
-	Accept  []string `json:"accept,omitempty"`
+	Protect   bool     `json:"protect"`
+	Accept    []string `json:"accept,omitempty"`
+	Protocols []uint16 `json:"protocols,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler.
@@ -40,6 +42,9 @@ func (m inputMemory) MarshalJSON() ([]byte, error) {
 	w := inputWire{Protect: m.Protect}
 	for _, p := range m.Accept {
 		w.Accept = append(w.Accept, p.String())
+	}
+	for _, p := range m.Protocols {
+		w.Protocols = append(w.Protocols, uint16(p))
 	}
 	return json.Marshal(w)
 }
@@ -58,7 +63,14 @@ func (m *inputMemory) UnmarshalJSON(data []byte) error {
 		}
 		accept = append(accept, ports...)
 	}
-	*m = inputMemory{Protect: w.Protect, Accept: forward.NewPortSet(accept...)}
+	var protocols []forward.Protocol
+	for _, n := range w.Protocols {
+		if n > math.MaxUint8 {
+			return fmt.Errorf("an input policy that was kept: %d is no IP protocol", n)
+		}
+		protocols = append(protocols, forward.Protocol(n))
+	}
+	*m = inputMemory{Protect: w.Protect, Accept: forward.NewPortSet(accept...), Protocols: protocols}
 	return nil
 }
 

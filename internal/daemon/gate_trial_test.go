@@ -126,6 +126,9 @@ func TestAStartBeginsWithWhatWasKept(t *testing.T) {
 		"[firewall]\ninput = \"leave\"\n": {},
 		"[firewall]\naccept = [\"9000-9010/tcp\", \"53\"]\n": accepting(t, "9000-9010/tcp", "53"),
 		"[firewall]\naccept = [\"9000-9009/tcp\", \"9\"]\n":  accepting(t, "9000-9010/tcp"),
+		"[firewall]\naccept = \"9000-9010/tcp\"\naccept_protocols = [\"gre\", \"6in4\"]\n": {
+			Protect: true, Accept: accepting(t, "9000-9010/tcp").Accept, Protocols: []forward.Protocol{41, 47},
+		},
 	} {
 		var m gateMemory
 		if loaded, err := g.store.Load(gateName, &m); err != nil || !loaded.Found {
@@ -141,8 +144,28 @@ func TestAStartBeginsWithWhatWasKept(t *testing.T) {
 		}
 	}
 	var damaged inputMemory
-	if err := json.Unmarshal([]byte(`{"protect":true,"accept":["0/tcp"]}`), &damaged); err == nil {
-		t.Error("port 0 was remembered")
+	for _, text := range []string{`{"protect":true,"accept":["0/tcp"]}`, `{"protect":true,"protocols":[300]}`} {
+		if err := json.Unmarshal([]byte(text), &damaged); err == nil {
+			t.Errorf("%s was remembered", text)
+		}
+	}
+}
+
+// To accept a protocol no more may cut off who comes by it.
+func TestClosingAProtocolIsOnTrial(t *testing.T) {
+	g := newTrialGate(t)
+	tunnels := accepting(t)
+	tunnels.Protocols = []forward.Protocol{41, 47}
+	must(t, g.keep(tunnels, ""))
+	var m gateMemory
+	if _, err := g.store.Load(gateName, &m); err != nil || !plan.InputPolicy(*m.Input).Same(tunnels) {
+		t.Errorf("remembered as %+v, %v", m.Input, err)
+	}
+	fewer := accepting(t)
+	fewer.Protocols = []forward.Protocol{41}
+	must(t, g.takeInput(fewer, ApplyRequest{}, scene{}))
+	if g.inputs.trial == nil || strings.Join(g.inputs.trial.closes, " ") != "IP protocol 47" {
+		t.Errorf("on trial: %+v", g.inputs.trial)
 	}
 }
 

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/config"
@@ -12,6 +13,8 @@ import (
 type InputPolicy struct {
 	Protect bool            // whether to filter at all
 	Accept  forward.PortSet // let in although they are closed by default
+	// Protocols are IP protocols that are let in, in order.
+	Protocols []forward.Protocol
 }
 
 // Trial is an input policy that nobody has confirmed yet. The kernel itself
@@ -26,7 +29,11 @@ type Trial struct {
 
 // WantedInput returns the input policy that gate.toml asks for.
 func WantedInput(c config.Gate) InputPolicy {
-	return InputPolicy{Protect: c.Firewall.Protect, Accept: c.Firewall.Accept}
+	return InputPolicy{
+		Protect:   c.Firewall.Protect,
+		Accept:    c.Firewall.Accept,
+		Protocols: c.Firewall.AcceptProtocols,
+	}
 }
 
 // Same reports whether both let in the same.
@@ -39,19 +46,28 @@ func (p InputPolicy) Closes(q InputPolicy) []string {
 	case !p.Protect:
 		return nil
 	case !q.Protect:
-		return []string{"all ports of this machine but those of ssh and WireGuard" + except(p.Accept)}
+		return []string{"all ports of this machine but those of ssh and WireGuard" + p.lists()}
 	}
 	var closed []string
 	for _, ports := range q.Accept.Without(p.Accept) {
 		closed = append(closed, ports.String())
 	}
+	for _, protocol := range q.Protocols {
+		if !slices.Contains(p.Protocols, protocol) {
+			closed = append(closed, "IP "+protocol.String())
+		}
+	}
 	return closed
 }
 
-func except(accept forward.PortSet) string {
+// lists is what the policy lets in, as the end of a list.
+func (p InputPolicy) lists() string {
 	text := ""
-	for _, p := range accept {
-		text += ", " + p.String()
+	for _, ports := range p.Accept {
+		text += ", " + ports.String()
+	}
+	for _, protocol := range p.Protocols {
+		text += ", IP " + protocol.String()
 	}
 	return text
 }

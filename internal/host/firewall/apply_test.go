@@ -143,7 +143,7 @@ func TestDriftIsSeenAndMended(t *testing.T) {
 			command string
 			drift   string
 		}{
-			{"flush chain inet gatelodge0 gate_input", "chain gate_input has 0 rules instead of 10"},
+			{"flush chain inet gatelodge0 gate_input", "chain gate_input has 0 rules instead of 11"},
 			{"insert rule inet gatelodge0 gate_forward accept", "chain gate_forward has 6 rules instead of 5"},
 			{"delete element inet gatelodge0 homes4 { tcp . 443 }", "set homes4 has 3 elements instead of 4"},
 			{"delete element inet gatelodge0 f12_allow4 { 203.0.113.0/24 }", "set f12_allow4 has 0 elements instead of 1"},

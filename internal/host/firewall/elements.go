@@ -164,6 +164,16 @@ func portSet(name string, ports forward.PortSet) set {
 	return s
 }
 
+// protocolSet returns a set of IP protocols. They are numbers, as nft(8) has
+// names for those that it finds in /etc/protocols alone.
+func protocolSet(name string, list []forward.Protocol) set {
+	s := set{name: name, key: "inet_proto"}
+	for _, p := range list {
+		s.elements = append(s.elements, fmt.Sprint(uint8(p)))
+	}
+	return s
+}
+
 // single returns the set of one port.
 func single(p forward.Protocol, port uint16) forward.Ports {
 	return forward.Ports{Protocol: p, Range: forward.Range{First: port, Last: port}}

@@ -57,6 +57,7 @@ func gateSets(g plan.GateFirewall) []set {
 		[]set{
 			portSet("reserved", g.Reserved()),
 			portSet("open", openPorts(g, g.Input)),
+			protocolSet("open_protocols", g.Input.Protocols),
 		},
 		trialSets(g),
 		pingers(g),

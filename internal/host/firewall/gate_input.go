@@ -45,6 +45,7 @@ func trialSets(g plan.GateFirewall) []set {
 			elements: []string{"ipv4" + timeout, "ipv6" + timeout},
 		},
 		portSet("open_trial", openPorts(g, g.Trial.Policy)),
+		protocolSet("open_trial_protocols", g.Trial.Policy.Protocols),
 	}
 }
 
@@ -70,6 +71,7 @@ func inputRules(p plan.InputPolicy, open string) []string {
 		ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
 		ct state invalid counter name total_invalid drop
 		meta l4proto . th dport @` + open + ` meta mark set meta mark or $accepted accept
+		meta l4proto @` + open + `_protocols meta mark set meta mark or $accepted accept
 		counter name total_closed drop
 	`)
 }

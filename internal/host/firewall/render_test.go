@@ -62,6 +62,7 @@ func fullGate() plan.Firewall {
 	want := gateWant(games, limited, hidden, hourly)
 	want.Gate.SSHPorts = []uint16{22, 2200}
 	want.Gate.Input.Accept = ports("53", "7117/tcp", "9000-9010/tcp")
+	want.Gate.Input.Protocols = []forward.Protocol{41, 47}
 	return want
 }
 
