@@ -16,6 +16,13 @@ import (
 // the last, so that nobody can replay it. And the home may need the tunnel to
 // set its clock. So the gate takes a peer that has fallen silent out of the
 // device and puts it back, which makes it forget that time.
+//
+// That gives up some of the guard against replay, and no more than this: who has
+// recorded a first message of a home's can have it accepted once after each
+// renewal. It makes no session, as only home has the key, and a message with a
+// later time is accepted after it. So a home whose clock is right is never kept
+// out. One whose clock went back can be, for as long as somebody on its way keeps
+// repeating what he has recorded; he could as well drop its packets.
 
 const (
 	// silenceRound is how often the gate listens for its homes.
@@ -28,7 +35,7 @@ const (
 	// (REKEY_TIMEOUT, 5 seconds, in the WireGuard paper).
 	renewPause = 8 * time.Second
 	// longestRenewPause bounds how the pause grows for one that is heard now and
-	// then, and yet not well: its machine answers handshakes without a daemon.
+	// then, and yet not well: its machine makes handshakes without a daemon.
 	longestRenewPause = 2 * time.Minute
 )
 
@@ -84,13 +91,25 @@ func (s *silences) due(now time.Time, observed []plan.ObservedPeer) []key.Public
 		h.received, h.steady = p.ReceivedBytes, heard
 		h.places = moved(h.places, p.Endpoint, now)
 		if p.ReceivedBytes > 0 && now.Sub(h.at) >= silentAfter && now.Sub(h.renewed) >= h.pause {
-			h.renewed, h.pause = now, min(max(renewPause, 2*h.pause), longestRenewPause)
+			h.renewed, h.pause = now, nextPause(h.pause, p)
 			due = append(due, p.PublicKey)
 		}
 		next[p.PublicKey] = h
 	}
 	s.peers = next
 	return due
+}
+
+// nextPause returns for how long a peer that is renewed now is left alone. One
+// from which something has come and no handshake is whole has been renewed for
+// somebody else: what came may be a message of the home's that was recorded, and
+// said again. WireGuard, made to forget, takes it once, and then holds it against
+// a home whose clock went back. So the home gets its next chance soon.
+func nextPause(last time.Duration, p plan.ObservedPeer) time.Duration {
+	if p.LatestHandshake.IsZero() {
+		return renewPause
+	}
+	return min(max(renewPause, 2*last), longestRenewPause)
 }
 
 // moved adds a peer's place, if it is another one than the last.

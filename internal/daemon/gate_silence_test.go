@@ -10,12 +10,39 @@ import (
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
+// observe is what the device says of peers whose handshakes are whole.
 func observe(bytes ...uint64) []plan.ObservedPeer {
 	var list []plan.ObservedPeer
 	for i, b := range bytes {
-		list = append(list, plan.ObservedPeer{PublicKey: key.Public{byte(i + 1)}, ReceivedBytes: b})
+		p := plan.ObservedPeer{PublicKey: key.Public{byte(i + 1)}, ReceivedBytes: b}
+		if b > 0 {
+			p.LatestHandshake = time.Unix(1, 0)
+		}
+		list = append(list, p)
 	}
 	return list
+}
+
+// A recorded first message, said again after every renewal, does not make the
+// gate wait longer and longer before the home gets its next chance.
+func TestARepeatedMessageDoesNotSpaceRenewals(t *testing.T) {
+	s, now := newSilences(), time.Now()
+	s.due(now, observe(100))
+	renewals, received := 0, uint64(100)
+	const watched = 5 * time.Minute
+	for end := now.Add(watched); now.Before(end); now = now.Add(silenceRound) {
+		p := plan.ObservedPeer{PublicKey: key.Public{1}, ReceivedBytes: received}
+		if received == 100 {
+			p.LatestHandshake = time.Unix(1, 0)
+		}
+		if len(s.due(now, []plan.ObservedPeer{p})) > 0 {
+			renewals++
+			received = 148 // a first message, and never an answer to the gate's
+		}
+	}
+	if least := int(watched/(renewPause+silenceRound)) - 1; renewals < least {
+		t.Errorf("the home has %d chances in %v, wanted %d", renewals, watched, least)
+	}
 }
 
 // The whole life of a peer as the gate hears it: rounds of two seconds.
