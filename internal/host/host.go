@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
@@ -23,8 +24,12 @@ import (
 	"github.com/gatelodge/gatelodge/internal/store"
 )
 
-// sysctlKind is the journal's word for kernel settings.
-const sysctlKind = "sysctl"
+// The journal's words for kernel settings, and for routing tables that this
+// instance has used.
+const (
+	sysctlKind = "sysctl"
+	tableKind  = "table"
+)
 
 // Options say which instance of Gatelodge on this machine a Host is.
 type Options struct {
@@ -68,6 +73,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	rt.Remember(tablesIn(o.Journal.Entries())...)
 	device, why, err := wireguard.Open(ctx, wireguard.Options{
 		Interface: o.Interface,
 		Choice:    wireguard.Choice(o.Device),
@@ -136,6 +142,9 @@ func (h *Host) Apply(ctx context.Context, want plan.State) ([]plan.Change, error
 	changes := h.diff(found, want)
 	if len(changes) == 0 {
 		return nil, nil
+	}
+	if err := h.noteTables(want.Routing); err != nil {
+		return nil, err
 	}
 	stood := found.Firewall.Present || found.Routing.LinkPresent
 	if made, err := h.carryOut(ctx, changes, want); err != nil {
@@ -247,6 +256,31 @@ func (h *Host) note(sysctls ...string) error {
 		return fmt.Errorf("cannot remember the previous value of %s: %w", strings.Join(sysctls, " "), err)
 	}
 	return nil
+}
+
+// noteTables writes down which routing tables become ours, so that what is in
+// them is found again after a crash, also if the configuration names others then.
+func (h *Host) noteTables(want plan.Routing) error {
+	var entries []store.Entry
+	for _, table := range routing.TablesOf(want) {
+		entries = append(entries, store.Entry{Kind: tableKind, Name: strconv.Itoa(table)})
+	}
+	if err := h.journal.Record(entries...); err != nil {
+		return fmt.Errorf("cannot remember which routing tables are ours: %w", err)
+	}
+	h.routing.Remember(tablesIn(entries)...)
+	return nil
+}
+
+// tablesIn returns the routing tables that entries of a journal name.
+func tablesIn(entries []store.Entry) []int {
+	var tables []int
+	for _, e := range entries {
+		if table, err := strconv.Atoi(e.Name); e.Kind == tableKind && err == nil {
+			tables = append(tables, table)
+		}
+	}
+	return tables
 }
 
 // goBack undoes a change that failed half way. If something of ours stood, and

@@ -226,3 +226,52 @@ func TestDriftIsRepaired(t *testing.T) {
 
 // sorted is the lines in order: what comes back stands elsewhere in its list.
 func sorted(text string) []string { return slices.Sorted(strings.Lines(text)) }
+
+// second is the configuration of a home beside the first one.
+const second = `
+[tunnel]
+interface = "second"
+table = 6701
+rule_priority = 110
+
+[marks]
+answer = "0x30000000"
+`
+
+func TestTwoInstancesOnOneMachine(t *testing.T) {
+	m := newMachine(t)
+	before := m.dump(t)
+	first := m.home(t, "")
+	m.bring(t, first)
+	alone := m.dump(t)
+	other := &machine{ns: m.ns, store: newStore(t)}
+	other.open(t, "second")
+	clashing := other.home(t, strings.ReplaceAll(second, "6701", "6700"))
+	if changes, err := other.apply(t, other.host, clashing); err == nil || !strings.Contains(err.Error(), "routing table 6700") || len(changes) != 0 {
+		t.Errorf("with the first one's table it changed %v: %v", changes, err)
+	}
+	if d := cmp.Diff(alone, m.dump(t)); d != "" {
+		t.Errorf("refused, it has changed the machine (-before +after):\n%s", d)
+	}
+	beside := other.home(t, second)
+	beside.Routing.Addresses = []netip.Prefix{netip.MustParsePrefix("10.98.0.2/32")}
+	other.bring(t, beside)
+	for name, left := range map[string][]plan.Change{"first": m.diff(t, m.host, first), "second": other.diff(t, other.host, beside)} {
+		if len(left) != 0 {
+			t.Errorf("side by side, the %s would do: %v", name, left)
+		}
+	}
+	must(t, other.host.Close())
+	other.remove(t, "second")
+	if left := m.diff(t, m.host, first); len(left) != 0 {
+		t.Errorf("the other has gone down; the first would do: %v", left)
+	}
+	if d := cmp.Diff(alone, m.dump(t)); d != "" {
+		t.Errorf("the first one alone (-before +after):\n%s", d)
+	}
+	must(t, m.host.Close())
+	m.remove(t, "gatelodge")
+	if d := cmp.Diff(before, m.dump(t)); d != "" {
+		t.Errorf("the machine (-before +after):\n%s", d)
+	}
+}

@@ -73,6 +73,7 @@ func Remove(ctx context.Context, names []string, notes []store.Entry) (done []st
 		errs = append(errs, err)
 	}
 	step.At("host: before removal")
+	rt.Remember(tablesIn(notes)...)
 	for _, n := range notes {
 		took(restore(ctx, rt, n))
 	}
@@ -88,6 +89,9 @@ func Remove(ctx context.Context, names []string, notes []store.Entry) (done []st
 // restore puts a setting back. One that has disappeared with its interface
 // needs nothing.
 func restore(ctx context.Context, rt *routing.Routing, n store.Entry) (string, error) {
+	if n.Kind == tableKind {
+		return "", nil // goes with the routes in it
+	}
 	if n.Kind != sysctlKind {
 		return "", fmt.Errorf("the undo journal holds an entry of the unknown kind %q", n.Kind)
 	}

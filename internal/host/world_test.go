@@ -61,11 +61,16 @@ func newMachine(t testing.TB) *machine {
 	m.sysctl(t, "net/ipv4/ip_forward", "0")
 	m.run(t, foreign, "ip", "-batch", "-")
 	m.run(t, foreignTable, "nft", "-f", "-")
-	var err error
-	m.store, err = store.Open(filepath.Join(t.TempDir(), "state"), nil) // made for its owner alone
-	must(t, err)
+	m.store = newStore(t)
 	m.open(t, config.DefaultInterface)
 	return m
+}
+
+func newStore(t testing.TB) *store.Store {
+	t.Helper()
+	s, err := store.Open(filepath.Join(t.TempDir(), "state"), nil) // made for its owner alone
+	must(t, err)
+	return s
 }
 
 // open opens the machine as a new process of the instance of that name would.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -25,19 +26,26 @@ func dump[T any](list func() ([]T, error)) ([]T, error) {
 }
 
 // Observe returns what there is of the wanted link, addresses and sysctls, and
-// all routes and rules that carry our protocol number.
+// all routes and rules of this instance. The error wraps ErrClash if another
+// instance uses what is wanted.
 func (r *Routing) Observe(_ context.Context, want plan.Routing) (plan.ObservedRouting, error) {
 	var o plan.ObservedRouting
 	if err := observeLink(want.Interface, &o); err != nil {
 		return o, err
 	}
-	var err error
-	if o.Routes, err = ourRoutes(); err != nil {
+	routes, err := ourRoutes()
+	if err != nil {
 		return o, err
 	}
-	if o.Rules, err = ourRules(); err != nil {
+	rules, err := ourRules()
+	if err != nil {
 		return o, err
 	}
+	own := newInstance(want.Interface, slices.Concat(r.remembered(), TablesOf(want)), routes)
+	if err := own.clash(want, r.remembered(), routes, rules); err != nil {
+		return o, err
+	}
+	o.Routes, o.Rules = own.routes(routes), own.rules(rules)
 	for _, s := range want.Sysctls {
 		value, err := r.ReadSysctl(s.Name)
 		if errors.Is(err, ErrNoSysctl) {

@@ -3,7 +3,7 @@
 // netlink (rtnetlink(7)) and /proc/sys.
 //
 // Routes and rules that it makes carry plan.RouteProtocol; it never touches
-// any other.
+// any other, nor those of another instance on the same machine: see instance.
 package routing
 
 import (
@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -25,11 +26,29 @@ import (
 // interface.
 var ErrNoIPv6 = errors.New("IPv6 is switched off here (net.ipv6.conf.*.disable_ipv6, or ipv6.disable=1 on the kernel's command line)")
 
-// Routing is the routing of a network namespace.
-type Routing struct{}
+// Routing is the routing of a network namespace, as one instance of Gatelodge
+// has a share in it.
+type Routing struct {
+	mu     sync.Mutex
+	tables []int // that this instance has used
+}
 
 // Open returns the routing of this network namespace.
 func Open() (*Routing, error) { return &Routing{}, nil }
+
+// Remember says that this instance uses routing tables, or has: what is in them,
+// and rules that lead there, belong to it.
+func (r *Routing) Remember(tables ...int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tables = slices.Compact(slices.Sorted(slices.Values(slices.Concat(r.tables, tables))))
+}
+
+func (r *Routing) remembered() []int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tables
+}
 
 // HasLink reports whether an interface of that name stands.
 func (r *Routing) HasLink(name string) bool {
