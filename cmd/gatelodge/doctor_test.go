@@ -338,7 +338,7 @@ func deletedRule() fault {
 // twinKey starts a second home with the state of the first.
 func twinKey() fault {
 	return fault{
-		name: "two homes with one key", gate: ids(doctor.TwinKey),
+		name: "two homes with one key", gate: ids(doctor.TwinKey), home: ids(doctor.TwinKey),
 		inject: func(t *testing.T, l *lab.Lab) {
 			for _, file := range []string{"etc/gatelodge/home.toml", "var/lib/gatelodge/home.json"} {
 				text, err := os.ReadFile(filepath.Join(l.Home().Root(), file))
@@ -353,6 +353,8 @@ func twinKey() fault {
 			_, err := l.Home2().Gatelodge(t.Context(), "down")
 			must(t, err)
 			must(t, l.Home2().Stop(t.Context()))
+			must(t, l.Home().Stop(t.Context())) // rather than waiting until it asks again
+			must(t, l.Home().Start())
 		},
 	}
 }

@@ -262,7 +262,7 @@ func FuzzPing(f *testing.F) {
 	f.Add(p[:])
 	f.Add(p[:20])
 	f.Add([]byte{})
-	r := newRuns()
+	r := NewRuns()
 	from := net.UDPAddrFromAddrPort(netip.MustParseAddrPort("10.99.0.2:1"))
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		a, ok := r.answer(packet, from)

@@ -91,12 +91,12 @@ func (p ping) answers(packet []byte) (standing, bool) {
 // maxPingFailures bounds how long an endpoint that only fails is read from.
 const maxPingFailures = 100
 
-// ServePing answers pings until ctx is done. It closes the connection.
-func ServePing(ctx context.Context, conn net.PacketConn) error {
+// ServePing answers pings until ctx is done, and tells runs of one home apart by
+// them. It closes the connection.
+func ServePing(ctx context.Context, conn net.PacketConn, runs *Runs) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends the read below
 	defer stop()
 	buffer := make([]byte, pingSize+1) // one more, to recognise what is too long
-	runs := newRuns()
 	for failures := 0; ; {
 		n, from, err := conn.ReadFrom(buffer)
 		if ctx.Err() != nil {

@@ -14,7 +14,7 @@ func servePing(t *testing.T) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, func(ctx context.Context) error { return ServePing(ctx, conn) })
+	run(t, func(ctx context.Context) error { return ServePing(ctx, conn, NewRuns()) })
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
@@ -93,7 +93,7 @@ func (f *failing) Close() error { f.closed = true; return nil }
 
 func TestPingServerGivesUp(t *testing.T) {
 	f := &failing{}
-	if err := ServePing(t.Context(), f); err == nil || !f.closed {
+	if err := ServePing(t.Context(), f, NewRuns()); err == nil || !f.closed {
 		t.Errorf("error %v, closed %v", err, f.closed)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -30,12 +31,18 @@ func NewRun() Run {
 	return Run{ID: binary.BigEndian.Uint64(b[:])}
 }
 
+// MaxStandBack is how long a run that was told to give way may wait until it
+// asks again.
+const MaxStandBack = 10 * time.Minute
+
 const (
 	// runGone is after how much silence a run stands in nobody's way: more than
 	// a home needs to find out that its tunnel is gone and to take it back.
 	runGone = 10 * time.Second
-	// runForgotten is after how much silence nothing is known of a run: longer
-	// than one that has given way ever waits before it asks again.
+	// runKnown is for how long an earlier run counts as there after it was heard:
+	// longer than MaxStandBack.
+	runKnown = MaxStandBack + time.Minute
+	// runForgotten is after how much silence nothing is known of a run.
 	runForgotten = 15 * time.Minute
 	maxRuns      = 8 // of one home
 )
@@ -49,14 +56,32 @@ type seenRun struct {
 	first, heard time.Time
 }
 
-// runs are those of all homes by their addresses in the tunnel, each home's in
-// the order in which they first came.
-type runs struct{ homes map[netip.Addr][]seenRun }
+// Runs are those of all homes by their addresses in the tunnel, each home's in
+// the order in which they first came. It is safe for concurrent use.
+type Runs struct {
+	mu    sync.Mutex
+	homes map[netip.Addr][]seenRun
+}
 
-func newRuns() *runs { return &runs{make(map[netip.Addr][]seenRun)} }
+// NewRuns returns an empty list.
+func NewRuns() *Runs { return &Runs{homes: make(map[netip.Addr][]seenRun)} }
+
+// Several reports whether a home runs on several machines: an earlier run was
+// heard beside the one that has the tunnel.
+func (r *Runs) Several(home netip.Addr) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list, now := r.homes[home], time.Now()
+	for i := len(list) - 1; i >= 0; i-- {
+		if now.Sub(list[i].heard) < runGone {
+			return stands(list, i, now).several
+		}
+	}
+	return false
+}
 
 // answer returns the answer to a question, and false for anything else.
-func (r *runs) answer(packet []byte, from net.Addr) (ping, bool) {
+func (r *Runs) answer(packet []byte, from net.Addr) (ping, bool) {
 	p, ok := answered(packet, standing{})
 	if !ok {
 		return p, false
@@ -69,7 +94,9 @@ func (r *runs) answer(packet []byte, from net.Addr) (ping, bool) {
 }
 
 // heard notes that a run has asked, and returns how it stands.
-func (r *runs) heard(from netip.Addr, asks Run, now time.Time) standing {
+func (r *Runs) heard(from netip.Addr, asks Run, now time.Time) standing {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	forgotten := func(s seenRun) bool { return now.Sub(s.heard) > runForgotten }
 	list := slices.DeleteFunc(r.homes[from], forgotten)
 	if len(list) == 0 && !r.room(forgotten) {
@@ -101,18 +128,17 @@ func stands(list []seenRun, i int, now time.Time) standing {
 	var s standing
 	for j, other := range list {
 		switch {
-		case j < i && other.heard.After(list[i].first):
+		case j < i && other.heard.After(list[i].first) && now.Sub(other.heard) < runKnown:
 			s.several = true
-		case j > i:
-			s.several = true
-			s.giveWay = s.giveWay || now.Sub(other.heard) < runGone
+		case j > i && now.Sub(other.heard) < runGone:
+			s = standing{giveWay: true, several: true}
 		}
 	}
 	return s
 }
 
 // room makes room for another home, if it can.
-func (r *runs) room(forgotten func(seenRun) bool) bool {
+func (r *Runs) room(forgotten func(seenRun) bool) bool {
 	if len(r.homes) < maxSources {
 		return true
 	}

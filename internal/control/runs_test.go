@@ -31,7 +31,7 @@ func TestTheLatestRunHasTheTunnel(t *testing.T) {
 		},
 		"the later one ends, and comes back": {
 			{0, a, false, false, false}, {time.Second, b, false, false, false}, {2 * time.Second, a, false, true, true},
-			{12 * time.Second, a, true, false, true}, {14 * time.Second, a, true, false, true},
+			{12 * time.Second, a, true, false, false}, {14 * time.Second, a, true, false, false},
 			{15 * time.Second, b, false, false, true}, {16 * time.Second, a, false, true, true},
 		},
 		"the gate starts anew, and the earlier one asks last": {
@@ -44,12 +44,16 @@ func TestTheLatestRunHasTheTunnel(t *testing.T) {
 			{0, a, false, false, false}, {time.Second, b, false, false, false}, {2 * time.Second, c, false, false, false},
 			{3 * time.Second, a, false, true, true}, {3 * time.Second, b, false, true, true}, {4 * time.Second, c, false, false, true},
 		},
+		"the earlier one ends": {
+			{0, a, false, false, false}, {time.Second, b, false, false, false}, {2 * time.Second, a, false, true, true},
+			{10 * time.Minute, b, false, false, true}, {12 * time.Minute, b, false, false, false},
+		},
 		"forgotten": {
 			{0, a, false, false, false}, {time.Second, b, false, false, false}, {2 * time.Second, a, false, true, true},
 			{16 * time.Minute, b, false, false, false},
 		},
 	} {
-		r, start := newRuns(), time.Now()
+		r, start := NewRuns(), time.Now()
 		for i, q := range story {
 			got := r.heard(netip.MustParseAddr("10.99.0.2"), Run{q.by, q.back}, start.Add(q.at))
 			if want := (standing{q.giveWay, q.several}); got != want {
@@ -62,7 +66,7 @@ func TestTheLatestRunHasTheTunnel(t *testing.T) {
 // Homes do not stand in each other's way, and however many runs and homes there
 // are, what is remembered is bounded.
 func TestRunsAreBounded(t *testing.T) {
-	r, now := newRuns(), time.Now()
+	r, now := NewRuns(), time.Now()
 	addr := netip.MustParseAddr("10.0.0.0")
 	for i := range 2 * maxSources {
 		addr = addr.Next()
@@ -89,7 +93,7 @@ func TestRunsAreBounded(t *testing.T) {
 // those with, as they were.
 func TestPingsOfOtherVersions(t *testing.T) {
 	from := net.UDPAddrFromAddrPort(netip.MustParseAddrPort("10.99.0.2:1"))
-	r := newRuns()
+	r := NewRuns()
 	for range 3 { // an old home: no flags, random bits
 		old := newPing(NewRun())
 		old[pingFlags] = 0

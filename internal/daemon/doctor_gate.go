@@ -92,6 +92,9 @@ func (g *gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 	n.look("who listens", func() (func(*doctor.Side), error) { return g.lookAtListeners(c) })
 	n.look("the homes", func() (func(*doctor.Side), error) {
 		peers, err := g.listen(ctx, homes)
+		for i := range peers {
+			peers[i].Twins = g.runs.Several(homes[i].Address4)
+		}
 		return func(s *doctor.Side) { s.Homes = peers }, err
 	})
 	n.look("strangers", func() (func(*doctor.Side), error) {

@@ -185,6 +185,7 @@ func (h *home) lookAtTunnel(ctx context.Context) doctor.Tunnel {
 		t.Route = err == nil
 	}
 	t.Silence = h.keep.silence()
+	t.GaveWay, t.Rival = h.hasLeft(), h.keep.hasRival()
 	return t
 }
 

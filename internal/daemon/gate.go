@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/control"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
@@ -33,6 +34,7 @@ type gate struct {
 	accepted *sparingLog // of pushes
 	looks    *share      // of homes' doctors: the whole gate is looked at for each
 	traces   *share
+	runs     *control.Runs
 	instance string // of this run: homes push again when it changes
 	since    time.Time
 	others   others // firewalls of this machine
@@ -112,7 +114,7 @@ func newGate(ctx context.Context, o Options, st *store.Store) (*gate, error) {
 	g := &gate{
 		opts: o, log: o.Log, store: st, instance: rand.Text(), since: time.Now(),
 		ready: newReadiness(machineStands, controlListens), silences: newSilences(),
-		barred: map[key.Public]bool{}, accepted: newSparingLog(),
+		barred: map[key.Public]bool{}, accepted: newSparingLog(), runs: control.NewRuns(),
 		looks: newShare(looksAtOnce, lookPause), traces: newShare(1, tracePause),
 	}
 	var err error

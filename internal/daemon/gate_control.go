@@ -207,7 +207,7 @@ func (s *controlServer) serve(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() {
 		defer cancel() // one without the other is no control channel
-		done <- control.ServePing(ctx, pings)
+		done <- control.ServePing(ctx, pings, s.gate.runs)
 	}()
 	go func() {
 		defer cancel()

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -36,7 +37,7 @@ func (g *gate) Report(ctx context.Context) status.Report {
 		Counters:   seen.counters(),
 		LetThrough: letThrough,
 		Drift:      seen.drift,
-		Problems:   slices.Concat(problems, g.others.last(), seen.problems),
+		Problems:   slices.Concat(problems, g.twins(r.Homes), g.others.last(), seen.problems),
 	}
 	for _, h := range r.Homes {
 		report.Homes = append(report.Homes, homeStatus(h, seen.peer(h.PublicKey), time.Now()))
@@ -62,6 +63,17 @@ func (g *gate) tunnel(want plan.State, seen seen) status.Tunnel {
 		Addresses:  bare(seen.observed.Routing.Addresses),
 		Public:     g.public(),
 	}
+}
+
+// twins names the homes that run on several machines.
+func (g *gate) twins(homes []registry.Home) []string {
+	var problems []string
+	for _, h := range homes {
+		if g.runs.Several(h.Address4) {
+			problems = append(problems, fmt.Sprintf("two machines use the key of home %s: the one that was started last has the tunnel; run gatelodge down on the other, or give it an invite of its own", h.Name))
+		}
+	}
+	return problems
 }
 
 func (g *gate) forwards(h registry.Home, seen seen) []status.Forward {

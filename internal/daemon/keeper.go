@@ -21,8 +21,9 @@ import (
 //
 // Times are monotonic, so a wrong clock does not matter.
 type keeper struct {
-	home *home
-	log  *logQuota // of lines that the gate can cause
+	home   *home
+	log    *logQuota // of lines that the gate can cause
+	looked time.Time // when it was last tried whether the gate's machine is up; Run's own
 
 	mu           sync.Mutex
 	up           bool
@@ -104,20 +105,23 @@ func (k *keeper) Run(ctx context.Context) error {
 		}
 		k.silent()
 		if time.Since(tried) >= another {
-			k.try(ctx)
+			k.try(ctx, time.Since(answered))
 			tried = time.Now()
 		}
 	}
 }
 
-// try does what can be done about a silence, after what it is.
-func (k *keeper) try(ctx context.Context) {
+// try does what can be done about a silence that has lasted for a while.
+func (k *keeper) try(ctx context.Context, lasted time.Duration) {
 	switch {
 	case k.daemonAlone(ctx):
 		k.note("the tunnel works, but the gate's daemon does not answer")
 	case k.carries(ctx):
 		k.note("the tunnel works, but what this home says to the gate's daemon in it is lost: a firewall on the gate drops it, and there gatelodge doctor names it")
 	default:
+		if why := k.whySilent(ctx, lasted); why != "" {
+			k.note(why)
+		}
 		k.tryElsewhere(ctx)
 	}
 }

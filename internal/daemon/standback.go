@@ -20,10 +20,10 @@ const (
 	// firstStandBack is how long a run that gives way waits before it asks
 	// again; then twice as long each time, up to longestStandBack.
 	firstStandBack   = time.Minute
-	longestStandBack = 10 * time.Minute
+	longestStandBack = control.MaxStandBack
 	// rivalKnown is for how long another run is reckoned with after the gate
-	// has last spoken of it: longer than longestStandBack.
-	rivalKnown = 12 * time.Minute
+	// has last spoken of it, which it does for some minutes.
+	rivalKnown = time.Minute
 	// rivalInterval and rivalPatience are of pings while it is, so that the
 	// tunnel is back within two seconds, and defendPause is between two
 	// handshakes to that end.

@@ -136,6 +136,10 @@ type Tunnel struct {
 	Alone bool `json:"daemon_alone"`
 	// Carries is set where the gate makes handshakes, whether it answers or not.
 	Carries bool `json:"carries"`
+	// GaveWay is set where the gate has told this home to leave the tunnel to
+	// another machine with its key, and Rival where it has told another one so.
+	GaveWay bool `json:"gave_way,omitempty"`
+	Rival   bool `json:"rival,omitempty"`
 	// Small and Large tell whether messages of one packet, and of several full
 	// ones in both directions, were answered.
 	Small Result `json:"small,omitempty"`
@@ -171,6 +175,9 @@ type Peer struct {
 	// Flapped are the two addresses between which the endpoint went back and
 	// forth while we listened.
 	Flapped []netip.AddrPort `json:"flapped,omitempty"`
+	// Twins is set where two runs of the home's daemon were heard at once, of
+	// which the later one has the tunnel.
+	Twins bool `json:"twins,omitempty"`
 }
 
 // Result is the outcome of a probe.

@@ -53,6 +53,7 @@ func judgeHome(e Evidence) []Finding {
 		return append(found, judgeRelays(e.Here)...)
 	}
 	blocked := blocks(found)
+	found = append(found, judgeRival(e.Here)...)
 	if tunnel := judgeTunnel(e.Here); len(tunnel) > 0 {
 		if !blocked {
 			found = append(found, tunnel...)

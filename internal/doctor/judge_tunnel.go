@@ -13,6 +13,8 @@ import (
 func judgeTunnel(s Side) []Finding {
 	t := s.Tunnel
 	switch {
+	case t.GaveWay:
+		return []Finding{gaveWay()}
 	case t.Answers && t.Small == Open && t.Large.failed():
 		return []Finding{{ID: MTUBlackHole, Where: AtTunnel, Severity: Broken, On: "here",
 			Sentence: fmt.Sprintf("Small packets pass the tunnel and full ones (of %d bytes) are lost: a link on the way carries less and does not say so.", t.MTU),
@@ -168,7 +170,9 @@ func (m Machine) hasIPv6() bool { return m.IPv6 || m.StateUnseen }
 func judgeTwins(s Side) []Finding {
 	var found []Finding
 	for _, p := range s.Homes {
-		if len(p.Flapped) > 1 {
+		if p.Twins {
+			found = append(found, twins(p.Name))
+		} else if len(p.Flapped) > 1 {
 			found = append(found, Finding{ID: TwinKey, Where: AtTunnel, Severity: Broken, On: "the home",
 				Sentence: fmt.Sprintf("Two machines use the key of home %s at once: its packets come from %s and from %s in turn.", p.Name, p.Flapped[0], p.Flapped[1]),
 				Command:  "gatelodge down", Hint: "on the copy; then remove home.json there, and join it as a home of its own"})

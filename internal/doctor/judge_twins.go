@@ -1,0 +1,32 @@
+package doctor
+
+import "fmt"
+
+// What two machines with one key do is judged from what the gate tells their
+// daemons, where both sides are of a version that tells such runs apart.
+
+const endTheCopy = "on the machine that is not to be this home; then remove home.json there, and join it as a home of its own"
+
+// gaveWay is a home that leaves the tunnel to a copy of itself.
+func gaveWay() Finding {
+	return Finding{ID: TwinKey, Where: AtTunnel, Severity: Broken, On: "here",
+		Sentence: "Another machine has a copy of this home's key, and gatelodge was started there later: the tunnel leads there, and this machine stands back.",
+		Command:  "gatelodge down", Hint: endTheCopy}
+}
+
+// judgeRival finds a copy of this home that stands back.
+func judgeRival(s Side) []Finding {
+	if !s.Tunnel.Rival || s.Tunnel.GaveWay {
+		return nil
+	}
+	return []Finding{{ID: TwinKey, Where: AtTunnel, Severity: Warning, On: "the home",
+		Sentence: "Another machine has a copy of this home's key and stands back, because gatelodge was started here later: it takes the tunnel for a moment every few minutes.",
+		Command:  "gatelodge down", Hint: endTheCopy}}
+}
+
+// twins is, on a gate, a home that runs on two machines.
+func twins(home string) Finding {
+	return Finding{ID: TwinKey, Where: AtTunnel, Severity: Broken, On: "the home",
+		Sentence: fmt.Sprintf("Two machines use the key of home %s at once: the one that was started last has the tunnel, and the other stands back.", home),
+		Command:  "gatelodge down", Hint: endTheCopy}
+}
