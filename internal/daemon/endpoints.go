@@ -25,11 +25,41 @@ func (k *keeper) candidates(ctx context.Context) ([]netip.AddrPort, error) {
 	if last := k.home.lastEndpoint(); last.IsValid() && len(found) == 0 {
 		found = append(found, last)
 	}
-	usable := slices.DeleteFunc(slices.Clone(found), func(a netip.AddrPort) bool { return !k.home.hasRoute(ctx, a.Addr()) })
+	usable := reachable(ctx, net.DefaultResolver, found, k.home.hasRoute)
 	if len(usable) == 0 && len(found) > 0 {
 		errs = append(errs, noRoute(found))
 	}
 	return usable, errors.Join(errs...)
+}
+
+// nameServer looks names up, as net.Resolver does.
+type nameServer interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// reachable returns the addresses to which this machine has a route, and after
+// them those of IPv4 to which it has none, as the network's NAT64 has them.
+func reachable(ctx context.Context, names nameServer, found []netip.AddrPort, routed func(context.Context, netip.Addr) bool) []netip.AddrPort {
+	var usable, lacking4 []netip.AddrPort
+	for _, a := range found {
+		switch {
+		case routed(ctx, a.Addr()):
+			usable = append(usable, a)
+		case a.Addr().Is4():
+			lacking4 = append(lacking4, a)
+		}
+	}
+	if len(lacking4) == 0 {
+		return usable
+	}
+	for _, prefix := range translations(ctx, names) {
+		for _, a := range lacking4 {
+			if six := translate(prefix, a.Addr()); routed(ctx, six) {
+				usable = append(usable, netip.AddrPortFrom(six, a.Port()))
+			}
+		}
+	}
+	return usable
 }
 
 // noRoute says which family is missing, where that is all.
@@ -39,14 +69,18 @@ func noRoute(found []netip.AddrPort) error {
 	case !slices.ContainsFunc(found, is4):
 		return errors.New("no common address family: the gate has only IPv6 addresses, and this machine has no route to them")
 	case !slices.ContainsFunc(found, func(a netip.AddrPort) bool { return !is4(a) }):
-		return errors.New("this machine has no IPv4 route to the gate")
+		return errors.New("this machine has no IPv4 route to the gate, and its network no NAT64 that leads there")
 	default:
 		return errors.New("this machine has no route to the gate")
 	}
 }
 
-// lookupTime bounds one look-up of a name.
-const lookupTime = 5 * time.Second
+// lookupTime bounds one look-up of a name, and maxAddresses how many addresses
+// of an answer are taken: a name server may send thousands.
+const (
+	lookupTime   = 5 * time.Second
+	maxAddresses = 16
+)
 
 // resolve returns the addresses of HOST:PORT.
 func resolve(ctx context.Context, endpoint string) ([]netip.AddrPort, error) {
@@ -68,7 +102,7 @@ func resolve(ctx context.Context, endpoint string) ([]netip.AddrPort, error) {
 		return nil, fmt.Errorf("cannot look up the gate's name: %w", err)
 	}
 	var list []netip.AddrPort
-	for _, a := range addrs {
+	for _, a := range addrs[:min(len(addrs), maxAddresses)] {
 		list = append(list, netip.AddrPortFrom(a.Unmap(), uint16(port)))
 	}
 	return list, nil

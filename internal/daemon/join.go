@@ -130,7 +130,11 @@ func redeem(ctx context.Context, o Options, invite key.Invite, public key.Public
 		if err != nil {
 			tried = append(tried, fmt.Sprintf("%s (%v)", endpoint, err))
 		}
-		for _, addr := range addrs {
+		usable := reachable(ctx, net.DefaultResolver, addrs, leadsTo)
+		if len(usable) == 0 && len(addrs) > 0 {
+			tried = append(tried, fmt.Sprintf("%s (%v)", endpoint, noRoute(addrs)))
+		}
+		for _, addr := range usable {
 			answer, err := redeemAt(ctx, addr, invite, public)
 			if err == nil || errors.As(err, new(*control.Error)) || ctx.Err() != nil {
 				return answer, refusedByGate(err)
@@ -143,6 +147,18 @@ func redeem(ctx context.Context, o Options, invite key.Invite, public key.Public
 		Tried: slices.Compact(tried),
 		Hint:  "check that the gate runs (there: gatelodge status), that its provider's firewall lets this UDP port in, and that the invite is from that gate, has not ended and was not revoked",
 	}
+}
+
+// leadsTo reports whether this machine has a route to an address: without one
+// the kernel refuses to connect a socket, which sends nothing.
+func leadsTo(ctx context.Context, addr netip.Addr) bool {
+	const discard = 9 // any port will do
+	c, err := new(net.Dialer).DialContext(ctx, "udp", netip.AddrPortFrom(addr, discard).String())
+	if err != nil {
+		return false
+	}
+	_ = c.Close() // nothing was sent
+	return true
 }
 
 // refusedByGate turns the gate's refusal into one of ours.
