@@ -231,7 +231,9 @@ func breakages() []breakage {
 			e.Here.SSHOnlyInTunnel = []netip.AddrPort{at("10.99.0.1:22")}
 		}),
 		onGate("two homes with one key", TwinKey, func(e *Evidence) { e.Here.Homes[0].Flapped = []netip.AddrPort{own, at("203.0.113.7:4000")} }),
-		onGate("two runs of one home", TwinKey, func(e *Evidence) { e.Here.Homes[0].Twins = true }),
+		onGate("two runs of one home", TwinKey, func(e *Evidence) {
+			e.Here.Homes[0].Twins, e.Here.Forwards[0].Inside = true, Closed
+		}),
 		home("a copy has the tunnel", TwinKey, func(e *Evidence) { disconnect(e); e.Here.Tunnel.GaveWay = true }),
 		home("a copy stands back", TwinKey, func(e *Evidence) { e.Here.Tunnel.Rival = true }),
 		home("two homes with one key, seen from the home", TwinKey, func(e *Evidence) { e.There.Homes[0].Flapped = []netip.AddrPort{own, at("203.0.113.7:4000")} }),

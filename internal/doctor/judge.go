@@ -88,7 +88,7 @@ func judgeGate(s Side) []Finding {
 		peers := judgePeers(s)
 		found = append(found, peers...)
 		found = append(found, judgePassing(s)...)
-		found = append(found, judgeInside(s, silentHomes(s))...)
+		found = append(found, judgeInside(s, slices.Concat(silentHomes(s), twinHomes(s)))...)
 	}
 	return append(found, lastResort(found, s)...)
 }

@@ -1,6 +1,9 @@
 package doctor
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // What two machines with one key do is judged from what the gate tells their
 // daemons, where both sides are of a version that tells such runs apart.
@@ -29,4 +32,10 @@ func twins(home string) Finding {
 	return Finding{ID: TwinKey, Where: AtTunnel, Severity: Broken, On: "the home",
 		Sentence: fmt.Sprintf("Two machines use the key of home %s at once: the one that was started last has the tunnel, and the other stands back.", home),
 		Command:  "gatelodge down", Hint: endTheCopy}
+}
+
+// twinHomes are the homes of which nobody can say whether the machine that has
+// the tunnel is the one with the services.
+func twinHomes(s Side) []Peer {
+	return slices.DeleteFunc(slices.Clone(s.Homes), func(p Peer) bool { return !p.Twins })
 }
