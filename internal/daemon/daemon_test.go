@@ -30,14 +30,6 @@ func ports(t *testing.T, text ...string) []forward.Ports {
 	return all
 }
 
-func ids(forwards []plan.GateForward) []uint32 {
-	var list []uint32
-	for _, f := range forwards {
-		list = append(list, f.ID)
-	}
-	return list
-}
-
 func TestOnlyFlowsThatChangeTheirWayAreCut(t *testing.T) {
 	home := netip.MustParseAddr("10.99.0.2")
 	web := plan.GateForward{ID: 1, Ports: ports(t, "443/tcp"), Target4: home}
@@ -46,22 +38,27 @@ func TestOnlyFlowsThatChangeTheirWayAreCut(t *testing.T) {
 	limited.Limit.Connections = 5
 	moved := game
 	moved.Ports = ports(t, "25566/udp")
+	elsewhere := web
+	elsewhere.Target4 = netip.MustParseAddr("10.99.0.3")
 	for name, c := range map[string]struct {
-		before, after  []plan.GateForward
-		removed, added string
+		before, after        []plan.GateForward
+		gone, changed, added string
 	}{
-		"nothing":      {[]plan.GateForward{web, game}, []plan.GateForward{game, web}, "[]", "[]"},
-		"one less":     {[]plan.GateForward{web, game}, []plan.GateForward{web}, "[2]", "[]"},
-		"one more":     {[]plan.GateForward{web}, []plan.GateForward{web, game}, "[]", "[2]"},
-		"other ports":  {[]plan.GateForward{web, game}, []plan.GateForward{web, moved}, "[2]", "[2]"},
-		"only a limit": {[]plan.GateForward{web}, []plan.GateForward{limited}, "[]", "[]"},
+		"nothing":      {[]plan.GateForward{web, game}, []plan.GateForward{game, web}, "[]", "[]", ""},
+		"one less":     {[]plan.GateForward{web, game}, []plan.GateForward{web}, "[2]", "[]", ""},
+		"one more":     {[]plan.GateForward{web}, []plan.GateForward{web, game}, "[]", "[]", "25565/udp"},
+		"other ports":  {[]plan.GateForward{web, game}, []plan.GateForward{web, moved}, "[]", "[2]", "25566/udp"},
+		"another home": {[]plan.GateForward{web, game}, []plan.GateForward{elsewhere, game}, "[]", "[1]", "443/tcp"},
+		"only a limit": {[]plan.GateForward{web}, []plan.GateForward{limited}, "[]", "[]", ""},
+		"all":          {[]plan.GateForward{web, game}, nil, "[1 2]", "[]", ""},
 	} {
-		removed, added := compareForwards(c.before, c.after)
-		if got := text(ids(removed)); got != c.removed {
-			t.Errorf("%s: removed %s, wanted %s", name, got, c.removed)
+		d := compareForwards(c.before, c.after)
+		var changed []uint32
+		for _, f := range d.changed {
+			changed = append(changed, f.After.ID)
 		}
-		if got := text(ids(added)); got != c.added {
-			t.Errorf("%s: added %s, wanted %s", name, got, c.added)
+		if text(d.gone) != c.gone || text(changed) != c.changed || d.added.String() != c.added || len(d.living) != len(c.after) {
+			t.Errorf("%s: %+v", name, d)
 		}
 	}
 }

@@ -161,12 +161,12 @@ func (g *gate) round(ctx context.Context) ([]plan.Change, error) {
 	defer g.apply.Unlock()
 	g.rounds.begin()
 	facts, err := g.host.Facts(ctx, g.config.Tunnel.Interface)
-	facts.SSHPorts = g.everSSH(facts.SSHPorts, err)
 	if err == nil {
+		facts = g.notice(facts)
 		err = g.refuseOverlap(g.config, facts)
 	}
 	if err != nil {
-		g.publish(facts, err)
+		g.publish(err)
 		return nil, err
 	}
 	unsaved := g.review(facts)
@@ -179,9 +179,19 @@ func (g *gate) round(ctx context.Context) ([]plan.Change, error) {
 		err = g.settle(want.Firewall.Gate)
 	}
 	err = errors.Join(unsaved, err)
-	g.publish(facts, err)
+	g.publish(err)
 	g.others.look(ctx, g.opts.Paths, want, facts, g.log)
 	return changes, err
+}
+
+// notice keeps what the machine says of itself. What it could not say this time
+// changes nothing: a gate that cannot look judges by what it saw last.
+func (g *gate) notice(facts plan.Facts) plan.Facts {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	facts.SSHPorts = g.everSSH(facts.SSHPorts)
+	g.facts = facts
+	return facts
 }
 
 // refuseOverlap stops before the tunnel takes addresses that mean something
@@ -212,52 +222,16 @@ func (g *gate) want(facts plan.Facts) plan.State {
 	return plan.ForGate(g.config, in, facts)
 }
 
-// gateForwards lists the granted forwards as the gate's table needs them.
-func gateForwards(r *registry.State) []plan.GateForward {
-	var forwards []plan.GateForward
-	for _, f := range r.Granted() {
-		forwards = append(forwards, plan.GateForward{
-			ID: f.ID, Ports: f.Published.Ports, Target4: f.Target4, Target6: f.Target6,
-			Masquerade: f.Published.Masquerade, Allow: f.Published.Allow, Limit: f.Published.Limit,
-		})
-	}
-	return forwards
-}
-
-// settle ends the flows that the new rules no longer carry, and those that
-// would otherwise keep to the way they had before a forward was there.
-func (g *gate) settle(want *plan.GateFirewall) error {
-	g.mu.Lock()
-	before := g.applied
-	g.mu.Unlock()
-	removed, added := compareForwards(before, want.Forwards)
-	var errs []error
-	if len(removed) > 0 {
-		errs = append(errs, g.host.CutForwards(want.Marks, numbers(removed), living(want.Forwards, removed)))
-	}
-	if len(added) > 0 {
-		errs = append(errs, g.host.FreeFlows(want.Marks, portsOf(added), want.Public))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err // the next round tries it again
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.applied = want.Forwards
-	return nil
-}
-
 // publish notes the outcome for status.
-func (g *gate) publish(facts plan.Facts, err error) {
+func (g *gate) publish(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.facts = facts
 	g.problems, g.failed = nil, ""
 	if err != nil {
 		g.problems, g.failed = []string{err.Error()}, err.Error()
 	}
 	g.problems = append(g.problems, g.inputProblem()...)
-	if len(facts.Public) == 0 && len(g.config.Public.Addresses) == 0 {
+	if len(g.facts.Public) == 0 && len(g.config.Public.Addresses) == 0 {
 		g.problems = append(g.problems, "no address of this machine has a way to the internet, so that no visitor can arrive: if there is one, name it as addresses under [public] in "+g.opts.Paths.ConfigFile(plan.Gate))
 	}
 }

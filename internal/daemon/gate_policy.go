@@ -44,62 +44,6 @@ func (g *gate) reserved() []registry.Reserved {
 	}
 }
 
-// compareForwards returns which forwards are gone or now lead elsewhere, and
-// which are new or have more ports: those whose flows need a hand.
-func compareForwards(before, after []plan.GateForward) (removed, added []plan.GateForward) {
-	return differing(before, after), differing(after, before)
-}
-
-// differing returns the forwards that the others lack, or have with another way.
-func differing(forwards, others []plan.GateForward) []plan.GateForward {
-	byID := make(map[uint32]plan.GateForward, len(others))
-	for _, o := range others {
-		byID[o.ID] = o
-	}
-	var differ []plan.GateForward
-	for _, f := range forwards {
-		if o, there := byID[f.ID]; !there || !sameWay(f, o) {
-			differ = append(differ, f)
-		}
-	}
-	return differ
-}
-
-// numbers returns the numbers of some forwards.
-func numbers(forwards []plan.GateForward) []uint32 {
-	ids := make([]uint32, len(forwards))
-	for i, f := range forwards {
-		ids[i] = f.ID
-	}
-	return ids
-}
-
-// living returns the numbers of the forwards whose flows are to go on: all but
-// those that are gone, or lead elsewhere now.
-func living(now, removed []plan.GateForward) []uint32 {
-	gone := map[uint32]bool{}
-	for _, f := range removed {
-		gone[f.ID] = true
-	}
-	return slices.DeleteFunc(numbers(now), func(id uint32) bool { return gone[id] })
-}
-
-// portsOf returns the ports of some forwards, together.
-func portsOf(forwards []plan.GateForward) forward.PortSet {
-	var all []forward.Ports
-	for _, f := range forwards {
-		all = append(all, f.Ports...)
-	}
-	return forward.NewPortSet(all...)
-}
-
-// sameWay reports whether packets take the same way under both. Limits do not
-// matter: they bound new connections only.
-func sameWay(a, b plan.GateForward) bool {
-	return slices.Equal(a.Ports, b.Ports) && a.Target4 == b.Target4 && a.Target6 == b.Target6 &&
-		a.Masquerade == b.Masquerade && slices.Equal(a.Allow, b.Allow)
-}
-
 func addresses(list ...netip.Addr) []netip.Addr {
 	return slices.DeleteFunc(list, func(a netip.Addr) bool { return !a.IsValid() })
 }

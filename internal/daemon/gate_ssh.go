@@ -27,19 +27,17 @@ func (g *gate) recallSSH(ports []uint16) {
 
 // everSSH adds the ports on which an sshd has been seen before: one that
 // restarts just now must not lose its port. They are forgotten when the owner
-// applies gate.toml, if it has been possible to look.
-func (g *gate) everSSH(now []uint16, failed error) []uint16 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+// applies gate.toml. The caller holds mu.
+func (g *gate) everSSH(now []uint16) []uint16 {
 	all := slices.Clone(now)
-	if failed != nil || !g.ssh.anew {
+	if !g.ssh.anew {
 		for _, p := range g.facts.SSHPorts {
 			if len(all) < maxSSHPorts && !slices.Contains(all, p) {
 				all = append(all, p)
 			}
 		}
 	}
-	g.ssh.anew = g.ssh.anew && failed != nil
+	g.ssh.anew = false
 	slices.Sort(all)
 	return slices.Compact(all)
 }

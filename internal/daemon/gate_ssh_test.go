@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"errors"
 	"log/slog"
 	"slices"
 	"testing"
@@ -23,7 +22,7 @@ func TestPortsOfSSHDAreOnDisk(t *testing.T) {
 		if err := later.recall(); err != nil {
 			t.Fatal(err)
 		}
-		if got := later.everSSH(nil, nil); !slices.Equal(got, ports) {
+		if got := later.everSSH(nil); !slices.Equal(got, ports) {
 			t.Errorf("the next start knows of %v, not %v", got, ports)
 		}
 		reserved := func(r registry.Reserved) bool {
@@ -35,30 +34,27 @@ func TestPortsOfSSHDAreOnDisk(t *testing.T) {
 	}
 }
 
-// A port is forgotten when the owner says so, and not before it has been
-// possible to look.
+// A port is forgotten when the owner says so.
 func TestPortsOfSSHDAreForgotten(t *testing.T) {
 	g := newMemoryGate(t)
 	g.facts.SSHPorts = []uint16{22, 2222}
 	for _, c := range []struct {
-		anew   bool
-		now    []uint16
-		failed error
-		want   []uint16
+		anew bool
+		now  []uint16
+		want []uint16
 	}{
-		{false, nil, nil, []uint16{22, 2222}},
-		{false, []uint16{2022}, nil, []uint16{22, 2022, 2222}},
-		{true, nil, errors.New("no memory"), []uint16{22, 2222}},
-		{false, []uint16{2022}, nil, []uint16{2022}},
-		{false, []uint16{2022}, nil, []uint16{22, 2022, 2222}},
+		{false, nil, []uint16{22, 2222}},
+		{false, []uint16{2022}, []uint16{22, 2022, 2222}},
+		{true, []uint16{2022}, []uint16{2022}},
+		{false, []uint16{2022}, []uint16{2022}},
 	} {
 		g.ssh.anew = g.ssh.anew || c.anew
-		if got := g.everSSH(c.now, c.failed); !slices.Equal(got, c.want) {
+		if got := g.notice(plan.Facts{SSHPorts: c.now}).SSHPorts; !slices.Equal(got, c.want) {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}
 	for port := range uint16(1000) {
-		g.facts.SSHPorts = g.everSSH([]uint16{port + 1}, nil)
+		g.notice(plan.Facts{SSHPorts: []uint16{port + 1}})
 	}
 	if n := len(g.facts.SSHPorts); n > maxSSHPorts || !slices.Contains(g.facts.SSHPorts, 1000) {
 		t.Errorf("%d ports are remembered, %v", n, g.facts.SSHPorts)

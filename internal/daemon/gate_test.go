@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,6 +73,25 @@ func TestAReviewThatCannotBeSavedStillHolds(t *testing.T) {
 	var m gateMemory
 	if loaded, err := g.store.Load(gateName, &m); err != nil || !loaded.Found {
 		t.Errorf("nothing was saved: %+v, %v", loaded, err)
+	}
+}
+
+// A gate that cannot look at its machine for a moment judges by what it saw last:
+// nothing that is granted is lost for it, and nothing that is reserved given away.
+func TestAFailedLookChangesNoVerdict(t *testing.T) {
+	g := newMemoryGate(t)
+	g.config.Tunnel.Prefix6 = netip.MustParsePrefix("fd99::/64")
+	g.notice(plan.Facts{SSHPorts: []uint16{2222}, IPv6: true})
+	g.notice(plan.Facts{SSHPorts: []uint16{22}, IPv6: true}) // an sshd restarts
+	g.publish(errors.New("cannot look at this machine"))
+	p := g.policies()("attic")
+	if !p.Families.IPv6 {
+		t.Error("IPv6 is taken away")
+	}
+	for _, port := range []string{"22/tcp", "2222/tcp"} {
+		if got := p.Reserved[0].Ports; !got.Contains(ports(t, port)[0]) {
+			t.Errorf("%s is given away: reserved are %s", port, got)
+		}
 	}
 }
 

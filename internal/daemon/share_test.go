@@ -38,7 +38,9 @@ func TestAShareForEachHome(t *testing.T) {
 			served <- home
 			return nil
 		}
+		stopped := make(chan struct{})
 		go func() {
+			defer close(stopped)
 			for ctx.Err() == nil {
 				_ = ask("greedy")
 			}
@@ -51,8 +53,7 @@ func TestAShareForEachHome(t *testing.T) {
 		if err := ask("quiet"); err != nil || time.Since(begin) > 2*takes {
 			t.Errorf("another home is served after %v: %v", time.Since(begin), err)
 		}
-		<-ctx.Done()
-		synctest.Wait()
+		<-stopped
 		if n := len(served) - 1; n > int(time.Minute/(takes+pause))+1 {
 			t.Errorf("the greedy one was served %d times in a minute", n)
 		}

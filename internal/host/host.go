@@ -374,6 +374,15 @@ func (h *Host) CutForwards(m plan.Marks, gone, living []uint32) error {
 	return firewall.DeleteForwards(m, gone, living)
 }
 
+// ForwardChange is a forward that stays and is another than before.
+type ForwardChange = firewall.Change
+
+// TrimForwards ends the connections of changed forwards that they no longer
+// carry. Those that they do carry go on.
+func (h *Host) TrimForwards(m plan.Marks, changes []ForwardChange) error {
+	return firewall.DeleteNotCarried(m, changes)
+}
+
 // FreeFlows ends flows to ports that have just been forwarded: a sender that
 // never pauses would otherwise stay on the way it had before.
 func (h *Host) FreeFlows(m plan.Marks, ports forward.PortSet, public []netip.Addr) error {
