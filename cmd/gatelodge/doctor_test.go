@@ -141,11 +141,15 @@ func published(name string, home []doctor.ID, args ...string) fault {
 
 // listening has somebody listen on a host for as long as the fault lasts.
 func listening(f fault, host func(*lab.Lab) *lab.Host, at string) fault {
+	return listeningBy("tcp", f, host, at)
+}
+
+func listeningBy(network string, f fault, host func(*lab.Lab) *lab.Host, at string) fault {
 	inject, mend := f.inject, f.mend
 	var listener net.Listener
 	f.inject = func(t *testing.T, l *lab.Lab) {
 		var err error
-		listener, err = host(l).Listen("tcp", at)
+		listener, err = host(l).Listen(network, at)
 		must(t, err)
 		if inject != nil {
 			inject(t, l)
@@ -385,9 +389,14 @@ func TestDoctorNamesTheCulprit(t *testing.T) {
 		must(t, l.Home().Expose(t.Context(), strings.Fields(e)...))
 	}
 	healthy(t, l)
+	tryAll(t, l, realFaults())
+}
+
+// tryAll brings about one fault after the other.
+func tryAll(t *testing.T, l *lab.Lab, faults []fault) {
+	t.Helper()
 	documented, err := os.ReadFile("../../docs/doctor.md")
 	must(t, err)
-	faults := realFaults()
 	for i, f := range faults {
 		if !strings.Contains(string(documented), "| "+f.name+" |") {
 			t.Errorf("docs/doctor.md does not list the fault %q", f.name)

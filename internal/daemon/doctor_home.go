@@ -46,7 +46,7 @@ func (h *home) Examine(ctx context.Context) doctor.Evidence {
 		return func(s *doctor.Side) { s.Machine.NoWay4 = lacks }, err
 	})
 	n.look("who listens", func() (func(*doctor.Side), error) { return lookForServices(forwards, c.Tunnel.Interface) })
-	n.look("devices of the network", func() (func(*doctor.Side), error) { return knockAtTargets(ctx, forwards), nil })
+	n.look("the services", func() (func(*doctor.Side), error) { return knockAtServices(ctx, forwards), nil })
 	n.lookForDrops(ctx, h.want(facts), facts)
 	var tunnel doctor.Tunnel
 	var gate gateSaid
@@ -138,19 +138,22 @@ func lookForServices(forwards []doctor.Forward, tunnel string) (func(*doctor.Sid
 	}, err
 }
 
-// knockAtTargets tries the devices behind this home, as itself.
-func knockAtTargets(ctx context.Context, forwards []doctor.Forward) func(*doctor.Side) {
+// knockAtServices tries the devices behind this home, and services of its own by
+// IPv4, as itself.
+func knockAtServices(ctx context.Context, forwards []doctor.Forward) func(*doctor.Side) {
 	results := make([]doctor.Result, len(forwards))
 	var wait sync.WaitGroup
 	for i, f := range forwards {
-		if f.To.IsValid() {
-			wait.Go(func() {
-				results[i] = knock(ctx, f.Protocol, netip.AddrPortFrom(f.To, f.LocalPort))
-				if f.Protocol == forward.UDP.String() && results[i] == doctor.TimedOut {
-					results[i] = doctor.Untried // silence says nothing
-				}
-			})
+		at := f.To
+		if !at.IsValid() {
+			at = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 		}
+		wait.Go(func() {
+			results[i] = knock(ctx, f.Protocol, netip.AddrPortFrom(at, f.LocalPort))
+			if f.Protocol == forward.UDP.String() && results[i] == doctor.TimedOut {
+				results[i] = doctor.Untried // silence says nothing
+			}
+		})
 	}
 	wait.Wait()
 	return func(s *doctor.Side) {

@@ -78,10 +78,10 @@ func breakages() []breakage {
 			e.Here.Forwards[0].OnlyOn, e.There.Forwards[0].Inside, e.Here.Forwards[0].Outside = "eth0", Closed, Closed
 		}),
 		home("listening on IPv4 only", OneFamily, func(e *Evidence) {
-			e.There.Forwards[0].Inside, e.There.Forwards[0].Inside6 = Open, Closed
+			e.There.Forwards[0].Inside, e.There.Forwards[0].Inside6, e.Here.Forwards[0].Listeners = Open, Closed, []netip.AddrPort{at("0.0.0.0:443")}
 		}),
 		home("listening on IPv6 only", OneFamily, func(e *Evidence) {
-			e.There.Forwards[0].Inside, e.There.Forwards[0].Inside6, e.Here.Forwards[0].Outside = Closed, Open, Closed
+			e.There.Forwards[0].Inside, e.There.Forwards[0].Inside6, e.Here.Forwards[0].Outside, e.Here.Forwards[0].Local = Closed, Open, Closed, Closed
 		}),
 		home("no IPv4 of its own at home", NoIPv4Route, func(e *Evidence) { e.Here.Machine.NoWay4 = true }),
 		home("refused by a rule at home", HomeDrops, func(e *Evidence) {

@@ -31,12 +31,26 @@ func Notes(e Evidence) []string {
 	if tables := e.Here.Machine.Legacy; len(tables) > 0 {
 		notes = append(notes, legacyNote("here", tables))
 	}
+	notes = append(notes, familyNotes(e)...)
 	if e.There != nil {
 		if tables := e.There.Machine.Legacy; len(tables) > 0 {
 			notes = append(notes, legacyNote("on the gate", tables))
 		}
 		for _, u := range e.There.Unseen {
 			notes = append(notes, "on the gate: "+u)
+		}
+	}
+	return notes
+}
+
+// familyNotes tells of ports that a container engine publishes by one family: that
+// it does is its owner's choice.
+func familyNotes(e Evidence) []string {
+	var notes []string
+	for _, f := range e.Here.Forwards {
+		there, known := counterpart(e.There, f)
+		if known && there.Inside == Open && there.Inside6 == Closed && len(f.Listeners) == 0 && !f.To.IsValid() {
+			notes = append(notes, fmt.Sprintf("%s (%s) answers by IPv4 and refuses visitors who come by IPv6", f.Name, port(f)))
 		}
 	}
 	return notes
@@ -61,10 +75,10 @@ func judgeHome(e Evidence) []Finding {
 		return append(found, judgeRelays(e.Here)...)
 	}
 	if there := e.There; there != nil {
-		at := judgeMachine(*there, "the gate")
+		at := append(judgeMachine(*there, "the gate"), judgeTwins(*there)...)
 		blocked = blocked || blocks(at)
 		found = slices.Concat(found, at, judgeClocks(e.Here, *there), judgeNames(e.Here, *there), judgeSSH(*there, "the gate"),
-			judgeIPv6(e.Here, *there), judgeTwins(*there), judgeHidden(*there, AtGate, "the gate"))
+			judgeIPv6(e.Here, *there), judgeHidden(*there, AtGate, "the gate"))
 	}
 	found = slices.Concat(found, judgeHidden(e.Here, AtHome, "here"), judgeWay4(e))
 	found = append(found, judgeForwards(e, blocked)...)

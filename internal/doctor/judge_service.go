@@ -9,7 +9,8 @@ import (
 
 // judgeService judges the end of the way: the service, and how it answers.
 func judgeService(f Forward) (Finding, bool) {
-	if f.Inside == Open && f.Inside6 == Closed && !f.To.IsValid() {
+	has6 := slices.ContainsFunc(f.Listeners, func(l netip.AddrPort) bool { return l.Addr().Is6() })
+	if f.Inside == Open && f.Inside6 == Closed && len(f.Listeners) > 0 && !has6 && !f.To.IsValid() {
 		return oneFamily(f, "IPv4", "IPv6")
 	}
 	if f.Inside == Open || f.Inside == Untried && f.Outside == Open {
@@ -18,7 +19,7 @@ func judgeService(f Forward) (Finding, bool) {
 	if f.To.IsValid() {
 		return judgeTarget(f)
 	}
-	if f.Inside == Closed && f.Inside6 == Open {
+	if f.Inside == Closed && f.Inside6 == Open && f.Local == Closed {
 		return oneFamily(f, "IPv6", "IPv4")
 	}
 	show := fmt.Sprintf("ss -lnp sport = :%d", f.LocalPort)
@@ -73,7 +74,7 @@ func boundElsewhere(f Forward, at netip.AddrPort, show string) Finding {
 
 // oneFamily is a service that visitors of one family find, and the others do not.
 func oneFamily(f Forward, has, lacks string) (Finding, bool) {
-	severity, hint := Warning, fmt.Sprintf("have the service listen on [::] as well; or set families = \"ipv4\" under [forward.%s] in home.toml, and publish no AAAA record for it", f.Name)
+	severity, hint := Warning, "have the service listen on [::] as well, or publish no AAAA record for it"
 	if lacks == "IPv4" {
 		severity, hint = Broken, "have the service listen on 0.0.0.0 as well"
 	}

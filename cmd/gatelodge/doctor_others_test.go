@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/doctor"
+	"github.com/gatelodge/gatelodge/internal/lab"
+)
+
+// othersFaults are what the rules and settings of others do beside dropping, and
+// where they and a service are easily taken for each other.
+func othersFaults() []fault {
+	gate, home := (*lab.Lab).Gate, (*lab.Lab).Home
+	container := []string{"7016:80/tcp", "--to", "172.17.0.2", "--source", "preserve"}
+	return []fault{
+		rules("notrack on the gate", gate, "chain early { type filter hook prerouting priority raw; tcp dport 7000 notrack; }", ids(doctor.Untracked), ids(doctor.Untracked)).naming("tcp dport 7000 notrack"),
+		beforehand(rules("notrack at home", home, "chain early { type filter hook output priority raw; tcp sport 22 notrack; }", ids(doctor.Untracked), nil), published("", nil, "8022:22/tcp")).naming("tcp sport 22 notrack"),
+		rules("visitors hidden on the gate", gate, "chain n { type nat hook postrouting priority srcnat - 150; masquerade; }", ids(doctor.SourceHidden), ids(doctor.SourceHidden)).naming("hain n of table inet other (masquerade"),
+		beforehand(rules("visitors hidden at home", home, `chain n { type nat hook postrouting priority srcnat; oifname "docker0" masquerade; }`, ids(doctor.SourceHidden), nil), published("", nil, container...)),
+		beforehand(rules("refused by a rule at home", home, `chain guests { type filter hook forward priority 0; oif "docker0" ct state established,related accept; oif "docker0" ct state new reject; }`, ids(doctor.HomeDrops), nil), published("", nil, container...)).naming(`hain guests of table inet other (oif "docker0" ct state new reject`),
+		rules("refused at home, and no rule that does it", home, `chain i { type filter hook input priority 0; ip saddr 10.99.0.0/16 tcp dport 7000 reject with tcp reset; }`, ids(doctor.HomeDrops), nil).naming("no rule was seen"),
+		rules("answers dropped at home", home, `chain o { type filter hook output priority 0; oifname "gatelodge" tcp sport 7000 drop; }`, ids(doctor.HomeDrops), nil).naming("drops the answers"),
+		overwrittenMark(),
+		listening(published("listening on one address only", ids(doctor.BoundElsewhere), "7011/tcp"), home, "192.168.1.10:7011"),
+		boundToDevice(published("listening on one interface only", ids(doctor.BoundElsewhere), "7012/tcp"), home, 7012, "eth0"),
+		listeningBy("tcp4", published("listening on IPv4 only", ids(doctor.OneFamily), "7024/tcp"), home, ":7024"),
+		legacy("gate's forward dropped by iptables-legacy", gate, ids(doctor.GateForwardDrops), ids(doctor.GateForwardDrops), "-P FORWARD DROP").naming("iptables-legacy's chain FORWARD"),
+		legacy("gate's input dropped by iptables-legacy", gate, nil, ids(doctor.GateInputDrops), "-A INPUT -i lo -j ACCEPT", "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-A INPUT -p tcp --dport 2222 -j ACCEPT", "-P INPUT DROP"),
+		legacy("home's input dropped by iptables-legacy", home, ids(doctor.HomeDrops), nil, "-A INPUT -i lo -j ACCEPT", "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-P INPUT DROP").naming("iptables-legacy's chain INPUT"),
+		{
+			name: "forwarding off for one interface", again: true, gate: ids(doctor.ForwardingOff),
+			inject: func(t *testing.T, l *lab.Lab) {
+				run(t, l.Gate(), "sysctl", "-w", "net.ipv4.conf.eth0.forwarding=0")
+			},
+			mend: func(t *testing.T, l *lab.Lab) {
+				run(t, l.Gate(), "sysctl", "-w", "net.ipv4.conf.eth0.forwarding=1")
+			},
+		},
+		withoutFib(),
+	}
+}
+
+// beforehand brings another fault, or what one needs, about first.
+func beforehand(f, first fault) fault {
+	inject, mend := f.inject, f.mend
+	f.inject = func(t *testing.T, l *lab.Lab) { first.inject(t, l); inject(t, l) }
+	f.mend = func(t *testing.T, l *lab.Lab) { mend(t, l); first.mend(t, l) }
+	return f
+}
+
+// legacy has rules of iptables-legacy, which nft(8) does not show.
+func legacy(name string, host func(*lab.Lab) *lab.Host, home, gate []doctor.ID, commands ...string) fault {
+	iptables := func(t *testing.T, l *lab.Lab, commands ...string) {
+		for _, c := range commands {
+			run(t, host(l), append([]string{"iptables-legacy"}, strings.Fields(c)...)...)
+		}
+	}
+	return fault{
+		name: name, home: home, gate: gate,
+		inject: func(t *testing.T, l *lab.Lab) { iptables(t, l, commands...) },
+		mend:   func(t *testing.T, l *lab.Lab) { iptables(t, l, "-P INPUT ACCEPT", "-P FORWARD ACCEPT", "-F") },
+	}
+}
+
+// overwrittenMark is a split-tunnel script: it marks what a service sends, after
+// ours, and has a route for that mark.
+func overwrittenMark() fault {
+	f := rules("mark of answers overwritten at home", (*lab.Lab).Home, "chain split { type route hook output priority mangle + 1; tcp sport 7000 meta mark set 0x1; }", ids(doctor.MarkOverwritten), nil).naming("tcp sport 7000 meta mark set 0x00000001")
+	inject, mend := f.inject, f.mend
+	f.inject = func(t *testing.T, l *lab.Lab) {
+		run(t, l.Home(), "ip", "route", "add", "default", "via", "192.168.1.1", "table", "4242")
+		run(t, l.Home(), "ip", "rule", "add", "pref", "50", "fwmark", "1", "lookup", "4242")
+		inject(t, l)
+	}
+	f.mend = func(t *testing.T, l *lab.Lab) {
+		mend(t, l)
+		run(t, l.Home(), "ip", "rule", "del", "pref", "50")
+		run(t, l.Home(), "ip", "route", "flush", "table", "4242")
+	}
+	return f
+}
+
+// boundToDevice has somebody listen on all addresses of one interface alone.
+func boundToDevice(f fault, host func(*lab.Lab) *lab.Host, port int, device string) fault {
+	inject, mend := f.inject, f.mend
+	var listener net.Listener
+	f.inject = func(t *testing.T, l *lab.Lab) {
+		var err error
+		listener, err = host(l).Listen("tcp", fmt.Sprintf(":%d", port))
+		must(t, err)
+		raw, err := listener.(*net.TCPListener).SyscallConn()
+		must(t, err)
+		var failed error
+		must(t, raw.Control(func(fd uintptr) { failed = unix.BindToDevice(int(fd), device) }))
+		must(t, failed)
+		inject(t, l)
+	}
+	f.mend = func(t *testing.T, l *lab.Lab) { mend(t, l); must(t, listener.Close()) }
+	return f
+}
+
+// withoutFib gives home an nft that refuses what a kernel without nft_fib does.
+func withoutFib() fault {
+	nft := func(l *lab.Lab) string { return filepath.Join(filepath.Dir(l.Home().Root()), "bin", "nft") }
+	restart := func(t *testing.T, l *lab.Lab) {
+		_, err := l.Home().Gatelodge(t.Context(), "down")
+		must(t, err)
+		must(t, l.Home().Stop(t.Context()))
+	}
+	return fault{
+		name: "kernel without nft_fib", home: ids(doctor.KernelLacks),
+		inject: func(t *testing.T, l *lab.Lab) {
+			restart(t, l)
+			must(t, os.WriteFile(nft(l), []byte(`#!/bin/bash
+case " $* " in *" --file - "*) ;; *) PATH=/usr/sbin:/usr/bin:/bin exec nft "$@" ;; esac
+text=$(cat)
+if line=$(grep -n "fib " <<<"$text"); then
+	echo "/dev/stdin:${line%%:*}:1-3: Error: Could not process rule: No such file or directory" >&2
+	exit 1
+fi
+PATH=/usr/sbin:/usr/bin:/bin exec nft "$@" <<<"$text"
+`), 0o755))
+			must(t, l.Home().Start())
+		},
+		mend: func(t *testing.T, l *lab.Lab) {
+			restart(t, l)
+			must(t, os.Remove(nft(l)))
+			must(t, l.Home().Start())
+			must(t, l.Home().Ready(t.Context()))
+		},
+	}
+}
+
+func TestDoctorTellsOthersApart(t *testing.T) {
+	l := newJoinedLab(t)
+	healthy(t, l)
+	tryAll(t, l, othersFaults())
+	healthy(t, l)
+}
