@@ -30,6 +30,11 @@ var inTheLab = []string{
 	"nft too old", "wrong key", "UDP service not listening", "gate's input dropped by a foreign table",
 	"gate's input dropped by ufw", "gate's forward dropped by ufw", "gate's forward dropped by Docker", "gate's input dropped by firewalld",
 	"gate's input dropped, seen from the home", "hairpin asked of a router that cannot",
+	"notrack on the gate", "notrack, seen on the gate", "notrack at home", "visitors hidden on the gate", "visitors hidden, seen on the gate",
+	"visitors hidden at home", "refused by a rule at home", "refused at home, and no rule that does it", "answers dropped at home",
+	"mark of answers overwritten at home", "listening on one address only", "listening on one interface only", "listening on IPv4 only",
+	"gate's forward dropped by iptables-legacy", "gate's forward dropped by iptables-legacy, seen there", "gate's input dropped by iptables-legacy",
+	"home's input dropped by iptables-legacy", "forwarding off for one interface", "kernel without nft_fib", "two homes with one key, seen from the home",
 }
 
 // onMachines are those that the virtual machines bring about (vmtest).
@@ -111,6 +116,12 @@ func breakages() []breakage {
 		home("gate's forward dropped by iptables-legacy", GateForwardDrops, func(e *Evidence) {
 			lose(e)
 			e.There.Drops = append(e.There.Drops, Drop{Hook: Passing, Owner: "iptables-legacy", Table: "ip filter", Chain: "FORWARD", Legacy: true, Remedy: "iptables-legacy -I FORWARD"})
+		}),
+		onGate("gate's input dropped by iptables-legacy", GateInputDrops, silence("iptables-legacy", "ip filter", "INPUT")),
+		home("home's input dropped by iptables-legacy", HomeDrops, func(e *Evidence) {
+			lose(e)
+			e.There.Forwards[0].Inside = TimedOut
+			e.Here.Drops = append(e.Here.Drops, Drop{Hook: Input, Owner: "iptables-legacy", Table: "ip filter", Chain: "INPUT", Legacy: true, Protocol: "tcp"})
 		}),
 		onGate("gate's forward dropped by iptables-legacy, seen there", GateForwardDrops, func(e *Evidence) {
 			e.Here.Drops = append(e.Here.Drops, Drop{Hook: Passing, Owner: "iptables-legacy", Table: "ip filter", Chain: "FORWARD", Legacy: true, Protocol: "tcp", Port: 443})

@@ -58,7 +58,7 @@ func familyNotes(e Evidence) []string {
 
 // legacyNote tells of rules of which a trace shows nothing, and nft(8) neither.
 func legacyNote(where string, tables []string) string {
-	return fmt.Sprintf("%s iptables-legacy has rules of its own (%s), which nft does not show: iptables-legacy-save lists them", where, strings.Join(tables, ", "))
+	return fmt.Sprintf("%s iptables-legacy has tables of its own (%s), which neither nft nor a trace shows: iptables-legacy-save lists them", where, strings.Join(tables, ", "))
 }
 
 func judgeHome(e Evidence) []Finding {

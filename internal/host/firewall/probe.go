@@ -19,22 +19,22 @@ func (f *Firewall) Present(_ context.Context, table string) (bool, error) {
 // needs are what our rules use that a kernel may be built without, each as the
 // module that brings it and as the smallest chain with it.
 var needs = []struct{ module, chain string }{
-	{"nft_ct", "type filter hook input priority 0; ct state new"},
-	{"nft_fib_inet", "type filter hook prerouting priority -300; fib saddr type local"},
-	{"nft_chain_nat", "type nat hook prerouting priority -100;"},
-	{"nft_nat", "type nat hook prerouting priority -100; dnat ip to 192.0.2.1"},
-	{"nft_masq", "type nat hook postrouting priority 100; masquerade"},
-	{"nft_limit", "type filter hook input priority 0; limit rate 1/second"},
-	{"nft_connlimit", "type filter hook input priority 0; ct count over 1"},
+	{"nft_ct", "type filter hook input priority 0\nct state new"},
+	{"nft_fib_inet", "type filter hook prerouting priority -300\nfib saddr type local"},
+	{"nft_chain_nat", "type nat hook prerouting priority -100"},
+	{"nft_nat", "type nat hook prerouting priority -100\ndnat ip to 192.0.2.1"},
+	{"nft_masq", "type nat hook postrouting priority 100\nmasquerade"},
+	{"nft_limit", "type filter hook input priority 0\nlimit rate 1/second"},
+	{"nft_connlimit", "type filter hook input priority 0\nct count over 1"},
 }
 
 // Lacks returns the modules that our rules need and this kernel does not have.
 // Where it takes no rules at all, nothing can be told, which is an error.
 func (f *Firewall) Lacks(ctx context.Context) ([]string, error) {
 	try := func(chain string) error {
-		return f.load(ctx, fmt.Sprintf("table inet gatelodge_lacks { chain c { %s\n } }\n", chain), "--check")
+		return f.load(ctx, fmt.Sprintf("table inet gatelodge_lacks {\nchain c {\n%s\n}\n}\n", chain), "--check")
 	}
-	if err := try("type filter hook input priority 0;"); err != nil {
+	if err := try("type filter hook input priority 0"); err != nil {
 		return nil, fmt.Errorf("the kernel takes no rules at all: %w", err)
 	}
 	var lacks []string
