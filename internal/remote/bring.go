@@ -68,21 +68,31 @@ func checkOwners(file string, user *User) error {
 			return err
 		}
 		stat := info.Sys().(*syscall.Stat_t)
-		owner, others := stat.Uid, fs.FileMode(0o022)
-		if stat.Gid == 0 || stat.Gid == uid {
-			others = 0o002 // a group of one's own, as many distributions make
+		if why := othersMay(info.Mode(), stat.Uid, stat.Gid, uid); why != "" {
+			return fmt.Errorf("%s %s: look what it is, then name it with --binary", at, why)
 		}
-		// In a folder such as /tmp others can add files, and not change ours.
-		shared := info.IsDir() && info.Mode()&fs.ModeSticky != 0
-		switch {
-		case owner != 0 && owner != uid:
-			return fmt.Errorf("%s belongs to user %d, who is neither root nor you: look what it is, then name it with --binary", at, owner)
-		case info.Mode().Perm()&others != 0 && !shared:
-			return fmt.Errorf("other users may change %s: look what it is, then name it with --binary", at)
-		case at == filepath.Dir(at):
+		if at == filepath.Dir(at) {
 			return nil
 		}
 	}
+}
+
+// othersMay says why others than root and the user may change a file, or what
+// is in a folder; "" if they may not.
+func othersMay(mode fs.FileMode, owner, group, user uint32) string {
+	others := fs.FileMode(0o022)
+	if group == 0 || group == user {
+		others = 0o002 // a group of one's own, as many distributions make
+	}
+	switch {
+	case owner != 0 && owner != user:
+		return fmt.Sprintf("belongs to user %d, who is neither root nor you", owner)
+	case mode.IsDir() && mode&fs.ModeSticky != 0:
+		return "" // such as /tmp: others can add files, and not change ours
+	case mode.Perm()&others != 0:
+		return "may be changed by other users"
+	}
+	return ""
 }
 
 // FileName returns the name that releases give the program for an architecture.

@@ -402,48 +402,55 @@ func TestProgram(t *testing.T) {
 // What lies beside the program is root's or the user's, or it is not sent. What
 // the owner names is the owner's choice.
 func TestOnlyOnesOwnProgramIsSent(t *testing.T) {
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		mode, folderMode os.FileMode
+		refused          bool
+	}{
+		{0o755, 0o755, false}, {0o700, 0o700, false}, {0o755, 0o777 | os.ModeSticky, false},
+		{0o757, 0o755, true}, {0o755, 0o777, true}, {0o757, 0o700 | os.ModeSticky, true},
+	} {
+		folder := filepath.Join(t.TempDir(), "folder")
+		beside := filepath.Join(folder, FileName(runtime.GOARCH))
+		for _, err := range []error{os.Mkdir(folder, 0o700), os.WriteFile(beside, self, 0o600), os.Chmod(beside, c.mode), os.Chmod(folder, c.folderMode)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		data, err := Program(runtime.GOARCH, "", filepath.Join(folder, "gatelodge"), nil)
+		if !c.refused && (err != nil || len(data) != len(self)) || c.refused && (err == nil || !strings.Contains(err.Error(), "may be changed by other users")) {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if _, err := Program(runtime.GOARCH, beside, "/usr/bin/gatelodge", nil); err != nil {
+			t.Errorf("%+v, named: %v", c, err)
+		}
+	}
+}
+
+func TestWhoMayChangeAFile(t *testing.T) {
 	const alice, mallory, staff = 1001, 1002, 50
 	for name, c := range map[string]struct {
-		owner, folderOwner int
-		mode, folderMode   os.FileMode
-		refused            string
-		group              int
+		mode         os.FileMode
+		owner, group uint32
+		refused      string
 	}{
-		"root's":                       {0, 0, 0o755, 0o755, "", staff},
-		"the user's":                   {alice, alice, 0o700, 0o700, "", staff},
-		"in a folder like /tmp":        {alice, 0, 0o755, 0o777 | os.ModeSticky, "", staff},
-		"another user's":               {mallory, 0, 0o755, 0o755, "belongs to user 1002", staff},
-		"another user's in /tmp":       {mallory, 0, 0o755, 0o777 | os.ModeSticky, "belongs to user 1002", staff},
-		"in another user's folder":     {0, mallory, 0o755, 0o755, "belongs to user 1002", staff},
-		"in a folder of everybody":     {alice, alice, 0o755, 0o777, "may change", staff},
-		"in a folder of a group":       {alice, alice, 0o755, 0o775, "may change", staff},
-		"of a group":                   {alice, alice, 0o775, 0o755, "may change", staff},
-		"of everybody":                 {0, 0, 0o757, 0o755, "may change", staff},
-		"of everybody, in one of root": {0, 0, 0o757, 0o700 | os.ModeSticky, "may change", staff},
-		"of the user's own group":      {alice, alice, 0o775, 0o775, "", alice},
+		"root's":                  {0o755, 0, 0, ""},
+		"root's, of its group":    {0o775, 0, 0, ""},
+		"the user's":              {0o700, alice, staff, ""},
+		"of the user's own group": {0o775, alice, alice, ""},
+		"a folder like /tmp":      {os.ModeDir | os.ModeSticky | 0o777, 0, 0, ""},
+		"of a group":              {0o775, alice, staff, "may be changed"},
+		"of everybody":            {0o757, 0, 0, "may be changed"},
+		"a folder of everybody":   {os.ModeDir | 0o777, 0, 0, "may be changed"},
+		"sticky, and no folder":   {os.ModeSticky | 0o777, 0, 0, "may be changed"},
+		"another user's":          {0o700, mallory, mallory, "belongs to user 1002"},
+		"another user's folder":   {os.ModeDir | os.ModeSticky | 0o777, mallory, 0, "belongs to user 1002"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			folder := filepath.Join(t.TempDir(), "folder")
-			beside := filepath.Join(folder, FileName(runtime.GOARCH))
-			self, err := os.ReadFile("/proc/self/exe")
-			if err == nil {
-				err = os.Mkdir(folder, 0o700)
-			}
-			if err == nil {
-				err = os.WriteFile(beside, self, 0o600)
-			}
-			for _, err := range []error{err, os.Chown(beside, c.owner, c.group), os.Chmod(beside, c.mode), os.Chown(folder, c.folderOwner, c.group), os.Chmod(folder, c.folderMode)} {
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			data, err := Program(runtime.GOARCH, "", filepath.Join(folder, "gatelodge"), &User{UID: alice})
-			if c.refused == "" && (err != nil || len(data) != len(self)) || c.refused != "" && (err == nil || !strings.Contains(err.Error(), c.refused)) {
-				t.Errorf("%v", err)
-			}
-			if _, err := Program(runtime.GOARCH, beside, "/usr/bin/gatelodge", &User{UID: alice}); err != nil {
-				t.Errorf("named: %v", err)
-			}
-		})
+		if got := othersMay(c.mode, c.owner, c.group, alice); (got == "") != (c.refused == "") || !strings.Contains(got, c.refused) {
+			t.Errorf("%s: %q, not %q", name, got, c.refused)
+		}
 	}
 }

@@ -17,8 +17,8 @@ func TestSSHPortsOfThisMachine(t *testing.T) {
 	listenAs(t, ns, "sshd", "127.0.0.1:2023") // not for others
 	listenAs(t, ns, "dropbear", "[::]:2024")
 	listenAs(t, ns, "nginx", "0.0.0.0:22")
-	listenAsUser(t, ns, nobody, "sshd", "0.0.0.0:31337") // whoever calls himself so
-	listenAsUser(t, ns, nobody, "systemd", "0.0.0.0:2028")
+	listenAsNobody(t, ns, "sshd", "0.0.0.0:31337") // whoever calls himself so
+	listenAsNobody(t, ns, "systemd", "0.0.0.0:2028")
 	elsewhere := netnstest.New(t, "container")
 	listenAs(t, elsewhere, "sshd", "0.0.0.0:2029")
 	keepSocketInFlight(t, ns, "0.0.0.0:2026") // nobody's, as far as one sees
@@ -42,7 +42,7 @@ func TestRootPorts(t *testing.T) {
 	listenAs(t, ns, "nginx", "[::]:80")
 	listenAs(t, ns, "local", "127.0.0.1:2023")
 	listenAs(t, ns, "local6", "[::1]:2024")
-	listenAsUser(t, ns, nobody, "sshd", "0.0.0.0:31337")
+	listenAsNobody(t, ns, "sshd", "0.0.0.0:31337")
 	for name, list := range map[string]func() ([]uint16, error){"sock_diag": RootPorts, "/proc": rootPortsOfProc} {
 		var got []uint16
 		within(t, ns, func() (err error) { got, err = list(); return err })

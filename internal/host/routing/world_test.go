@@ -67,6 +67,17 @@ func listenAs(t testing.TB, ns *netns.Namespace, name, at string) {
 	listenAsUser(t, ns, 0, name, at)
 }
 
+// listenAsNobody is listenAs for a user who is not root. Tests that root has not
+// started have no other user in their namespace, and do without.
+func listenAsNobody(t testing.TB, ns *netns.Namespace, name, at string) {
+	t.Helper()
+	mapped, err := os.ReadFile("/proc/self/uid_map")
+	must(t, err)
+	if fields := strings.Fields(string(mapped)); len(fields) < 3 || fields[2] != "1" {
+		listenAsUser(t, ns, nobody, name, at)
+	}
+}
+
 func listenAsUser(t testing.TB, ns *netns.Namespace, user int, name, at string) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), name)
