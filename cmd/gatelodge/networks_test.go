@@ -106,3 +106,30 @@ func TestGateAddressesAsTheyAre(t *testing.T) {
 		})
 	}
 }
+
+// Forwarding that somebody switches off for one interface comes back, on the
+// gate and at a home that passes packets on.
+func TestForwardingOfOneInterfaceComesBack(t *testing.T) {
+	l := newJoinedLab(t)
+	must(t, l.Home().Expose(t.Context(), "7002:80/tcp", "--to", "172.17.0.2", "--name", "container"))
+	container := netip.AddrPortFrom(l.Gate().IPv4, 7002)
+	for _, off := range []struct {
+		h    *lab.Host
+		name string
+	}{
+		{l.Gate(), "net.ipv4.conf.eth0.forwarding"},
+		{l.Gate(), "net.ipv4.conf.gatelodge.forwarding"},
+		{l.Home(), "net.ipv4.conf.docker0.forwarding"},
+		{l.Home(), "net.ipv4.conf.gatelodge.forwarding"},
+		{l.Gate(), "net.ipv6.conf.eth0.forwarding"}, // the kernel asks that for all alone
+		{l.Gate(), "net.ipv6.conf.gatelodge.forwarding"},
+	} {
+		t.Run(off.h.Name+" "+off.name, func(t *testing.T) {
+			run(t, off.h, "sysctl", "-qw", off.name+"=0")
+			_, err := off.h.Gatelodge(t.Context(), "apply")
+			must(t, err)
+			reachable(t, l)
+			eventually(t, "a container", func(ctx context.Context) error { return saw(l, l.Gate().IPv4)(lab.ProbeHTTP(ctx, l.Visitor(), container)) })
+		})
+	}
+}

@@ -222,22 +222,6 @@ func (h *Host) setLink(ctx context.Context, c plan.SetLink) error {
 	return h.routing.SetLink(ctx, c.Interface, c.MTU)
 }
 
-// setSysctl notes the previous value before it changes it; settings of the
-// tunnel interface go with the interface and need no note.
-func (h *Host) setSysctl(ctx context.Context, c plan.SetSysctl, tunnel string) error {
-	if !c.Sysctl.OfInterface(tunnel) {
-		if err := h.note(dependants[c.Sysctl.Name], c.Sysctl.Name); err != nil {
-			return err
-		}
-	}
-	return h.routing.SetSysctl(ctx, c.Sysctl)
-}
-
-// dependants are settings that the kernel sets by itself when another one is
-// set: inet_forward_change in net/ipv4/devinet.c of Linux. They are noted
-// before that one, and so put back after it.
-var dependants = map[string]string{"net.ipv4.ip_forward": "net.ipv4.conf.all.accept_redirects"}
-
 // note writes down the values of sysctls, for Remove to put them back, the last
 // one first. Only the first note of a name counts; "" is none.
 func (h *Host) note(sysctls ...string) error {
@@ -317,20 +301,9 @@ func (h *Host) putBack(ctx context.Context, made []plan.Change, tunnel string) e
 			continue
 		}
 		errs = append(errs, h.routing.SetSysctl(ctx, plan.Sysctl{Name: set.Sysctl.Name, Value: set.Previous}))
-		errs = append(errs, h.putBackDependant(ctx, set.Sysctl.Name))
+		errs = append(errs, h.putBackSwept(ctx, set.Sysctl.Name))
 	}
 	return errors.Join(errs...)
-}
-
-// putBackDependant gives what the kernel has set along with a setting its value
-// from before us.
-func (h *Host) putBackDependant(ctx context.Context, sysctl string) error {
-	for _, e := range h.journal.Entries() {
-		if e.Kind == sysctlKind && e.Name == dependants[sysctl] {
-			return h.routing.SetSysctl(ctx, plan.Sysctl{Name: e.Name, Value: e.Previous})
-		}
-	}
-	return nil
 }
 
 // Redial takes the wanted endpoints over those that the device has learned,

@@ -128,7 +128,7 @@ func gatePrefixes(c config.Gate, facts Facts) []netip.Prefix {
 }
 
 func gateSysctls(c config.Gate, facts Facts) []Sysctl {
-	sysctls := append(facts.Connections.sysctls(), Sysctl{"net.ipv4.ip_forward", "1"})
+	sysctls := append(facts.Connections.sysctls(), forwardIPv4(c.Tunnel.Interface, facts.Uplinks)...)
 	if c.Tunnel.Prefix6.IsValid() && facts.IPv6 {
 		sysctls = append(sysctls, forwardIPv6(c.Tunnel.Interface, facts)...)
 	}
@@ -150,6 +150,17 @@ func answerSysctls(tunnel string, public []netip.Addr) []Sysctl {
 	}
 	conf := "net.ipv4.conf." + sysctlName(tunnel)
 	return []Sysctl{{conf + ".accept_local", "1"}, {conf + ".rp_filter", "2"}}
+}
+
+// forwardIPv4 switches on IPv4 forwarding. The kernel asks each interface for
+// itself whether it passes on what comes in there; to set it for all sets each
+// as well, once.
+func forwardIPv4(tunnel string, others []string) []Sysctl {
+	var sysctls []Sysctl
+	for _, name := range append([]string{tunnel}, others...) {
+		sysctls = append(sysctls, Sysctl{"net.ipv4.conf." + sysctlName(name) + ".forwarding", "1"})
+	}
+	return append(sysctls, Sysctl{"net.ipv4.ip_forward", "1"})
 }
 
 // forwardIPv6 switches on IPv6 forwarding. A forwarding host ignores router

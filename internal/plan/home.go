@@ -192,6 +192,7 @@ func homeSysctls(c config.Home, addrs []netip.Addr, facts Facts) []Sysctl {
 // interface it was reached by: home must not redirect it to the router.
 func lanSysctls(c config.Home, facts Facts) []Sysctl {
 	var forward4, forward6 bool
+	var behind []string // where IPv4 devices answer
 	var sysctls []Sysctl
 	add := func(s Sysctl) {
 		for _, have := range sysctls {
@@ -204,6 +205,9 @@ func lanSysctls(c config.Home, facts Facts) []Sysctl {
 	for _, f := range c.Forwards {
 		forward4 = forward4 || f.To.Is4()
 		forward6 = forward6 || f.To.Is6()
+		if f.To.Is4() {
+			behind = append(behind, interfacesTo(f.To, facts)...)
+		}
 		if !f.To.Is4() || ResolveSource(f, facts) != forward.Preserve {
 			continue
 		}
@@ -213,7 +217,9 @@ func lanSysctls(c config.Home, facts Facts) []Sysctl {
 		}
 	}
 	if forward4 {
-		add(Sysctl{"net.ipv4.ip_forward", "1"})
+		for _, s := range forwardIPv4(c.Tunnel.Interface, behind) {
+			add(s)
+		}
 	}
 	if forward6 && facts.IPv6 {
 		for _, s := range forwardIPv6(c.Tunnel.Interface, facts) {

@@ -100,6 +100,14 @@ func LeadsToInternet(addr netip.Addr, facts Facts) bool {
 	return !found || n.Default
 }
 
+// interfacesTo returns the interfaces by which packets to addr may leave.
+func interfacesTo(addr netip.Addr, facts Facts) []string {
+	if n, found := networkOf(addr, facts); found {
+		return []string{n.Interface}
+	}
+	return facts.Uplinks
+}
+
 // networkOf returns the network of this machine in which addr lies.
 func networkOf(addr netip.Addr, facts Facts) (nearest Network, found bool) {
 	for _, n := range facts.Networks {

@@ -237,6 +237,9 @@ type Facts struct {
 	// its interface: those that are on link, and private ones behind a router
 	// or a VPN. A route to a part of the internet makes it nobody's own.
 	Networks []Network
+	// Uplinks are the interfaces by which visitors' packets may come: those that
+	// lead to the internet, and those with a public address.
+	Uplinks []string
 	// SSHPorts are those that an sshd listens on.
 	SSHPorts []uint16
 	// IPv6 reports whether the kernel has IPv6 at all.

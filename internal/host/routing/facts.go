@@ -71,6 +71,7 @@ func (l *look) addInterface(n *netInterface) {
 	if !n.isLoopback() {
 		n.leads4, n.leads6 = l.leads(netlink.FAMILY_V4, *n), l.leads(netlink.FAMILY_V6, *n)
 	}
+	public := len(l.facts.Public)
 	for _, a := range n.addrs {
 		if a.isGlobal() {
 			l.addNetwork(n, a.prefix.Masked(), true)
@@ -79,8 +80,12 @@ func (l *look) addInterface(n *netInterface) {
 			l.facts.Public = append(l.facts.Public, a.prefix.Addr())
 		}
 	}
-	if n.leads4 || n.leads6 {
-		l.addUplink(n)
+	leads := n.leads4 || n.leads6
+	if leads {
+		l.addUnderlay(n)
+	}
+	if !n.isLoopback() && (leads || len(l.facts.Public) > public) {
+		l.facts.Uplinks = append(l.facts.Uplinks, n.name())
 	}
 }
 
@@ -88,7 +93,7 @@ func (l *look) leads(family int, n netInterface) bool {
 	return l.ask.leads(family, n) || l.hasDefault(family, n.index())
 }
 
-func (l *look) addUplink(n *netInterface) {
+func (l *look) addUnderlay(n *netInterface) {
 	if mtu := n.link.Attrs().MTU; l.facts.UnderlayMTU == 0 || mtu < l.facts.UnderlayMTU {
 		l.facts.UnderlayMTU = mtu
 	}

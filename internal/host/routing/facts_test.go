@@ -155,8 +155,8 @@ func TestPassingAddressesAreNotPublic(t *testing.T) {
 		link set peer up
 		link set eth0 up
 		addr add 2001:db8:a::2/64 dev eth0 mngtmpaddr nodad valid_lft 1000000 preferred_lft 100000
-		addr add 2001:db8:a::d/64 dev eth0 valid_lft 1000 preferred_lft 0
-		addr add 2001:db8:a::e/64 dev eth0 preferred_lft 0
+		addr add 2001:db8:a::d/64 dev eth0 nodad valid_lft 1000 preferred_lft 0
+		addr add 2001:db8:a::e/64 dev eth0 nodad preferred_lft 0
 		route add default via 2001:db8:a::1`)
 	setSysctl(t, ns, "net/ipv6/conf/eth0/accept_dad", "1")
 	setSysctl(t, ns, "net/ipv6/conf/eth0/dad_transmits", "1000") // a second each

@@ -32,7 +32,7 @@ func TestOwnNetworks(t *testing.T) {
 		route add default via 192.168.1.1
 	`
 	const lan6 = `
-		addr add 2001:db8:e::10/64 dev eth0
+		addr add 2001:db8:e::10/64 dev eth0 nodad
 		route add default via 2001:db8:e::1
 	`
 	tests := []struct {
@@ -96,8 +96,8 @@ func TestPublicAddresses(t *testing.T) {
 		addr add 10.99.0.1/24 dev gatelodge
 	`
 	const vps6 = `
-		addr add 2001:db8:a::1/64 dev eth0
-		addr add fd99::1/64 dev gatelodge
+		addr add 2001:db8:a::1/64 dev eth0 nodad
+		addr add fd99::1/64 dev gatelodge nodad
 	`
 	const defaults, default6 = "route add default via 198.51.100.254\n", "route add default via 2001:db8:a::fe\n"
 	both := []string{"198.51.100.1", "2001:db8:a::1"}
@@ -120,17 +120,17 @@ func TestPublicAddresses(t *testing.T) {
 		{"a second uplink of higher metric", defaults +
 			"addr add 203.0.113.1/24 dev eth1\nroute add default via 203.0.113.254 metric 500", default6, append(both, "203.0.113.1")},
 		{"several ways out", "addr add 203.0.113.1/24 dev eth1\nroute add default nexthop via 198.51.100.254 nexthop via 203.0.113.254", default6, append(both, "203.0.113.1")},
-		{"on lo", defaults + "addr add 198.51.100.77/32 dev lo", default6 + "addr add 2001:db8:a:1::1/128 dev lo", append(both, "198.51.100.77", "2001:db8:a:1::1")},
+		{"on lo", defaults + "addr add 198.51.100.77/32 dev lo", default6 + "addr add 2001:db8:a:1::1/128 dev lo nodad", append(both, "198.51.100.77", "2001:db8:a:1::1")},
 		{"on another interface", defaults + "addr add 198.51.100.77/32 dev tun0", default6, append(both, "198.51.100.77")},
 		{"on a bridge of one's own", defaults + "addr add 203.0.113.17/28 dev eth1", default6, append(both, "203.0.113.17")},
-		{"deprecated for ever", defaults, default6 + "addr add 2001:db8:a::2/64 dev eth0 preferred_lft 0", append(both, "2001:db8:a::2")},
-		{"deprecated", defaults, default6 + "addr add 2001:db8:a::2/64 dev eth0 valid_lft 1000 preferred_lft 0", both},
+		{"deprecated for ever", defaults, default6 + "addr add 2001:db8:a::2/64 dev eth0 nodad preferred_lft 0", append(both, "2001:db8:a::2")},
+		{"deprecated", defaults, default6 + "addr add 2001:db8:a::2/64 dev eth0 nodad valid_lft 1000 preferred_lft 0", both},
 		{"translated one to one", "addr flush dev eth0\naddr add 10.0.0.5/24 dev eth0\nroute add default via 10.0.0.1", "", []string{"10.0.0.5"}},
 		{"a private network without a way out", defaults + "addr add 10.0.0.5/24 dev eth1", default6, both},
 		{"a private address on lo", defaults + "addr add 10.255.0.1/32 dev lo", default6, both},
 		{"a container engine's bridge", defaults + "addr add 172.17.0.1/16 dev eth1", default6, both},
 		{"IPv4 out by a tunnel (WARP)", "addr flush dev eth0\naddr add 172.16.0.2/32 dev tun0\nroute add default dev tun0 table 51820\nrule add not fwmark 51820 lookup 51820",
-			"addr add 2001:db8:a::1/64 dev eth0\n" + default6, []string{"2001:db8:a::1"}},
+			"addr add 2001:db8:a::1/64 dev eth0 nodad\n" + default6, []string{"2001:db8:a::1"}},
 		{"our own tunnel for a way out", "route add default dev gatelodge", "", nil},
 		{"refused", "route add unreachable default", default6, both[1:]},
 	}

@@ -50,6 +50,35 @@ func (r *Routing) SetSysctl(_ context.Context, s plan.Sysctl) error {
 	return errors.Join(err, f.Close())
 }
 
+// ForwardOtherwise returns the forwarding settings of interfaces, and of new
+// ones, that differ from that for all, whose name and prefix are given.
+func (r *Routing) ForwardOtherwise(all, prefix string) ([]string, error) {
+	common, err := r.ReadSysctl(all)
+	if err != nil {
+		return nil, err
+	}
+	folder, err := sysctlFile(strings.TrimSuffix(prefix, "."))
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, err
+	}
+	var differ []string
+	for _, e := range entries {
+		name := prefix + sysctlPart(e.Name()) + ".forwarding"
+		value, err := r.ReadSysctl(name)
+		if err != nil && !errors.Is(err, ErrNoSysctl) { // its interface has just gone
+			return nil, err
+		}
+		if err == nil && value != common && name != all {
+			differ = append(differ, name)
+		}
+	}
+	return differ, nil
+}
+
 // changeable reports whether this network namespace may change a setting. Where
 // it may not, or where a container has /proc/sys read-only, nobody can.
 func changeable(name string) (bool, error) {
