@@ -143,6 +143,9 @@ func (h *Host) Apply(ctx context.Context, want plan.State) ([]plan.Change, error
 	if len(changes) == 0 {
 		return nil, nil
 	}
+	if err := h.routing.CheckSysctls(changes); err != nil {
+		return nil, err
+	}
 	if err := h.noteTables(want.Routing); err != nil {
 		return nil, err
 	}

@@ -104,6 +104,11 @@ func (m *machine) facts(t testing.TB) (facts plan.Facts) {
 // home.toml.
 func (m *machine) home(t testing.TB, text string) plan.State {
 	t.Helper()
+	return homeOf(t, text, m.facts(t))
+}
+
+func homeOf(t testing.TB, text string, facts plan.Facts) plan.State {
+	t.Helper()
 	c, err := config.ParseHome("home.toml", []byte("version = 1\n"+text))
 	must(t, err)
 	return plan.ForHome(c, plan.HomeInput{
@@ -112,7 +117,7 @@ func (m *machine) home(t testing.TB, text string) plan.State {
 		GatePublicKey: newKey(t).Public(),
 		GateAddresses: []netip.Addr{addr("10.99.0.1"), addr("fd99::1")},
 		Endpoint:      netip.MustParseAddrPort("198.51.100.2:55107"),
-	}, m.facts(t))
+	}, facts)
 }
 
 // lan publishes a service of another device, for which home must forward.
@@ -125,6 +130,11 @@ to = "192.168.1.20"
 // gate is what a gate wants of the machine.
 func (m *machine) gate(t testing.TB, text string, forwards ...plan.GateForward) plan.State {
 	t.Helper()
+	return gateOf(t, text, m.facts(t), forwards...)
+}
+
+func gateOf(t testing.TB, text string, facts plan.Facts, forwards ...plan.GateForward) plan.State {
+	t.Helper()
 	c, err := config.ParseGate("gate.toml", []byte("version = 1\n"+text))
 	must(t, err)
 	return plan.ForGate(c, plan.GateInput{
@@ -132,7 +142,7 @@ func (m *machine) gate(t testing.TB, text string, forwards ...plan.GateForward) 
 		Tenants:    []plan.Tenant{{PublicKey: newKey(t).Public(), Addresses: []netip.Addr{addr("10.99.0.2")}}},
 		Forwards:   forwards,
 		Input:      plan.WantedInput(c),
-	}, m.facts(t))
+	}, facts)
 }
 
 func (m *machine) apply(t testing.TB, h *host.Host, want plan.State) (changes []plan.Change, err error) {

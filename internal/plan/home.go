@@ -211,7 +211,7 @@ func lanSysctls(c config.Home, facts Facts) []Sysctl {
 		if !f.To.Is4() || ResolveSource(f, facts) != forward.Preserve {
 			continue
 		}
-		if n, found := networkOf(f.To, facts); found && n.Default {
+		if n, found := networkOf(f.To, facts); found && n.Default && !facts.FixedSysctls {
 			add(Sysctl{"net.ipv4.conf.all.send_redirects", "0"})
 			add(Sysctl{"net.ipv4.conf." + sysctlName(n.Interface) + ".send_redirects", "0"})
 		}

@@ -242,8 +242,12 @@ type Facts struct {
 	Uplinks []string
 	// SSHPorts are those that an sshd listens on.
 	SSHPorts []uint16
-	// IPv6 reports whether the kernel has IPv6 at all.
+	// IPv6 reports whether the tunnel's interface can have IPv6.
 	IPv6 bool
+	// FixedSysctls reports that no setting of the kernel's can be changed, as in a
+	// container whose /proc/sys is read-only. Only those without which nothing
+	// works are wanted then.
+	FixedSysctls bool
 	// AcceptingRA are the interfaces that take router advertisements
 	// (accept_ra is not 0) and would cease to once forwarding is on.
 	AcceptingRA []string

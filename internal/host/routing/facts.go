@@ -17,10 +17,8 @@ import (
 // UnderlayMTU is the smallest MTU of the interfaces that lead to the internet,
 // 0 if there is none; see MTUTo for the way to one address.
 func (r *Routing) Facts(_ context.Context, tunnel string) (plan.Facts, error) {
-	facts := plan.Facts{}
-	_, err := r.ReadSysctl("net.ipv6.conf.all.forwarding")
-	facts.IPv6 = err == nil
-	if facts.LocalPorts, err = r.localPorts(); err != nil {
+	facts, err := r.settings()
+	if err != nil {
 		return plan.Facts{}, err
 	}
 	if facts.Connections, err = r.connectionTable(); err != nil {
@@ -47,6 +45,22 @@ func (r *Routing) Facts(_ context.Context, tunnel string) (plan.Facts, error) {
 		l.addInterface(&found[i])
 	}
 	l.addRoutes(found)
+	return facts, nil
+}
+
+// settings looks at what can be set here.
+func (r *Routing) settings() (plan.Facts, error) {
+	can, err := changeable("net.ipv4.ip_forward")
+	if err != nil {
+		return plan.Facts{}, err
+	}
+	facts := plan.Facts{FixedSysctls: !can}
+	off, err := r.ReadSysctl("net.ipv6.conf.default.disable_ipv6")
+	facts.IPv6 = err == nil && (can || off == "0")
+	if can {
+		facts.LocalPorts, err = r.localPorts()
+		return facts, err
+	}
 	return facts, nil
 }
 
@@ -98,7 +112,7 @@ func (l *look) addUnderlay(n *netInterface) {
 		l.facts.UnderlayMTU = mtu
 	}
 	accept, err := l.ReadSysctl("net.ipv6.conf." + sysctlPart(n.name()) + ".accept_ra")
-	if err == nil && accept != "0" {
+	if err == nil && accept != "0" && !l.facts.FixedSysctls {
 		l.facts.AcceptingRA = append(l.facts.AcceptingRA, n.name())
 	}
 }

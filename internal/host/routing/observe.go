@@ -46,17 +46,8 @@ func (r *Routing) Observe(_ context.Context, want plan.Routing) (plan.ObservedRo
 		return o, err
 	}
 	o.Routes, o.Rules = own.routes(routes), own.rules(rules)
-	for _, s := range want.Sysctls {
-		value, err := r.ReadSysctl(s.Name)
-		if errors.Is(err, ErrNoSysctl) {
-			continue
-		}
-		if err != nil {
-			return o, err
-		}
-		o.Sysctls = append(o.Sysctls, plan.Sysctl{Name: s.Name, Value: value})
-	}
-	return o, nil
+	o.Sysctls, err = r.observeSysctls(want.Sysctls)
+	return o, err
 }
 
 func observeLink(name string, o *plan.ObservedRouting) error {

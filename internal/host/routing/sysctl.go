@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,9 @@ import (
 // ErrNoSysctl reports a setting that this kernel, or this network namespace,
 // does not have.
 var ErrNoSysctl = errors.New("no such kernel setting")
+
+// ErrFixedSysctl reports settings that are needed and cannot be changed.
+var ErrFixedSysctl = errors.New("the kernel's settings are read-only here, as in a container; set where it is started (for Docker: --sysctl NAME=VALUE)")
 
 // ReadSysctl returns the present value of a setting.
 func (r *Routing) ReadSysctl(name string) (string, error) {
@@ -95,6 +99,104 @@ func changeable(name string) (bool, error) {
 		return false, os.NewSyscallError("statfs", err)
 	}
 	return info.Mode().Perm()&0o200 != 0 && mounted.Flags&unix.ST_RDONLY == 0, nil
+}
+
+// observeSysctls returns the present values of wanted settings. One that cannot
+// be changed and does no harm as it is counts as the wanted one.
+func (r *Routing) observeSysctls(wanted []plan.Sysctl) ([]plan.Sysctl, error) {
+	var observed []plan.Sysctl
+	for _, s := range wanted {
+		value, err := r.ReadSysctl(s.Name)
+		switch {
+		case err == nil && value != s.Value, errors.Is(err, ErrNoSysctl):
+			fine, fixedErr := r.fixedButFine(s)
+			if fixedErr != nil {
+				return nil, fixedErr
+			}
+			if fine {
+				value, err = s.Value, nil
+			}
+		}
+		if errors.Is(err, ErrNoSysctl) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		observed = append(observed, plan.Sysctl{Name: s.Name, Value: value})
+	}
+	return observed, nil
+}
+
+// fixedButFine reports whether a setting cannot be changed and needs not to be.
+// That of an interface which is not there yet will be the default one.
+func (r *Routing) fixedButFine(s plan.Sysctl) (bool, error) {
+	if can, err := changeableHere(s.Name); err != nil || can {
+		return false, err
+	}
+	value, err := r.ReadSysctl(s.Name)
+	if errors.Is(err, ErrNoSysctl) {
+		value, err = r.ReadSysctl(ofInterface(s.Name, "default"))
+	}
+	if err != nil {
+		return false, ignoreMissing(err)
+	}
+	if !strings.HasSuffix(s.Name, ".rp_filter") || s.Value != "2" {
+		return value == s.Value, nil
+	}
+	// The larger of the two counts (ip-sysctl.rst), and 0 checks nothing.
+	all, err := r.ReadSysctl(ofInterface(s.Name, "all"))
+	return max(all, value) != "1", err
+}
+
+// ofInterface names the same setting of another interface.
+func ofInterface(setting, name string) string {
+	parts := strings.Split(setting, ".")
+	if i := slices.Index(parts, "conf"); i >= 0 && i+1 < len(parts) {
+		parts[i+1] = sysctlPart(name)
+	}
+	return strings.Join(parts, ".")
+}
+
+// changeableHere is changeable, also for a setting that is not there yet.
+func changeableHere(name string) (bool, error) {
+	can, err := changeable(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return changeable("net.ipv4.ip_forward")
+	}
+	return can, err
+}
+
+// CheckSysctls returns an error if a change is among these that cannot be made,
+// before anything else has been changed in vain.
+func (r *Routing) CheckSysctls(changes []plan.Change) error {
+	var fixed []string
+	for _, c := range changes {
+		set, ok := c.(plan.SetSysctl)
+		if !ok {
+			continue
+		}
+		can, err := changeableHere(set.Sysctl.Name)
+		if err != nil {
+			return err
+		}
+		if !can {
+			fixed = append(fixed, r.startedWith(set.Sysctl))
+		}
+	}
+	if len(fixed) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrFixedSysctl, strings.Join(fixed, " "))
+}
+
+// startedWith is the setting as a container can be started with it: that of new
+// interfaces, if its own is not there yet.
+func (r *Routing) startedWith(s plan.Sysctl) string {
+	if _, err := r.ReadSysctl(s.Name); errors.Is(err, ErrNoSysctl) {
+		s.Name = ofInterface(s.Name, "default")
+	}
+	return s.Name + "=" + s.Value
 }
 
 // sysctlFile returns the file of a setting under /proc/sys/net. As for
