@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
@@ -28,6 +29,7 @@ func (d *document) addForwards(g plan.GateFirewall) error {
 	}
 	d.addMarkMaps(g)
 	for _, f := range g.Forwards {
+		d.addAllow(f)
 		d.addLimits(f)
 	}
 	return nil
@@ -73,6 +75,7 @@ func forwardMark(m plan.Marks, id uint32) string { return hex32(m.Forward | id) 
 // addMarkMaps adds what is looked up by ct mark once a connection has one.
 func (d *document) addMarkMaps(g plan.GateFirewall) {
 	masqueraded := set{name: "masqueraded", key: "mark"}
+	allowed := set{name: "allowed", key: "mark", data: "verdict"}
 	limits := set{name: "limits", key: "mark", data: "verdict"}
 	counts := map[string]*set{}
 	for _, suffix := range []string{"in", "out", "new"} {
@@ -87,25 +90,49 @@ func (d *document) addMarkMaps(g plan.GateFirewall) {
 		if f.Masquerade {
 			masqueraded.elements = append(masqueraded.elements, mark)
 		}
+		if len(f.Allow) > 0 {
+			allowed.elements = append(allowed.elements, fmt.Sprintf("%s : jump %s", mark, allowChain(f.ID)))
+		}
 		if limited(f) {
-			d.counters = append(d.counters, counterName(f.ID, "dropped"))
 			limits.elements = append(limits.elements, fmt.Sprintf("%s : jump %s", mark, limitChain(f.ID)))
 		}
+		if len(f.Allow) > 0 || limited(f) {
+			d.counters = append(d.counters, counterName(f.ID, "dropped"))
+		}
 	}
-	d.sets = append(d.sets, *counts["in"], *counts["out"], *counts["new"], masqueraded, limits)
+	d.sets = append(d.sets, *counts["in"], *counts["out"], *counts["new"], masqueraded, allowed, limits)
 }
 
 // counterName names a counter of a forward; see parseCounterName.
 func counterName(id uint32, suffix string) string { return fmt.Sprintf("f%d_%s", id, suffix) }
 
+func allowChain(id uint32) string { return fmt.Sprintf("f%d_allow", id) }
+
 func limitChain(id uint32) string { return fmt.Sprintf("f%d_limits", id) }
 
 func limited(f plan.GateForward) bool {
-	return len(f.Allow) > 0 || f.Limit.NewConnections.Count > 0 || f.Limit.Connections > 0
+	return f.Limit.NewConnections.Count > 0 || f.Limit.Connections > 0
 }
 
-// addLimits adds the chain that drops a new connection which the forward does
-// not allow. What it lets pass returns.
+// refuse is what happens to a connection that a forward does not allow.
+func refuse(id uint32) string { return fmt.Sprintf("counter name %s drop", counterName(id, "dropped")) }
+
+// addAllow adds the chain that drops who is not among those that the forward
+// allows.
+func (d *document) addAllow(f plan.GateForward) {
+	if len(f.Allow) == 0 {
+		return
+	}
+	name := allowChain(f.ID)
+	d.sets = append(d.sets, prefixSets(name, f.Allow)...)
+	d.chains = append(d.chains, chain{name: name, rules: []string{
+		"ip saddr != @" + name + "4 " + refuse(f.ID),
+		"ip6 saddr != @" + name + "6 " + refuse(f.ID),
+	}})
+}
+
+// addLimits adds the chain that drops a new connection which is more than the
+// forward allows a visitor. What it lets pass returns.
 //
 // The number of an element's limit is kept in the element, and elements outlive
 // changes of the rules: so a limit is part of its set's name, and another limit
@@ -116,32 +143,48 @@ func (d *document) addLimits(f plan.GateForward) {
 		return
 	}
 	c := chain{name: limitChain(f.ID)}
-	drop := fmt.Sprintf("counter name %s drop", counterName(f.ID, "dropped"))
-	if len(f.Allow) > 0 {
-		name := fmt.Sprintf("f%d_allow", f.ID)
-		d.sets = append(d.sets, prefixSets(name, f.Allow)...)
-		c.rules = append(c.rules, "ip saddr != @"+name+"4 "+drop, "ip6 saddr != @"+name+"6 "+drop)
-	}
 	if r := f.Limit.NewConnections; r.Count > 0 {
-		name := fmt.Sprintf("f%d_rate_%d_%s_", f.ID, r.Count, unit(r.Per))
-		d.sets = append(d.sets, visitorSets(name, "flags dynamic,timeout", "timeout "+limitTimeout(r.Per))...)
-		c.rules = append(c.rules, perVisitor("update", name, fmt.Sprintf("limit rate over %d/%s burst %d packets", r.Count, unit(r.Per), r.Count), drop)...)
+		c.rules = append(c.rules, d.rateLimit(f.ID, r)...)
 	}
 	if n := f.Limit.Connections; n > 0 {
 		name := fmt.Sprintf("f%d_connections_%d_", f.ID, n)
 		d.sets = append(d.sets, visitorSets(name, "flags dynamic")...)
-		c.rules = append(c.rules, perVisitor("add", name, fmt.Sprintf("ct count over %d", n), drop)...)
+		c.rules = append(c.rules, perVisitor("add", name, fmt.Sprintf("ct count over %d", n), refuse(f.ID))...)
 	}
 	d.chains = append(d.chains, c)
 }
 
-// visitorSize bounds how many visitors a limit remembers. Further ones are not
-// limited: refusing them would let a crowd lock everyone else out.
+// crowd is how many visitors' allowance those share who are more than a limit
+// can remember, as they are in a flood of forged addresses: all of an IPv4 /16
+// or an IPv6 /19, of which no more are routed than a set can hold. Without any
+// such bound who floods a limit is rid of it; were they refused, everybody
+// else would be.
+const crowd = 16
+
+// rateLimit returns the rules that bound how often a visitor comes.
+func (d *document) rateLimit(id uint32, r forward.Rate) []string {
+	limit := func(count uint32) string {
+		return fmt.Sprintf("limit rate over %d/%s burst %d packets", count, unit(r.Per), count)
+	}
+	shared := min(r.Count, math.MaxUint32/crowd) * crowd
+	name := fmt.Sprintf("f%d_rate_%d_%s_", id, r.Count, unit(r.Per))
+	crowds := fmt.Sprintf("f%d_crowd_%d_%s_", id, r.Count, unit(r.Per))
+	for _, n := range []string{name, crowds} {
+		d.sets = append(d.sets, visitorSets(n, "flags dynamic,timeout", "timeout "+limitTimeout(r.Per))...)
+	}
+	return append(perVisitor("update", name, limit(r.Count), refuse(id)),
+		fmt.Sprintf("ip saddr != @%s4 update @%s4 { ip saddr and 255.255.0.0 %s } %s", name, crowds, limit(shared), refuse(id)),
+		fmt.Sprintf("ip6 saddr and ffff:ffff:ffff:ffff:: != @%s6 update @%s6 { ip6 saddr and ffff:e000:: %s } %s", name, crowds, limit(shared), refuse(id)),
+	)
+}
+
+// visitorSize is how many elements a set has room for by itself, where packets
+// fill it. It is not written down as the set's size, because the kernel then
+// takes 2 MiB for it at once, and a home may have hundreds of limits.
 const visitorSize = 65535
 
 // visitorSets returns sets that packets fill with their source addresses.
 func visitorSets(name string, options ...string) []set {
-	options = append(options, fmt.Sprintf("size %d", visitorSize))
 	var sets []set
 	for _, fam := range families {
 		sets = append(sets, set{name: name + fam.digit, key: fam.addrType, options: options, dynamic: true})

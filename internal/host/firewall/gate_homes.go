@@ -13,17 +13,13 @@ const homesShare = 32
 // pingsPerSecond is how many pings a home may send, of either kind.
 const pingsPerSecond = 50
 
-// homesSize is more than a gate has of homes, once for each protocol.
-const homesSize = 16384
-
 // homesSets are what homes are counted in.
 func homesSets() []set {
-	size := fmt.Sprintf("size %d", homesSize)
 	var sets []set
 	for _, fam := range families {
 		sets = append(sets,
-			set{name: "asking" + fam.digit, key: fam.addrType + " . inet_proto", options: []string{"flags dynamic", size}, dynamic: true},
-			set{name: "pinging" + fam.digit, key: fam.addrType, options: []string{"flags dynamic,timeout", "timeout 1m", size}, dynamic: true},
+			set{name: "asking" + fam.digit, key: fam.addrType + " . inet_proto", options: []string{"flags dynamic"}, dynamic: true},
+			set{name: "pinging" + fam.digit, key: fam.addrType, options: []string{"flags dynamic,timeout", "timeout 1m"}, dynamic: true},
 		)
 	}
 	return sets

@@ -14,6 +14,9 @@ package firewall
 // about; a connection that a helper expects (as for FTP) has them too, and is
 // nobody's forward.
 //
+// Who is not allowed is turned away first, so that he takes nothing of the room;
+// what remembers visitors comes last, so that it sees no more of them than begin.
+//
 // A connection begins with a packet that conntrack has not confirmed, and only
 // that costs room, limits and the counter of connections: "new" would also be
 // all of a UDP flow that its service never answers.
@@ -21,12 +24,12 @@ func gateForward(bounded bool) []chain {
 	begins := chain{name: "begins", rules: rules(`
 		ip saddr @nobody4 counter name total_spoofed drop
 		ip6 saddr @nobody6 counter name total_spoofed drop
-		ct mark vmap @limits
+		ct mark vmap @allowed
 	`)}
 	if bounded {
 		begins.rules = append(begins.rules, "jump room")
 	}
-	begins.rules = append(begins.rules, "counter name ct mark map @count_new")
+	begins.rules = append(begins.rules, "ct mark vmap @limits", "counter name ct mark map @count_new")
 	return []chain{
 		begins,
 		{

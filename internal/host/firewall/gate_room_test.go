@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/host/firewall"
 	"github.com/gatelodge/gatelodge/internal/lab/netns"
 )
 
@@ -233,4 +236,45 @@ func (w *world) flowsFrom(ns *netns.Namespace, device string, packets int, from 
 		}
 		return nil
 	})
+}
+
+// Who fills what a limit remembers of visitors is not rid of it.
+func TestALimitThatIsFullStillLimits(t *testing.T) {
+	w := newWorld(t)
+	limited := toHome(1, "5000")
+	limited.Limit.NewConnections = forward.Rate{Count: 3, Per: time.Hour}
+	w.apply(t, gateWant(limited), homeWant(mappings(netip.Addr{}, "5000")...))
+	must(t, w.forge(70_000, netip.AddrPortFrom(gatePublic4, 5000)))
+	begin := func(from string) uint64 {
+		before := w.counters(t, w.gate).Forwards[1].NewConnections
+		w.flood(t, from, "198.51.100.2:5000")
+		return w.counters(t, w.gate).Forwards[1].NewConnections - before
+	}
+	var greedy uint64
+	for host := range 4 {
+		greedy += begin(fmt.Sprintf("203.0.113.%d", 50+host))
+	}
+	if greedy == 0 || greedy > 3*16 {
+		t.Errorf("%d connections of one neighbourhood begin beside forged ones", greedy)
+	}
+	if n := begin("192.0.2.7"); n == 0 {
+		t.Error("another neighbourhood is locked out")
+	}
+}
+
+// A limit takes memory for the visitors that come, not for those that could: a
+// home may publish hundreds, and a small gate has 512 MB.
+func TestLimitsTakeNoMemoryInAdvance(t *testing.T) {
+	for name, want := range rulesets() {
+		if want.Gate == nil {
+			continue
+		}
+		text, err := firewall.Render(want)
+		must(t, err)
+		for _, match := range regexp.MustCompile(`size (\d+)`).FindAllStringSubmatch(text, -1) {
+			if n, err := strconv.Atoi(match[1]); err != nil || n > 4096 {
+				t.Errorf("%s has a set for which the kernel takes memory at once: %s", name, match[0])
+			}
+		}
+	}
 }

@@ -48,7 +48,7 @@ func (d *document) homeShare(fam family, homes, connections int) []string {
 	rates := fmt.Sprintf("home_rate_%d_%s", connections, fam.digit)
 	counts := fmt.Sprintf("homes_%d_%d_%s", connections, size, fam.digit)
 	d.sets = append(d.sets,
-		set{name: rates, key: fam.addrType, options: []string{"flags dynamic,timeout", "timeout 5s", fmt.Sprintf("size %d", homesSize)}, dynamic: true},
+		set{name: rates, key: fam.addrType, options: []string{"flags dynamic,timeout", "timeout 5s"}, dynamic: true},
 		countingSet(counts, fam.addrType+" . mark", size),
 	)
 	return []string{

@@ -89,5 +89,9 @@ func (d *document) allVisitors(connections int) []string {
 // countingSet is a set that packets fill, with a list of connections in each of
 // its elements.
 func countingSet(name, key string, size int) set {
-	return set{name: name, key: key, options: []string{"flags dynamic", fmt.Sprintf("size %d", size)}, dynamic: true}
+	options := []string{"flags dynamic"}
+	if size != visitorSize {
+		options = append(options, fmt.Sprintf("size %d", size))
+	}
+	return set{name: name, key: key, options: options, dynamic: true}
 }
