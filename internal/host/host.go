@@ -112,11 +112,9 @@ func (h *Host) Observe(ctx context.Context, want plan.State) (plan.Observed, err
 	if err != nil {
 		return plan.Observed{}, fmt.Errorf("cannot look at the nftables table: %w", err)
 	}
-	guard, err := h.guard.Drift(want.Firewall)
-	if err != nil {
+	if fw.Guard, err = h.guard.Drift(want.Firewall); err != nil {
 		return plan.Observed{}, err
 	}
-	fw.Drift = append(fw.Drift, guard...)
 	return plan.Observed{WireGuard: wg, Routing: rt, Firewall: fw}, nil
 }
 
@@ -180,7 +178,9 @@ func (h *Host) carryOut(ctx context.Context, changes []plan.Change, want plan.St
 func (h *Host) step(ctx context.Context, c plan.Change, want plan.State) error {
 	switch c := c.(type) {
 	case plan.LoadFirewall:
-		return h.loadFirewall(ctx, want.Firewall)
+		return h.firewall.Apply(ctx, want.Firewall)
+	case plan.RaiseGuard:
+		return h.guard.Raise(want.Firewall)
 	case plan.ConfigureWireGuard:
 		return h.peers.apply(ctx, h.device, want.WireGuard)
 	case plan.SetLink:
@@ -202,15 +202,6 @@ func (h *Host) step(ctx context.Context, c plan.Change, want plan.State) error {
 	default:
 		return fmt.Errorf("unknown change %T", c)
 	}
-}
-
-// loadFirewall loads the table, and then raises what asks for the marks that it
-// sets.
-func (h *Host) loadFirewall(ctx context.Context, want plan.Firewall) error {
-	if err := h.firewall.Apply(ctx, want); err != nil {
-		return err
-	}
-	return h.guard.Raise(want)
 }
 
 // setLink brings the interface up. With the kernel's WireGuard that changes a

@@ -275,3 +275,28 @@ func TestTwoInstancesOnOneMachine(t *testing.T) {
 		t.Errorf("the machine (-before +after):\n%s", d)
 	}
 }
+
+// Others take the table and cannot take the guard; where the guard is gone, the
+// table is not loaded anew for it.
+func TestTheGuardIsRestoredByItself(t *testing.T) {
+	m := newMachine(t)
+	want := m.home(t, "")
+	m.bring(t, want)
+	m.run(t, "flush ruleset\n", "nft", "-f", "-")
+	if left := m.diff(t, m.host, want); len(left) != 1 || !strings.Contains(left[0].String(), "the table is missing") {
+		t.Errorf("after a flush: %v", left)
+	}
+	m.bring(t, want)
+	must(t, m.host.Close())
+	m.open(t, "gatelodge")
+	changes, err := m.apply(t, m.host, want)
+	must(t, err)
+	for _, c := range changes {
+		if _, loads := c.(plan.LoadFirewall); loads {
+			t.Errorf("the next process would: %v", changes)
+		}
+	}
+	if !slices.ContainsFunc(changes, func(c plan.Change) bool { return strings.HasPrefix(c.String(), "raise the guard of table gatelodge") }) {
+		t.Errorf("the next process has: %v", changes)
+	}
+}

@@ -19,6 +19,12 @@ type LoadFirewall struct {
 	Reasons []string
 }
 
+// RaiseGuard makes what keeps the tunnel shut while the table is away.
+type RaiseGuard struct {
+	Table   string
+	Reasons []string
+}
+
 // ConfigureWireGuard brings the device to the wanted configuration, making
 // its interface where there is none.
 type ConfigureWireGuard struct {
@@ -65,6 +71,7 @@ type SetSysctl struct {
 }
 
 func (LoadFirewall) change()       {}
+func (RaiseGuard) change()         {}
 func (ConfigureWireGuard) change() {}
 func (SetLink) change()            {}
 func (AddAddress) change()         {}
@@ -77,6 +84,10 @@ func (SetSysctl) change()          {}
 
 func (c LoadFirewall) String() string {
 	return fmt.Sprintf("load nftables table inet %s: %s", c.Table, strings.Join(c.Reasons, "; "))
+}
+
+func (c RaiseGuard) String() string {
+	return fmt.Sprintf("raise the guard of table %s: %s", c.Table, strings.Join(c.Reasons, "; "))
 }
 
 func (c ConfigureWireGuard) String() string {

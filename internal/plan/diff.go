@@ -18,20 +18,27 @@ func Diff(observed Observed, wanted State) []Change {
 	return changes
 }
 
+// diffFirewall has the guard follow the table, which sets what it asks for.
 func diffFirewall(observed ObservedFirewall, wanted Firewall) []Change {
-	var reasons []string
+	var changes []Change
+	if reasons := tableReasons(observed); len(reasons) > 0 {
+		changes = append(changes, LoadFirewall{Table: wanted.Table, Reasons: reasons})
+	}
+	if len(observed.Guard) > 0 {
+		changes = append(changes, RaiseGuard{Table: wanted.Table, Reasons: observed.Guard})
+	}
+	return changes
+}
+
+func tableReasons(observed ObservedFirewall) []string {
 	switch {
 	case !observed.Present:
-		reasons = []string{"the table is missing"}
+		return []string{"the table is missing"}
 	case !observed.Current:
-		reasons = []string{"its contents have changed"}
+		return []string{"its contents have changed"}
 	default:
-		reasons = observed.Drift
+		return observed.Drift
 	}
-	if len(reasons) == 0 {
-		return nil
-	}
-	return []Change{LoadFirewall{Table: wanted.Table, Reasons: reasons}}
 }
 
 func diffWireGuard(observed ObservedWireGuard, wanted WireGuard) []Change {

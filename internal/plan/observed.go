@@ -57,4 +57,7 @@ type ObservedFirewall struct {
 	// Drift lists, in words, where the table is no longer as it was loaded:
 	// rules or elements that somebody removed or added.
 	Drift []string
+	// Guard lists, in words, what is wrong with what keeps the tunnel shut
+	// while the table is away.
+	Guard []string
 }

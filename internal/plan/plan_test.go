@@ -115,6 +115,7 @@ func TestEveryDifferenceIsFound(t *testing.T) {
 		"table missing":       func(o *plan.Observed) { o.Firewall.Present = false },
 		"table outdated":      func(o *plan.Observed) { o.Firewall.Current = false },
 		"rule deleted":        func(o *plan.Observed) { o.Firewall.Drift = []string{"chain x has 3 rules, not 4"} },
+		"guard missing":       func(o *plan.Observed) { o.Firewall.Guard = []string{"it is missing"} },
 		"device missing":      func(o *plan.Observed) { o.WireGuard = plan.ObservedWireGuard{} },
 		"other key":           func(o *plan.Observed) { o.WireGuard.PublicKey = key.Public{1} },
 		"other fwmark":        func(o *plan.Observed) { o.WireGuard.FirewallMark++ },

@@ -122,13 +122,13 @@ func (g *Guard) Drift(want plan.Firewall) ([]string, error) {
 	case err != nil:
 		return nil, fmt.Errorf("cannot look at the guard: %w", err)
 	case !found.present:
-		return []string{"the guard is missing"}, nil
+		return []string{"it is missing"}, nil
 	case g.socket != nil && found.owner == g.socket.port && found.comment == rules.comment():
 		return nil, nil
 	case g.why != nil && found.owner != 0:
 		return nil, nil // nothing to be done about it
 	default:
-		return []string{"the guard is not ours, or of other rules"}, nil
+		return []string{"it is not ours, or of other rules"}, nil
 	}
 }
 
