@@ -359,6 +359,7 @@ func twinKey() fault {
 			must(t, l.Home2().Stop(t.Context()))
 			must(t, l.Home().Stop(t.Context())) // rather than waiting until it asks again
 			must(t, l.Home().Start())
+			must(t, l.Home().Ready(t.Context()))
 		},
 	}
 }
