@@ -102,7 +102,7 @@ func (g *gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 		return func(s *doctor.Side) { s.Strangers = strangers }, err
 	})
 	n.look("the services", func() (func(*doctor.Side), error) {
-		by4, by6 := probeInside(ctx, homes, forwards)
+		by4, by6 := probeInside(ctx, homes, g.public(), forwards)
 		return func(s *doctor.Side) {
 			for i := range forwards {
 				s.Forwards[i].Inside, s.Forwards[i].Inside6 = by4[i], by6[i]
@@ -350,26 +350,29 @@ func (e *ear) peers(before *silences) []doctor.Peer {
 }
 
 // probeInside goes to the granted ports of the homes through the tunnel, by each
-// family in which they are published.
-func probeInside(ctx context.Context, homes []registry.Home, forwards []doctor.Forward) (by4, by6 []doctor.Result) {
+// family in which they are published, from an address as visitors have: to the
+// gate's own in the tunnel, homes are closed. Without such an address nothing is
+// tried.
+func probeInside(ctx context.Context, homes []registry.Home, public []netip.Addr, forwards []doctor.Forward) (by4, by6 []doctor.Result) {
 	by4, by6 = make([]doctor.Result, len(forwards)), make([]doctor.Result, len(forwards))
+	from4, from6 := visitorAddress(public, netip.Addr.Is4), visitorAddress(public, netip.Addr.Is6)
 	var wait sync.WaitGroup
 	for i, f := range forwards {
 		h := slices.IndexFunc(homes, func(h registry.Home) bool { return h.Name == f.Home })
 		if !f.Granted || h < 0 {
 			continue
 		}
-		try := func(at netip.Addr, result *doctor.Result) {
-			if at.IsValid() {
-				wait.Go(func() { *result = knock(ctx, f.Protocol, netip.AddrPortFrom(at, f.Port)) })
+		try := func(from, at netip.Addr, result *doctor.Result) {
+			if from.IsValid() && at.IsValid() {
+				wait.Go(func() { *result = knockFrom(ctx, from, f.Protocol, netip.AddrPortFrom(at, f.Port)) })
 			}
 		}
 		families := familiesOf(homes[h], f.Name)
 		if families.IPv4 {
-			try(homes[h].Address4, &by4[i])
+			try(from4, homes[h].Address4, &by4[i])
 		}
 		if families.IPv6 {
-			try(homes[h].Address6, &by6[i])
+			try(from6, homes[h].Address6, &by6[i])
 		}
 	}
 	wait.Wait()
@@ -389,9 +392,15 @@ func familiesOf(h registry.Home, name string) forward.Families {
 // knock tries a port. Of UDP, a refusal is all that can be learned from a
 // service whose language one does not speak.
 func knock(ctx context.Context, protocol string, at netip.AddrPort) doctor.Result {
+	return knockFrom(ctx, netip.Addr{}, protocol, at)
+}
+
+// knockFrom is knock from one of this machine's addresses; the zero one: of the
+// kernel's choice.
+func knockFrom(ctx context.Context, from netip.Addr, protocol string, at netip.AddrPort) doctor.Result {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	c, err := new(net.Dialer).DialContext(ctx, protocol, net.JoinHostPort(at.Addr().String(), strconv.Itoa(int(at.Port()))))
+	c, err := dialer(from, protocol).DialContext(ctx, protocol, net.JoinHostPort(at.Addr().String(), strconv.Itoa(int(at.Port()))))
 	if err != nil {
 		return outcome(err)
 	}
@@ -408,4 +417,35 @@ func knock(ctx context.Context, protocol string, at netip.AddrPort) doctor.Resul
 	}
 	_, err = c.Read(make([]byte, 1))
 	return outcome(err)
+}
+
+func dialer(from netip.Addr, protocol string) *net.Dialer {
+	own := netip.AddrPortFrom(from, 0)
+	switch {
+	case !from.IsValid():
+		return new(net.Dialer)
+	case protocol == forward.TCP.String():
+		return &net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(own)}
+	default:
+		return &net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(own)}
+	}
+}
+
+// visitorAddress returns an address of this machine, of one family, that is like
+// a visitor's; the zero one if it has none.
+func visitorAddress(public []netip.Addr, family func(netip.Addr) bool) netip.Addr {
+	for _, a := range public {
+		if !family(a) || !host.Routable(a) {
+			continue
+		}
+		// What the owner has named need not be on this machine: a provider may
+		// translate it.
+		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
+		if err != nil {
+			continue
+		}
+		c.Close()
+		return a
+	}
+	return netip.Addr{}
 }

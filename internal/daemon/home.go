@@ -247,6 +247,8 @@ func (h *home) wantWith(c config.Home, facts plan.Facts) plan.State {
 		GatePublicKey: j.GatePublicKey,
 		GateAddresses: j.GateAddresses,
 		Endpoint:      h.endpoint,
+		ControlPort:   j.ControlPort,
+		DaemonUID:     os.Geteuid(),
 	}, facts)
 	if h.left {
 		want.WireGuard.Peers = nil

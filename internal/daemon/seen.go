@@ -55,7 +55,7 @@ func (s seen) counters() status.Counters {
 	t := s.counted.Totals
 	return status.Counters{
 		Closed: t.Closed.Packets, Invalid: t.Invalid.Packets, Spoofed: t.Spoofed.Packets,
-		Tunnel: t.Tunnel.Packets, Leaked: t.Leaked.Packets, Full: t.Full.Packets,
+		Tunnel: t.Tunnel.Packets, Leaked: t.Leaked.Packets, Full: t.Full.Packets, Local: t.Local.Packets,
 	}
 }
 

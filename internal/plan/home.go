@@ -17,6 +17,8 @@ type HomeInput struct {
 	GatePublicKey key.Public
 	GateAddresses []netip.Addr   // the gate's in the tunnel
 	Endpoint      netip.AddrPort // where the gate is; zero: not known yet
+	ControlPort   uint16         // of the gate
+	DaemonUID     int
 }
 
 // ForHome plans a home.
@@ -58,6 +60,8 @@ func ForHome(c config.Home, in HomeInput, facts Facts) State {
 				MSS6:        mtu - 60, // 40 bytes of IPv6, 20 of TCP
 				Marks:       m,
 				Connections: facts.Connections.forVisitors(),
+				DaemonUID:   in.DaemonUID,
+				ControlPort: in.ControlPort,
 			},
 		},
 	}
@@ -93,6 +97,7 @@ func homeForwards(forwards []forward.Forward, facts Facts) []HomeForward {
 				Mapping:    m,
 				To:         f.To,
 				Masquerade: f.To.IsValid() && source == forward.Masquerade,
+				Hidden:     f.Published().Masquerade,
 				Families:   f.Families(),
 			})
 		}

@@ -207,6 +207,10 @@ type HomeFirewall struct {
 	// Connections is how many connections visitors may have at once, over all
 	// forwards; 0: as many as there is room for.
 	Connections int
+	// DaemonUID is the only user who speaks to the gate in the tunnel, at its
+	// ControlPort.
+	DaemonUID   int
+	ControlPort uint16
 }
 
 // HomeForward is one port mapping at home. The public ports are the ports as
@@ -217,7 +221,10 @@ type HomeForward struct {
 	// Masquerade hides the visitor from a device of the LAN behind this host's
 	// own address, so that its answers come back this way.
 	Masquerade bool
-	Families   forward.Families
+	// Hidden says that the gate hides the visitor, behind its own address in the
+	// tunnel.
+	Hidden   bool
+	Families forward.Families
 }
 
 // Kind says which WireGuard runs the device.

@@ -140,4 +140,5 @@ type Counters struct {
 	Tunnel  uint64 `json:"tunnel"`  // from the tunnel, to what is not published there
 	Leaked  uint64 `json:"leaked"`  // with a tunnel address, about to leave by another way
 	Full    uint64 `json:"full"`    // new connections that the kernel's table had no room for
+	Local   uint64 `json:"local"`   // from other programs of a home than the daemon, into the tunnel
 }

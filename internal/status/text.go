@@ -168,6 +168,9 @@ func (p *printer) counters(r Report) {
 		return
 	}
 	p.line("dropped\tunpublished ports %d, invalid %d, spoofed %d, leaks stopped %d", c.Tunnel, c.Invalid, c.Spoofed, c.Leaked)
+	if c.Local > 0 {
+		p.line("refused\t%d packets of other programs on this machine to the gate: in the tunnel only Gatelodge itself may speak to it", c.Local)
+	}
 }
 
 func (p *printer) list(title string, lines []string) {

@@ -189,7 +189,7 @@ func TestAnotherShapeIsReplaced(t *testing.T) {
 			t.Errorf("%+v", seen)
 		}
 		// The same, though its mark says that it has our shape.
-		shell(t, "delete chain inet gatelodge0 leak_guard; add chain inet gatelodge0 leak_guard { type filter hook output priority 0; }")
+		shell(t, "delete chain inet gatelodge0 way_out; add chain inet gatelodge0 way_out { type filter hook output priority 0; }")
 		must(t, f.Apply(ctx, homeWant()))
 		if seen := observe(t, f, homeWant()); !seen.Current || seen.Drift != nil {
 			t.Errorf("%+v", seen)

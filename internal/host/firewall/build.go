@@ -92,6 +92,7 @@ const (
 	countSpoofed = "total_spoofed"
 	countLeaked  = "total_leaked"
 	countFull    = "total_full"
+	countLocal   = "total_local"
 )
 
 func totals() []string {

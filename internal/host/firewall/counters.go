@@ -45,6 +45,9 @@ type Totals struct {
 	// Full are new connections of visitors beyond what the kernel's table of
 	// connections has room for beside the machine's own.
 	Full Count
+	// Local is what programs of a home other than the daemon would have said in
+	// the tunnel.
+	Local Count
 }
 
 // Counters reads what our table of that name, and its guard, have counted; none
@@ -79,6 +82,7 @@ func (c *Counters) add(name string, n Count) {
 		countSpoofed: &c.Totals.Spoofed,
 		countLeaked:  &c.Totals.Leaked,
 		countFull:    &c.Totals.Full,
+		countLocal:   &c.Totals.Local,
 	}
 	if total, ok := totals[name]; ok {
 		total.Packets += n.Packets

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
 )
@@ -15,6 +16,7 @@ type family struct {
 	digit    string // "4" or "6"
 	addrType string // of set elements
 	has      func(netip.Addr) bool
+	words    *strings.Replacer // of rules
 }
 
 // ip is nft's word for the header of the family.
@@ -27,8 +29,33 @@ func (f family) ip() string {
 
 // families are both, in the order in which they are written.
 var families = [...]family{
-	{"4", "ipv4_addr", netip.Addr.Is4},
-	{"6", "ipv6_addr", netip.Addr.Is6},
+	{"4", "ipv4_addr", netip.Addr.Is4, strings.NewReplacer(
+		"{n}", "4", "{ip}", "ip", "{icmp}", "icmp",
+		"{errors}", "icmp type { destination-unreachable, time-exceeded, parameter-problem }",
+	)},
+	{"6", "ipv6_addr", netip.Addr.Is6, strings.NewReplacer(
+		"{n}", "6", "{ip}", "ip6", "{icmp}", "icmpv6",
+		"{errors}", "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }",
+	)},
+}
+
+// rules splits text into its lines, one rule each, with the family's own words
+// in the places of those in braces.
+func (f family) rules(text string) []string { return rules(f.words.Replace(text)) }
+
+// portIs are rules that look a port up in the family's sets of that name.
+func (f family) portIs(set, port, verdict string) []string {
+	text := "meta l4proto { tcp, udp } meta l4proto . " + port + " @" + set + "{n}"
+	return f.rules(text + " " + verdict + "\n" + text + "_ranges " + verdict)
+}
+
+// eachFamily are the same rules for both families.
+func eachFamily(text string) []string {
+	var list []string
+	for _, f := range families {
+		list = append(list, f.rules(text)...)
+	}
+	return list
 }
 
 // portKey is the key of everything that is looked up by public port.

@@ -3,6 +3,7 @@ package firewall_test
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -141,7 +142,7 @@ func TestHomesReachNobodyThroughTheGate(t *testing.T) {
 // Root at the gate sends what it likes.
 func TestHomeBelievesNoGate(t *testing.T) {
 	w := newWorld(t)
-	want := homeWant(append(mappings(netip.Addr{}, "5000", "2222:22/tcp"), mappings(lan4, "8080:80/tcp")...)...)
+	want := homeWant(slices.Concat(mappings(netip.Addr{}, "5000", "2222:22/tcp"), mappings(lan4, "8080:80/tcp"), hiding(mappings(netip.Addr{}, "6000")))...)
 	want.Home.DropPrivate = true
 	w.apply(t, want)
 	w.check(t, []passage{
@@ -149,8 +150,11 @@ func TestHomeBelievesNoGate(t *testing.T) {
 		{"published by IPv6", w.gate, tunnelName, udp, "2001:db8:c::10", "[fd99::2]:5000", "home udp [fd99::2]:5000"},
 		{"remapped", w.gate, tunnelName, tcp, "203.0.113.10", "10.99.0.2:2222", "home tcp 10.99.0.2:22"},
 		{"LAN", w.gate, tunnelName, tcp, "203.0.113.10", "10.99.0.2:8080", "lan tcp 192.168.1.20:80"},
-		{"the gate itself", w.gate, tunnelName, tcp, "10.99.0.1", "10.99.0.2:5000", "home tcp 10.99.0.2:5000"},
-		{"the gate itself by IPv6", w.gate, tunnelName, tcp, "fd99::1", "[fd99::2]:5000", "home tcp [fd99::2]:5000"},
+		{"the gate for those it hides", w.gate, tunnelName, tcp, "10.99.0.1", "10.99.0.2:6000", "home tcp 10.99.0.2:6000"},
+		{"the same by IPv6", w.gate, tunnelName, udp, "fd99::1", "[fd99::2]:6000", "home udp [fd99::2]:6000"},
+		{"the gate itself", w.gate, tunnelName, tcp, "10.99.0.1", "10.99.0.2:5000", ""},
+		{"the gate itself by IPv6", w.gate, tunnelName, udp, "fd99::1", "[fd99::2]:5000", ""},
+		{"the gate itself to the LAN", w.gate, tunnelName, tcp, "10.99.0.1", "10.99.0.2:8080", ""},
 		{"undeclared", w.gate, tunnelName, tcp, "203.0.113.10", "10.99.0.2:5001", ""},
 		{"the local port of a remapped one", w.gate, tunnelName, tcp, "203.0.113.10", "10.99.0.2:22", ""},
 		{"a LAN port in the other family", w.gate, tunnelName, tcp, "2001:db8:c::10", "[fd99::2]:8080", ""},

@@ -93,6 +93,14 @@ func masqueraded(list []plan.HomeForward) []plan.HomeForward {
 	return list
 }
 
+// hiding has the gate hide visitors.
+func hiding(list []plan.HomeForward) []plan.HomeForward {
+	for i := range list {
+		list[i].Hidden = true
+	}
+	return list
+}
+
 // gateWant is a gate that protects itself, with these forwards.
 func gateWant(forwards ...plan.GateForward) plan.Firewall {
 	return plan.Firewall{Table: tableName, Gate: &plan.GateFirewall{
@@ -130,6 +138,9 @@ func homeWant(forwards ...plan.HomeForward) plan.Firewall {
 		MSS4:      1380,
 		MSS6:      1360,
 		Marks:     defaultMarks,
+		// The tests run as root.
+		DaemonUID:   0,
+		ControlPort: 7117,
 	}}
 }
 

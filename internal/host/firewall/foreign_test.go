@@ -68,7 +68,7 @@ func (w *world) passes(t *testing.T) map[string]bool {
 	got := map[string]bool{}
 	last := w.probe(w.internet, "eth0", tcp, addr("203.0.113.10"), "198.51.100.2:22")
 	last.send(t, w.internet, "eth0")
-	direct := w.probe(w.gate, tunnelName, udp, gateTunnel4, "10.99.0.2:5000")
+	direct := w.probe(w.gate, tunnelName, udp, visitors[1], "10.99.0.2:5000")
 	direct.send(t, w.gate, tunnelName)
 	eventually(t, "the last packets have arrived", func() bool {
 		places := w.places(t)

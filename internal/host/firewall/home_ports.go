@@ -37,6 +37,7 @@ type portMaps struct {
 	own         netip.Addr // this machine's in the tunnel
 	published   []entry
 	masqueraded []entry
+	hidden      []entry // by the gate
 	ports       []entry // one by one
 	ranges      []entry // of other machines, where ports stay the same
 }
@@ -60,6 +61,9 @@ func (p *portMaps) add(f plan.HomeForward) error {
 	p.published = append(p.published, entry{ports: public})
 	if f.Masquerade {
 		p.masqueraded = append(p.masqueraded, entry{ports: public})
+	}
+	if f.Hidden {
+		p.hidden = append(p.hidden, entry{ports: public})
 	}
 	switch {
 	case public.Range != local || f.To.IsValid() && local.Len() == 1:
@@ -90,25 +94,8 @@ func (p *portMaps) sets() ([]set, error) {
 	}
 	// These hold parts of what is published: no port is there twice.
 	masqueraded, _ := portSets("masqueraded"+digit, "", p.masqueraded)
+	hidden, _ := portSets("hidden"+digit, "", p.hidden)
 	targets, _ := portSets("ports"+digit, p.family.addrType+" . inet_service", p.ports)
 	ranges, _ := portSets("targets"+digit, p.family.addrType, p.ranges)
-	return slices.Concat(published, masqueraded, targets[:1], ranges[1:]), nil
-}
-
-// udpTimeout is longer than most services keep silent between two datagrams to
-// one visitor.
-const udpTimeout = "timeout 5m"
-
-// udpFlows returns the sets of UDP visitors; see homeInput.
-func udpFlows() []set {
-	var sets []set
-	for _, fam := range families {
-		sets = append(sets, set{
-			name:    "udp" + fam.digit,
-			key:     fam.addrType + " . inet_service . inet_service",
-			options: []string{"flags dynamic,timeout", udpTimeout, "size 65535"},
-			dynamic: true,
-		})
-	}
-	return sets
+	return slices.Concat(published, masqueraded, hidden, targets[:1], ranges[1:]), nil
 }

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,7 @@ func drawTarget(t *rapid.T, public forward.Ports) plan.HomeForward {
 		f.Mapping.Local = forward.Range{First: public.Range.First + shift, Last: public.Range.Last + shift}
 	}
 	f.Masquerade = to.IsValid() && rapid.Bool().Draw(t, "masquerade")
+	f.Hidden = !to.IsValid() && rapid.Bool().Draw(t, "hidden")
 	return f
 }
 
@@ -214,6 +216,14 @@ func (p policy) fromGate(b probe) place {
 	src := b.src.Addr().String()
 	if !own[b.dst.Addr().String()] || refused[src] || p.home.Home.DropPrivate && private[src] {
 		return ""
+	}
+	if src == gateTunnel4.String() || src == gateTunnel6.String() {
+		visits := func(f plan.HomeForward) bool {
+			return f.Hidden && f.Mapping.Public.Protocol == b.protocol && f.Mapping.Public.Range.Contains(b.dst.Port())
+		}
+		if !slices.ContainsFunc(p.home.Home.Forwards, visits) {
+			return ""
+		}
 	}
 	return p.atHome(b, b.dst.Addr())
 }

@@ -3,6 +3,7 @@ package firewall_test
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 
@@ -23,9 +24,14 @@ func (p packet) String() string {
 	return fmt.Sprintf("%s %s > %s", p.protocol, p.src, p.dst)
 }
 
-// send puts the packet on an interface of a namespace.
+// send puts the packet on an interface of a namespace; into the tunnel, past
+// the sender's own table: root there needs none.
 func (p packet) send(t testing.TB, ns *netns.Namespace, device string) {
 	t.Helper()
+	if device == tunnelName {
+		must(t, ns.Do(func() error { return p.sendPast(device) }))
+		return
+	}
 	must(t, p.try(ns, device))
 }
 
@@ -37,6 +43,28 @@ func (p packet) try(ns *netns.Namespace, device string) error {
 		}
 		return sendRaw(unix.AF_INET6, device, p.header6(), &unix.SockaddrInet6{Addr: p.dst.Addr().As16()})
 	})
+}
+
+func (p packet) sendPast(device string) error {
+	link, err := net.InterfaceByName(device)
+	if err != nil {
+		return err
+	}
+	data, protocol := p.header4(), uint16(unix.ETH_P_IP)
+	if p.dst.Addr().Is6() {
+		data, protocol = p.header6(), unix.ETH_P_IPV6
+	} else {
+		binary.BigEndian.PutUint16(data[2:], uint16(len(data)))
+		binary.BigEndian.PutUint16(data[10:], ^fold(0, data[:20]))
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	to := &unix.SockaddrLinklayer{Ifindex: link.Index, Protocol: protocol<<8 | protocol>>8, Halen: 6}
+	copy(to.Addr[:], link.HardwareAddr) // both ends have the same
+	return unix.Sendto(fd, data, 0, to)
 }
 
 func sendRaw(family int, device string, data []byte, to unix.Sockaddr) error {
@@ -104,8 +132,12 @@ func (p packet) transport() []byte {
 
 // checksum is that of RFC 1071 over the pseudo header and h.
 func (p packet) checksum(h []byte) uint16 {
-	sum := uint32(p.protocol) + uint32(len(h))
-	for _, part := range [][]byte{p.src.Addr().AsSlice(), p.dst.Addr().AsSlice(), h} {
+	return ^fold(uint32(p.protocol)+uint32(len(h)), p.src.Addr().AsSlice(), p.dst.Addr().AsSlice(), h)
+}
+
+// fold adds words in one's complement.
+func fold(sum uint32, parts ...[]byte) uint16 {
+	for _, part := range parts {
 		for i := 0; i < len(part); i += 2 {
 			sum += uint32(binary.BigEndian.Uint16(part[i:]))
 		}
@@ -113,5 +145,5 @@ func (p packet) checksum(h []byte) uint16 {
 	for sum > 0xffff {
 		sum = sum>>16 + sum&0xffff
 	}
-	return ^uint16(sum)
+	return uint16(sum)
 }

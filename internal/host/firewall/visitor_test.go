@@ -184,7 +184,7 @@ func TestMasqueradeAtTheGateIsPerForward(t *testing.T) {
 	w := newWorld(t)
 	hidden := toHome(2, "6000")
 	hidden.Masquerade = true
-	w.apply(t, gateWant(toHome(1, "5000"), hidden), homeWant(mappings(netip.Addr{}, "5000", "6000")...))
+	w.apply(t, gateWant(toHome(1, "5000"), hidden), homeWant(append(mappings(netip.Addr{}, "5000"), hiding(mappings(netip.Addr{}, "6000"))...)...))
 	serve(t, w.home, 5000)
 	serve(t, w.home, 6000)
 	everyWay(func(network string, visitor, public netip.Addr) {

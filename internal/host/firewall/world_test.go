@@ -229,7 +229,7 @@ func (w *world) settle(t testing.TB) map[uint16]place {
 		w.probe(w.gate, "eth0", forward.UDP, gatePublic4, "203.0.113.10:9"),
 	}
 	for _, m := range marks {
-		m.send(t, m.from, m.device)
+		must(t, m.try(m.from, m.device))
 	}
 	var places map[uint16]place
 	eventually(t, "the last packets sent have arrived", func() bool {
