@@ -34,7 +34,8 @@ type home struct {
 
 	others others // firewalls of this machine
 
-	apply sync.Mutex // one at a time brings the machine to the wanted state; before mu
+	apply   sync.Mutex         // one at a time brings the machine to the wanted state; before mu
+	carried []plan.HomeForward // what visitors' connections were last settled for; nil: unknown; guarded by apply
 
 	mu       sync.Mutex // guards what follows
 	config   config.Home
@@ -169,8 +170,12 @@ func (h *home) reconcile(ctx context.Context) ([]plan.Change, error) {
 		h.publish(facts, err)
 		return nil, err
 	}
-	changes, err := h.host.Apply(ctx, h.want(facts))
+	want := h.want(facts)
+	changes, err := h.host.Apply(ctx, want)
 	logChanges(h.log, changes)
+	if err == nil {
+		err = h.settle(changes, want.Firewall.Home)
+	}
 	h.publish(facts, err)
 	h.others.look(ctx, h.opts.Paths, h.want(facts), facts, h.log)
 	if err == nil {
@@ -179,6 +184,20 @@ func (h *home) reconcile(ctx context.Context) ([]plan.Change, error) {
 		h.push.kick()
 	}
 	return changes, err
+}
+
+// settle ends the connections of visitors that the new rules no longer carry,
+// or lead elsewhere. The caller holds apply.
+func (h *home) settle(changes []plan.Change, want *plan.HomeFirewall) error {
+	loaded := slices.ContainsFunc(changes, func(c plan.Change) bool { _, ok := c.(plan.LoadFirewall); return ok })
+	if !loaded && h.carried != nil {
+		return nil
+	}
+	if err := h.host.EndVisits(want.Addresses, h.carried, want.Forwards); err != nil {
+		return fmt.Errorf("cannot end the connections to what is no longer published: %w", err)
+	}
+	h.carried = append([]plan.HomeForward{}, want.Forwards...)
+	return nil
 }
 
 // reload reads the configuration again. A file that is wrong leaves the last

@@ -355,3 +355,9 @@ func (h *Host) TrimForwards(m plan.Marks, changes []ForwardChange) error {
 func (h *Host) FreeFlows(m plan.Marks, ports forward.PortSet, public []netip.Addr) error {
 	return firewall.DeleteUnforwarded(m, ports, public)
 }
+
+// EndVisits ends the connections by which visitors came to a home's addresses,
+// where what is published now is not as it was before.
+func (h *Host) EndVisits(own []netip.Addr, before, now []plan.HomeForward) error {
+	return firewall.DeleteVisits(own, before, now)
+}

@@ -360,3 +360,14 @@ func sysctl(t testing.TB, ns *netns.Namespace, settings ...string) {
 		return nil
 	}))
 }
+
+// output returns what a command prints in a namespace.
+func output(t testing.TB, ns *netns.Namespace, argv ...string) string {
+	t.Helper()
+	var out []byte
+	must(t, ns.Do(func() (err error) {
+		out, err = exec.Command(argv[0], argv[1:]...).Output()
+		return err
+	}))
+	return string(out)
+}
