@@ -46,16 +46,26 @@ func (p packet) try(ns *netns.Namespace, device string) error {
 }
 
 func (p packet) sendPast(device string) error {
+	if p.dst.Addr().Is6() {
+		return sendFrame(device, unix.ETH_P_IPV6, p.header6())
+	}
+	return p.carry(device, byte(p.protocol), p.transport())
+}
+
+// carry sends a message of any protocol by IPv4, between the packet's addresses.
+func (p packet) carry(device string, protocol byte, message []byte) error {
+	data := append(p.header4()[:20], message...)
+	data[9] = protocol
+	binary.BigEndian.PutUint16(data[2:], uint16(len(data)))
+	binary.BigEndian.PutUint16(data[10:], ^fold(0, data[:20]))
+	return sendFrame(device, unix.ETH_P_IP, data)
+}
+
+// sendFrame puts data on an interface whose both ends have one hardware address.
+func sendFrame(device string, protocol uint16, data []byte) error {
 	link, err := net.InterfaceByName(device)
 	if err != nil {
 		return err
-	}
-	data, protocol := p.header4(), uint16(unix.ETH_P_IP)
-	if p.dst.Addr().Is6() {
-		data, protocol = p.header6(), unix.ETH_P_IPV6
-	} else {
-		binary.BigEndian.PutUint16(data[2:], uint16(len(data)))
-		binary.BigEndian.PutUint16(data[10:], ^fold(0, data[:20]))
 	}
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -63,7 +73,7 @@ func (p packet) sendPast(device string) error {
 	}
 	defer unix.Close(fd)
 	to := &unix.SockaddrLinklayer{Ifindex: link.Index, Protocol: protocol<<8 | protocol>>8, Halen: 6}
-	copy(to.Addr[:], link.HardwareAddr) // both ends have the same
+	copy(to.Addr[:], link.HardwareAddr)
 	return unix.Sendto(fd, data, 0, to)
 }
 
