@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,32 @@ func TestLateAnswersDoNotLeak(t *testing.T) {
 	if n := w.leaked(t); n != "2" {
 		t.Errorf("%s flows of the service's own have left, want 2", n)
 	}
+}
+
+// The same of a device that this machine is the router of.
+func TestLateAnswersOfDevicesDoNotLeak(t *testing.T) {
+	w := newWorld(t)
+	w.apply(t, gateWant(toHome(1, "6000/udp")), homeWant(append(mappings(lan4, "6000/udp"), mappings(lan6, "6000/udp")...)...))
+	w.watchLine(t)
+	ip(t, w.lan, "route add default via 192.168.1.10\nroute add default via 2001:db8:1::10")
+	var service net.PacketConn
+	must(t, w.lan.Do(func() (err error) {
+		service, err = net.ListenPacket("udp", ":6000")
+		return err
+	}))
+	defer service.Close()
+	for _, v := range []struct{ from, public netip.Addr }{{visitors[0], gatePublic4}, {visitors[2], gatePublic6}} {
+		c, err := visit(t, w.internet, "udp", v.from, netip.AddrPortFrom(v.public, 6000))
+		must(t, err)
+		_, err = c.Write([]byte("?"))
+		must(t, err)
+		from := heard(t, service)
+		w.forget(t)
+		before := w.counters(t, w.home).Totals.Leaked.Packets
+		must(t, say(service, from))
+		eventually(t, "the late answer is stopped", func() bool { return w.counters(t, w.home).Totals.Leaked.Packets > before })
+	}
+	w.noLeak(t, "late answers of a device")
 }
 
 // forget takes away what conntrack and the table know of UDP visitors.
@@ -219,4 +246,58 @@ func TestMarksOfOthersDoNotLead(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Where somebody's mark comes after ours all the same, the answers of LAN
+// devices do not leave with home's address in the tunnel.
+func TestLaterMarksDoNotLeak(t *testing.T) {
+	w := newWorld(t)
+	w.apply(t, gateWant(toHome(1, "6000")), homeWant(append(mappings(lan4, "6000"), mappings(lan6, "6000")...)...))
+	w.watchLine(t)
+	ip(t, w.home, "rule add pref 90 fwmark 0x1 lookup main")
+	ip(t, w.home, "rule add pref 90 fwmark 0x1 lookup main", "-6")
+	nft(t, w.home, `table inet marks {
+	chain pre { type filter hook prerouting priority -105
+		iifname "eth0" meta mark set 0x1
+	}
+}
+`)
+	ip(t, w.lan, "route add default via 192.168.1.10\nroute add default via 2001:db8:1::10")
+	serve(t, w.lan, 6000)
+	want := w.counters(t, w.home).Totals.Leaked.Packets
+	everyWay(func(network string, visitor, public netip.Addr) {
+		if network != "udp" {
+			return
+		}
+		c, err := visit(t, w.internet, network, visitor, netip.AddrPortFrom(public, 6000))
+		must(t, err)
+		_, err = c.Write([]byte("?"))
+		must(t, err)
+		want++
+		eventually(t, "the answer is stopped", func() bool { return w.counters(t, w.home).Totals.Leaked.Packets == want })
+	})
+	w.noLeak(t, "a later mark")
+}
+
+// Connections live on where conntrack is emptied under them, of this machine
+// and of a LAN device, and nothing of them leaves by home's own line.
+func TestConnectionsOutliveConntrack(t *testing.T) {
+	w := newWorld(t)
+	w.apply(t, gateWant(toHome(1, "5000", "6000")), homeWant(slices.Concat(mappings(netip.Addr{}, "5000"), mappings(lan4, "6000"), mappings(lan6, "6000"))...))
+	w.watchLine(t)
+	ip(t, w.lan, "route add default via 192.168.1.10\nroute add default via 2001:db8:1::10")
+	serve(t, w.home, 5000)
+	serve(t, w.lan, 6000)
+	everyWay(func(network string, visitor, public netip.Addr) {
+		for _, port := range []uint16{5000, 6000} {
+			c, err := visit(t, w.internet, network, visitor, netip.AddrPortFrom(public, port))
+			must(t, err)
+			answers(t, "before", c)
+			must(t, w.home.Do(func() error {
+				return firewall.DeleteVisits([]netip.Addr{homeTunnel4, homeTunnel6}, nil, nil)
+			}))
+			answers(t, "after", c)
+		}
+	})
+	w.noLeak(t, "conntrack emptied")
 }
