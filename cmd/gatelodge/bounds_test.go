@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -78,6 +79,19 @@ func unanswered(t *testing.T, h *lab.Host, at string) {
 	}
 }
 
+// refusedAtHome reports an error unless home's own rules refuse a connection at
+// once. What the gate makes of a home without such rules is tested with them.
+func refusedAtHome(t *testing.T, h *lab.Host, at string) {
+	t.Helper()
+	c, err := h.Dial(t.Context(), "tcp", at)
+	if err == nil {
+		_ = c.Close()
+		t.Errorf("%s reaches %s", h.Name, at)
+	} else if !errors.Is(err, syscall.EHOSTUNREACH) {
+		t.Errorf("%s is not refused %s at once: %v", h.Name, at, err)
+	}
+}
+
 func TestAHomeReachesNothingThroughTheGate(t *testing.T) {
 	l := newJoinedLab(t)
 	must(t, l.Join(t.Context(), l.Home2()))
@@ -85,10 +99,10 @@ func TestAHomeReachesNothingThroughTheGate(t *testing.T) {
 	for _, to := range []string{"10.99.0.1/32", "10.99.0.3/32", "203.0.113.0/24"} {
 		run(t, l.Home(), "ip", "route", "replace", to, "dev", "gatelodge", "src", "10.99.0.2")
 	}
-	unanswered(t, l.Home(), "10.99.0.1:2222")  // the gate's ssh
-	unanswered(t, l.Home(), "10.99.0.3:7100")  // the other home, on a port that it publishes
-	unanswered(t, l.Home(), "10.99.0.3:22")    // and on one that it does not
-	unanswered(t, l.Home(), "203.0.113.10:80") // the internet
+	refusedAtHome(t, l.Home(), "10.99.0.1:2222")  // the gate's ssh
+	refusedAtHome(t, l.Home(), "10.99.0.3:7100")  // the other home, on a port that it publishes
+	refusedAtHome(t, l.Home(), "10.99.0.3:22")    // and on one that it does not
+	refusedAtHome(t, l.Home(), "203.0.113.10:80") // the internet
 	c, err := l.Home().Dial(t.Context(), "tcp", "10.99.0.1:55108")
 	if err != nil {
 		t.Fatalf("home does not reach the control channel either: %v", err)
@@ -102,9 +116,11 @@ func TestAGateReachesOnlyWhatHomePublishes(t *testing.T) {
 	run(t, l.Gate(), "ip", "route", "add", "192.168.1.0/24", "dev", "gatelodge")
 	unanswered(t, l.Gate(), "192.168.1.10:7000") // home by its address in the LAN
 	unanswered(t, l.Gate(), "192.168.1.20:7002") // another device of the LAN
+	unanswered(t, l.Gate(), "10.99.0.2:7000")    // what is published, from the gate's private address
+	run(t, l.Gate(), "ip", "route", "replace", "10.99.0.2/32", "dev", "gatelodge", "src", "198.51.100.1")
 	c, err := l.Gate().Dial(t.Context(), "tcp", "10.99.0.2:7000")
 	if err != nil {
-		t.Fatalf("the gate does not reach what is published either: %v", err)
+		t.Fatalf("the gate does not reach what is published as a visitor either: %v", err)
 	}
 	must(t, c.Close())
 }

@@ -374,7 +374,8 @@ func (h *home) visitable() (netip.Addr, bool) {
 	}
 	defer c.Close()
 	own, err := netip.ParseAddrPort(c.LocalAddr().String())
-	return gate.Addr(), err == nil && !host.Routable(own.Addr().Unmap())
+	tunnel, _ := h.ends()
+	return gate.Addr(), err == nil && !host.Routable(own.Addr().Unmap()) && own.Addr().Unmap() != tunnel
 }
 
 // openToAll tells which forwards let anybody in: with an allow list, our own

@@ -16,6 +16,9 @@ func Facts(ctx context.Context, rt *routing.Routing, tunnel, sshConnection strin
 	if err != nil {
 		return plan.Facts{}, err
 	}
+	if facts.Own, err = routing.Addresses(); err != nil {
+		return plan.Facts{}, err
+	}
 	facts.SSHPorts, err = routing.SSHPorts(sshConnection)
 	return facts, err
 }

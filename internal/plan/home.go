@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/forward"
@@ -113,7 +114,7 @@ func ResolveSource(f forward.Forward, facts Facts) forward.Source {
 	if f.Source != forward.Auto {
 		return f.Source
 	}
-	if !f.To.IsValid() {
+	if !f.To.IsValid() || slices.Contains(facts.Own, f.To) {
 		return forward.Preserve
 	}
 	if LeadsToInternet(f.To, facts) {
@@ -153,8 +154,26 @@ func homeRules(c config.Home, addr netip.Addr, m Marks, facts Facts) []Rule {
 	}
 	answer.Priority, answer.Mark, answer.Mask, answer.Table = c.Tunnel.RulePriority+2, m.Answer, m.Mask, c.Tunnel.Table
 	from.Priority, from.From, from.Table = c.Tunnel.RulePriority+3, netip.PrefixFrom(addr, addr.BitLen()), c.Tunnel.Table
-	return append(rules, answer, from)
+	rules = append(rules, answer, from)
+	if addr.Is4() {
+		rules = append(rules, lastResort(c, m))
+	}
+	return rules
 }
+
+// lastResort gives the answers of a home without IPv4 of its own a way that
+// they have before the firewall sees whose they are. It stands behind all
+// others, so that it changes nothing where the machine knows a way; and the
+// firewall refuses what is no answer. IPv6 needs none: there the kernel takes
+// our address as the source, and with it the rule for that. WireGuard's own
+// packets must not find the tunnel.
+func lastResort(c config.Home, m Marks) Rule {
+	return Rule{Priority: lastPriority + c.Tunnel.RulePriority, Mask: m.Mask, Table: c.Tunnel.Table, SuppressPrefixLength: -1}
+}
+
+// lastPriority is behind that of the table "default"; each instance of Gatelodge
+// has its own rules behind it.
+const lastPriority = 32768
 
 // homeRoutes fills our own table: everything through the tunnel, and nothing
 // anywhere else while the tunnel is away.

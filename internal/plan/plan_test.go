@@ -59,6 +59,7 @@ var homeFacts = plan.Facts{
 		{Prefix: netip.MustParsePrefix("192.168.1.0/24"), Interface: "eth0", Default: true},
 		{Prefix: netip.MustParsePrefix("172.17.0.0/16"), Interface: "docker0"},
 	},
+	Own: []netip.Addr{netip.MustParseAddr("192.168.1.10"), netip.MustParseAddr("172.17.0.1")},
 }
 
 const homeText = `version = 1
@@ -185,6 +186,7 @@ func TestHomePlanInWords(t *testing.T) {
 		"add rule 101: to 169.254.0.0/16 fwmark 0x10000000/0xf0000000 lookup main suppress_prefixlength 7",
 		"add rule 102: fwmark 0x10000000/0xf0000000 lookup 6700",
 		"add rule 103: from 10.99.0.2 lookup 6700",
+		"add rule 32868: fwmark 0x0/0xf0000000 lookup 6700",
 		"add rule 100: (IPv6) fwmark 0x20000000/0xf0000000 lookup main",
 		"add rule 101: (IPv6) to fc00::/7 fwmark 0x10000000/0xf0000000 lookup main suppress_prefixlength 6",
 		"add rule 101: (IPv6) to fe80::/10 fwmark 0x10000000/0xf0000000 lookup main suppress_prefixlength 6",
@@ -204,6 +206,7 @@ func TestSourceIsPreservedWhereAnswersComeBack(t *testing.T) {
 		"172.17.0.2":   forward.Preserve,   // a container: this host is its router
 		"192.168.1.20": forward.Masquerade, // a LAN device: its router is another
 		"10.8.0.7":     forward.Masquerade, // somewhere behind a router
+		"192.168.1.10": forward.Preserve,   // an address of this host
 	} {
 		f := forward.Forward{}
 		if to != "" {

@@ -247,6 +247,8 @@ type Facts struct {
 	// Uplinks are the interfaces by which visitors' packets may come: those that
 	// lead to the internet, and those with a public address.
 	Uplinks []string
+	// Own are the addresses of this machine's interfaces, of whatever kind.
+	Own []netip.Addr
 	// SSHPorts are those that an sshd listens on.
 	SSHPorts []uint16
 	// IPv6 reports whether the tunnel's interface can have IPv6.

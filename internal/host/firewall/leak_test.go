@@ -90,7 +90,7 @@ func TestLateAnswersDoNotLeak(t *testing.T) {
 		if _, err := c.Read(make([]byte, 10)); err != nil {
 			t.Errorf("%s is not answered: %v", v.from, err)
 		}
-		w.forget(t)
+		w.forgetVisitors(t)
 		if err := say(service, from); err == nil {
 			t.Errorf("%s is answered though nobody knows the way", v.from)
 		}
@@ -128,7 +128,7 @@ func TestLateAnswersOfDevicesDoNotLeak(t *testing.T) {
 		_, err = c.Write([]byte("?"))
 		must(t, err)
 		from := heard(t, service)
-		w.forget(t)
+		w.forgetVisitors(t)
 		before := w.counters(t, w.home).Totals.Leaked.Packets
 		must(t, say(service, from))
 		eventually(t, "the late answer is stopped", func() bool { return w.counters(t, w.home).Totals.Leaked.Packets > before })
@@ -136,8 +136,8 @@ func TestLateAnswersOfDevicesDoNotLeak(t *testing.T) {
 	w.noLeak(t, "late answers of a device")
 }
 
-// forget takes away what conntrack and the table know of UDP visitors.
-func (w *world) forget(t *testing.T) {
+// forgetVisitors takes away what conntrack and the table know of UDP visitors.
+func (w *world) forgetVisitors(t *testing.T) {
 	t.Helper()
 	nft(t, w.home, "flush set inet gatelodge0 udp4_65535; flush set inet gatelodge0 udp6_65535")
 	must(t, w.home.Do(func() error {

@@ -57,7 +57,7 @@ func TestErrorsOfPrivateRouters(t *testing.T) {
 	answers(t, "before", c)
 	visitor := netip.MustParseAddrPort(c.LocalAddr().String())
 	learned := func(about netip.AddrPort) string {
-		tooBig{from: addr("10.255.0.1"), about: packet{protocol: udp, src: netip.AddrPortFrom(homeTunnel4, 5000), dst: about}}.send(t, w)
+		narrowPath{from: addr("10.255.0.1"), about: packet{protocol: udp, src: netip.AddrPortFrom(homeTunnel4, 5000), dst: about}}.send(t, w)
 		w.settle(t)
 		return output(t, w.home, "ip", "-o", "route", "get", about.Addr().String(), "from", homeTunnel4.String())
 	}
@@ -70,13 +70,13 @@ func TestErrorsOfPrivateRouters(t *testing.T) {
 	answers(t, "after", c)
 }
 
-// tooBig is "fragmentation needed", MTU 1300, about a packet of home's.
-type tooBig struct {
+// narrowPath is "fragmentation needed", MTU 1300, about a packet of home's.
+type narrowPath struct {
 	from  netip.Addr
 	about packet
 }
 
-func (e tooBig) send(t *testing.T, w *world) {
+func (e narrowPath) send(t *testing.T, w *world) {
 	t.Helper()
 	quoted := e.about.header4()
 	binary.BigEndian.PutUint16(quoted[2:], 1400)

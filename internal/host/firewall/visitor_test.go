@@ -1,6 +1,7 @@
 package firewall_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/gatelodge/gatelodge/internal/lab/netns"
 )
@@ -150,6 +153,22 @@ func TestServicesOfHomeSeeTheVisitor(t *testing.T) {
 	ip(t, w.home, "rule del pref 103")
 	ip(t, w.home, "rule del pref 103", "-6")
 	everyWay(visits)
+}
+
+// Without a way of its own for IPv4, this machine's answers find one in our
+// table, and nothing else gets out by that.
+func TestHomeWithIPv6Alone(t *testing.T) {
+	w := newWorld(t)
+	ip(t, w.home, "route del default\naddr del 192.168.1.10/24 dev eth0\nrule add pref 32768 fwmark 0/0xf0000000 lookup 6700")
+	w.apply(t, gateWant(toHome(1, "5000")), homeWant(mappings(netip.Addr{}, "5000")...))
+	serve(t, w.home, 5000)
+	everyWay(func(network string, visitor, public netip.Addr) { w.sees(t, network, visitor, public, 5000, visitor) })
+	for network, want := range map[string]error{"tcp": unix.EHOSTUNREACH, "udp": unix.EPERM} {
+		err := w.home.Do(func() error { return converse(network, netip.Addr{}, netip.MustParseAddrPort("203.0.113.10:80")) })
+		if !errors.Is(err, want) {
+			t.Errorf("home's own %s into the tunnel: %v, want %v", network, err, want)
+		}
+	}
 }
 
 func TestDevicesOfTheLAN(t *testing.T) {

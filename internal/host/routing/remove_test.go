@@ -22,10 +22,10 @@ func TestRemoveLeavesWhatWasBefore(t *testing.T) {
 	for _, deleteFirst := range []bool{false, true} {
 		ip(t, ns, "link add gatelodge type bridge")
 		bring(t, ns, home("gatelodge", 6700, 100, 0x10000000))
-		want := 12 // 8 rules, 4 routes
+		want := 13 // 9 rules, 4 routes
 		if deleteFirst {
 			ip(t, ns, "link del gatelodge")
-			want = 10 // two routes went along
+			want = 11 // two routes went along
 		}
 		if n := removeAll(t, ns, "gatelodge"); n != want {
 			t.Errorf("removed %d rules and routes, not %d", n, want)

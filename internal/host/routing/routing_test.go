@@ -37,6 +37,11 @@ func home(name string, table, priority int, mark uint32) plan.Routing {
 		from.Priority, from.Mark, from.Mask, from.From = priority+3, 0, 0, host
 		r.Addresses = append(r.Addresses, host)
 		r.Rules = append(r.Rules, outer, local, answer, from)
+		if own.Is4() {
+			last := base
+			last.Priority, last.Mark = 32768+priority, 0
+			r.Rules = append(r.Rules, last)
+		}
 		r.Routes = append(r.Routes,
 			plan.Route{Destination: everywhere, Table: table, Interface: name, Metric: 100},
 			plan.Route{Destination: everywhere, Table: table, Blackhole: true, Metric: 4294967295})
