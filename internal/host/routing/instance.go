@@ -98,7 +98,7 @@ func (own *instance) clash(want plan.Routing, remembered []int, routes []plan.Ro
 			case o.IPv6 != w.IPv6:
 			case o.Priority == w.Priority:
 				return fmt.Errorf("a routing rule of interface %s has priority %d: %w", name, o.Priority, ErrClash)
-			case o.Table != plan.MainTable && w.Mask != 0 && o.Mark == w.Mark && o.Mask == w.Mask:
+			case o.Table != plan.MainTable && w.Mark != 0 && o.Mark == w.Mark && o.Mask == w.Mask:
 				return fmt.Errorf("a routing rule of interface %s is for packets with mark %#x: %w", name, o.Mark, ErrClash)
 			}
 		}
