@@ -34,8 +34,8 @@ func (x expression) encode(e *netlink.AttributeEncoder) {
 	})
 }
 
-// load puts something about the packet into the register.
-func load(key uint32) expression {
+// loadMeta puts something about the packet into the register.
+func loadMeta(key uint32) expression {
 	return expression{"meta", func(e *netlink.AttributeEncoder) {
 		e.Uint32(unix.NFTA_META_KEY, key)
 		e.Uint32(unix.NFTA_META_DREG, register)
@@ -56,24 +56,24 @@ func keepBits(mask uint32) expression {
 		e.Uint32(unix.NFTA_BITWISE_SREG, register)
 		e.Uint32(unix.NFTA_BITWISE_DREG, register)
 		e.Uint32(unix.NFTA_BITWISE_LEN, 4)
-		value(e, unix.NFTA_BITWISE_MASK, binary.NativeEndian.AppendUint32(nil, mask))
-		value(e, unix.NFTA_BITWISE_XOR, make([]byte, 4))
+		dataValue(e, unix.NFTA_BITWISE_MASK, binary.NativeEndian.AppendUint32(nil, mask))
+		dataValue(e, unix.NFTA_BITWISE_XOR, make([]byte, 4))
 	}}
 }
 
-// is and isNot go on if the register holds the data, or does not.
-func is(data []byte) expression    { return compare(unix.NFT_CMP_EQ, data) }
-func isNot(data []byte) expression { return compare(unix.NFT_CMP_NEQ, data) }
+// equals and differs go on if the register holds the data, or does not.
+func equals(data []byte) expression  { return compare(unix.NFT_CMP_EQ, data) }
+func differs(data []byte) expression { return compare(unix.NFT_CMP_NEQ, data) }
 
 func compare(operator uint32, data []byte) expression {
 	return expression{"cmp", func(e *netlink.AttributeEncoder) {
 		e.Uint32(unix.NFTA_CMP_SREG, register)
 		e.Uint32(unix.NFTA_CMP_OP, operator)
-		value(e, unix.NFTA_CMP_DATA, data)
+		dataValue(e, unix.NFTA_CMP_DATA, data)
 	}}
 }
 
-func value(e *netlink.AttributeEncoder, attribute uint16, data []byte) {
+func dataValue(e *netlink.AttributeEncoder, attribute uint16, data []byte) {
 	e.Nested(attribute, func(e *netlink.AttributeEncoder) error {
 		e.Bytes(unix.NFTA_DATA_VALUE, data)
 		return nil
@@ -97,7 +97,7 @@ func hasSource(a netip.Addr) []expression {
 		e.Uint32(unix.NFTA_PAYLOAD_OFFSET, offset)
 		e.Uint32(unix.NFTA_PAYLOAD_LEN, uint32(a.BitLen()/8))
 	}}
-	return []expression{load(unix.NFT_META_NFPROTO), is([]byte{family}), source, is(a.AsSlice())}
+	return []expression{loadMeta(unix.NFT_META_NFPROTO), equals([]byte{family}), source, equals(a.AsSlice())}
 }
 
 // answersFor goes on if the packet answers a connection that was made to the
@@ -117,7 +117,7 @@ func answersFor(a netip.Addr) []expression {
 		e.Uint8(unix.NFTA_CT_DIRECTION, original)
 		e.Uint32(unix.NFTA_CT_DREG, register)
 	}}
-	return []expression{direction, is([]byte{reply}), destination, is(a.AsSlice())}
+	return []expression{direction, equals([]byte{reply}), destination, equals(a.AsSlice())}
 }
 
 // dropCounted ends a rule.

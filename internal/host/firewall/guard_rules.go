@@ -65,20 +65,20 @@ func (r guardRules) bases() []guardBase {
 // unmark and shut are first about what comes from the tunnel, then about what
 // goes into it.
 func (r guardRules) unmark() [][]expression {
-	name := is(interfaceName(r.tunnel))
-	clear := []expression{load(unix.NFT_META_MARK), keepBits(^r.accepted), setMark()}
+	name := equals(interfaceName(r.tunnel))
+	unset := []expression{loadMeta(unix.NFT_META_MARK), keepBits(^r.accepted), setMark()}
 	return [][]expression{
-		append([]expression{load(unix.NFT_META_IIFNAME), name}, clear...),
-		append([]expression{load(unix.NFT_META_OIFNAME), name}, clear...),
+		append([]expression{loadMeta(unix.NFT_META_IIFNAME), name}, unset...),
+		append([]expression{loadMeta(unix.NFT_META_OIFNAME), name}, unset...),
 	}
 }
 
 func (r guardRules) shut() [][]expression {
-	name := is(interfaceName(r.tunnel))
-	drop := append([]expression{load(unix.NFT_META_MARK), keepBits(r.accepted), is(make([]byte, 4))}, dropCounted(countTunnel)...)
+	name := equals(interfaceName(r.tunnel))
+	drop := append([]expression{loadMeta(unix.NFT_META_MARK), keepBits(r.accepted), equals(make([]byte, 4))}, dropCounted(countTunnel)...)
 	return [][]expression{
-		append([]expression{load(unix.NFT_META_IIFNAME), name}, drop...),
-		append([]expression{load(unix.NFT_META_OIFNAME), name}, drop...),
+		append([]expression{loadMeta(unix.NFT_META_IIFNAME), name}, drop...),
+		append([]expression{loadMeta(unix.NFT_META_OIFNAME), name}, drop...),
 	}
 }
 
@@ -86,8 +86,8 @@ func (r guardRules) shut() [][]expression {
 // more by what the connection was made to.
 func (r guardRules) keepIn() [][]expression {
 	elsewhere := []expression{
-		load(unix.NFT_META_OIFNAME), isNot(interfaceName(r.tunnel)),
-		load(unix.NFT_META_OIFNAME), isNot(interfaceName("lo")),
+		loadMeta(unix.NFT_META_OIFNAME), differs(interfaceName(r.tunnel)),
+		loadMeta(unix.NFT_META_OIFNAME), differs(interfaceName("lo")),
 	}
 	var list [][]expression
 	for _, a := range r.own {

@@ -39,8 +39,8 @@ func guardTable(t testing.TB, ns *netns.Namespace) string {
 	return string(out)
 }
 
-// refusal is what nft(8) says against a document; "" if it takes it.
-func refusal(t testing.TB, ns *netns.Namespace, text string) string {
+// nftRefusal is what nft(8) says against a document; "" if it takes it.
+func nftRefusal(t testing.TB, ns *netns.Namespace, text string) string {
 	t.Helper()
 	var out []byte
 	must(t, ns.Do(func() error {
@@ -52,7 +52,7 @@ func refusal(t testing.TB, ns *netns.Namespace, text string) string {
 	return string(out)
 }
 
-func drift(t testing.TB, g *firewall.Guard, want plan.Firewall) []string {
+func guardDrift(t testing.TB, g *firewall.Guard, want plan.Firewall) []string {
 	t.Helper()
 	list, err := g.Drift(want)
 	must(t, err)
@@ -83,26 +83,26 @@ func TestGuardBelongsToItsSocket(t *testing.T) {
 	ns := netnstest.New(t, "home")
 	g, want := openGuard(t), homeWant()
 	inside(t, ns, func() {
-		if seen := drift(t, g, want); len(seen) != 1 {
+		if seen := guardDrift(t, g, want); len(seen) != 1 {
 			t.Errorf("before it stands: %q", seen)
 		}
 		must(t, g.Raise(want))
 		must(t, g.Raise(want)) // again is no error
 	})
 	table := "inet " + firewall.GuardTable(tableName)
-	if said := refusal(t, ns, "flush ruleset\n"); said != "" {
+	if said := nftRefusal(t, ns, "flush ruleset\n"); said != "" {
 		t.Errorf("a flush of the ruleset: %s", said)
 	}
 	for _, text := range []string{
 		"delete table " + table, "flush table " + table, "flush chain " + table + " forward",
 		"add rule " + table + " input accept", "add chain " + table + " mine", "destroy table " + table,
 	} {
-		if said := refusal(t, ns, text+"\n"); said == "" {
+		if said := nftRefusal(t, ns, text+"\n"); said == "" {
 			t.Errorf("somebody else can: %s", text)
 		}
 	}
 	inside(t, ns, func() {
-		if seen := drift(t, g, want); len(seen) != 0 {
+		if seen := guardDrift(t, g, want); len(seen) != 0 {
 			t.Errorf("after all that: %q", seen)
 		}
 	})
@@ -138,7 +138,7 @@ func TestGuardIsHandedOn(t *testing.T) {
 	renamed.Table = "other"
 	inside(t, ns, func() {
 		must(t, next.Raise(want))
-		if seen := drift(t, next, want); len(seen) != 0 {
+		if seen := guardDrift(t, next, want); len(seen) != 0 {
 			t.Errorf("the next process sees %q", seen)
 		}
 		must(t, next.Raise(renamed)) // the interface has another name now
@@ -147,7 +147,7 @@ func TestGuardIsHandedOn(t *testing.T) {
 		t.Errorf("the guard of the old name is still there:\n%s", left)
 	}
 	must(t, next.Close())
-	if tables := refusal(t, ns, "list tables\n"); tables != "" {
+	if tables := nftRefusal(t, ns, "list tables\n"); tables != "" {
 		t.Errorf("left behind: %s", tables)
 	}
 }
@@ -180,7 +180,7 @@ func TestGuardOfAnotherProcess(t *testing.T) {
 	inside(t, ns, func() {
 		must(t, old.Raise(want))
 		must(t, g.Raise(want))
-		if seen := drift(t, g, want); len(seen) != 0 {
+		if seen := guardDrift(t, g, want); len(seen) != 0 {
 			t.Errorf("beside the other's: %q", seen)
 		}
 		if err := g.Lower(tableName); err == nil {
@@ -189,11 +189,11 @@ func TestGuardOfAnotherProcess(t *testing.T) {
 	})
 	must(t, old.Close())
 	inside(t, ns, func() {
-		if seen := drift(t, g, want); len(seen) != 1 {
+		if seen := guardDrift(t, g, want); len(seen) != 1 {
 			t.Errorf("after the other has ended: %q", seen)
 		}
 		must(t, g.Raise(want))
-		if seen := drift(t, g, want); len(seen) != 0 {
+		if seen := guardDrift(t, g, want); len(seen) != 0 {
 			t.Errorf("with its own: %q", seen)
 		}
 		must(t, g.Lower(tableName))
@@ -210,7 +210,7 @@ func TestGuardTakesThePlaceOfACopy(t *testing.T) {
 	copied := table + " { chain forward { type filter hook forward priority -4; drop; } ; }\n"
 	nft(t, ns, copied)
 	inside(t, ns, func() {
-		if seen := drift(t, g, want); len(seen) != 1 {
+		if seen := guardDrift(t, g, want); len(seen) != 1 {
 			t.Errorf("a copy passes for ours: %q", seen)
 		}
 		must(t, g.Raise(want))
@@ -245,11 +245,11 @@ func TestGuardFollowsTheConfiguration(t *testing.T) {
 			"tunnel":    change(func(h *plan.HomeFirewall) { h.Interface = "other" }),
 			"addresses": change(func(h *plan.HomeFirewall) { h.Addresses = h.Addresses[:1] }),
 		} {
-			if seen := drift(t, g, want); len(seen) != 1 {
+			if seen := guardDrift(t, g, want); len(seen) != 1 {
 				t.Errorf("another %s: %q", what, seen)
 			}
 			must(t, g.Raise(want))
-			if seen := drift(t, g, want); len(seen) != 0 {
+			if seen := guardDrift(t, g, want); len(seen) != 0 {
 				t.Errorf("another %s, raised: %q", what, seen)
 			}
 		}

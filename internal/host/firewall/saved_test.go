@@ -16,7 +16,7 @@ func TestSavedGuardsAreFound(t *testing.T) {
 	g := openGuard(t)
 	inside(t, ns, func() { must(t, g.Raise(gateWant())) })
 	saved := "#!/usr/sbin/nft -f\n\nflush ruleset\n" + guardTable(t, ns)
-	if said := refusal(t, ns, saved); !strings.Contains(said, "Operation not permitted") {
+	if said := nftRefusal(t, ns, saved); !strings.Contains(said, "Operation not permitted") {
 		t.Errorf("the file is loaded while the guard stands: %q", said)
 	}
 	for name, c := range map[string]struct {
