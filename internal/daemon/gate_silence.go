@@ -146,12 +146,10 @@ func (s *silences) heard(now time.Time) int {
 }
 
 // renewSilent renews the peers that have fallen silent: homes, and invites,
-// whose one-time keys are WireGuard keys as well.
+// whose one-time keys are WireGuard keys as well. It does not wait for rounds,
+// which other homes can ask for without a pause: the device makes one change
+// after the other.
 func (g *gate) renewSilent(ctx context.Context) error {
-	if !g.apply.TryLock() {
-		return nil // what is due now may be well by the time that is done
-	}
-	defer g.apply.Unlock()
 	observed, err := g.host.Peers(ctx)
 	if err != nil {
 		return err
