@@ -77,6 +77,8 @@ func (r StateResponse) check() error {
 		return badAnswer("the digest")
 	case r.Observed.Addr().Zone() != "":
 		return badAnswer("the home's public address")
+	case r.MTU < 0 || r.MTU > 65535:
+		return badAnswer("the MTU")
 	case !isPlain(r.Policy.Allowed) || !isPlain(r.Policy.Reserved):
 		return badAnswer("the policy")
 	}

@@ -149,6 +149,7 @@ func TestAnswersRefused(t *testing.T) {
 		"verdicts": func(r *StateResponse) { r.Verdicts = slices.Repeat(r.Verdicts, MaxForwards+1) },
 		"public":   func(r *StateResponse) { r.Public = []netip.Addr{{}} },
 		"publics":  func(r *StateResponse) { r.Public = slices.Repeat(r.Public, maxPublic+1) },
+		"MTU":      func(r *StateResponse) { r.MTU = -1 },
 		"observed": func(r *StateResponse) { r.Observed = netip.MustParseAddrPort("[fe80::1%\x1b]:1") },
 	} {
 		r := stateAnswer()

@@ -84,6 +84,7 @@ func stateAnswer() StateResponse {
 		Observed: netip.MustParseAddrPort("203.0.113.9:4711"),
 		Public:   []netip.Addr{netip.MustParseAddr("198.51.100.1")},
 		Policy:   Policy{MaxForwards: 256, Allowed: "1-65535/tcp"},
+		MTU:      1380,
 	}
 }
 

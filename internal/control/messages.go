@@ -154,6 +154,9 @@ type StateResponse struct {
 	Observed netip.AddrPort `json:"observed,omitzero"`
 	Public   []netip.Addr   `json:"public"`
 	Policy   Policy         `json:"policy"`
+	// MTU is that of the tunnel at the gate, in bytes; 0: the gate is of a
+	// version that does not say.
+	MTU int `json:"mtu,omitempty"`
 }
 
 // Policy is a hint on what the gate would grant this home.

@@ -94,6 +94,7 @@ func (g *gate) State(ctx context.Context, from netip.Addr) (control.StateRespons
 	g.mu.Lock()
 	h, err := tenant(g.registry, from)
 	policy := g.policies()(h.Name)
+	mtu := plan.GateMTU(g.config, g.facts)
 	g.mu.Unlock()
 	if err != nil {
 		return control.StateResponse{}, toPeer(err)
@@ -107,6 +108,7 @@ func (g *gate) State(ctx context.Context, from netip.Addr) (control.StateRespons
 		Verdicts:   toWire(h.Verdicts()),
 		Public:     g.public(),
 		Policy:     control.Policy{MaxForwards: policy.MaxForwards},
+		MTU:        mtu,
 	}
 	peers, err := g.host.Peers(ctx)
 	if err != nil {

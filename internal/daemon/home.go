@@ -42,6 +42,7 @@ type home struct {
 	memory   homeMemory
 	facts    plan.Facts
 	endpoint netip.AddrPort // where the gate is tried at
+	gateMTU  int            // of the tunnel at the gate; 0: not known
 	left     bool           // the tunnel, to another run of this home (see standBack)
 	problems []string
 	failed   string // why the last round could not set the machine up
@@ -268,6 +269,7 @@ func (h *home) wantWith(c config.Home, facts plan.Facts) plan.State {
 		Endpoint:      h.endpoint,
 		ControlPort:   j.ControlPort,
 		DaemonUID:     os.Geteuid(),
+		GateMTU:       h.gateMTU,
 	}, facts)
 	if h.left {
 		want.WireGuard.Peers = nil
@@ -390,6 +392,18 @@ func (h *home) published() []forward.Published {
 		list[i] = f.Published()
 	}
 	return list
+}
+
+// agreeMTU notes the MTU of the tunnel at the gate. The smaller one of both sides
+// is the one that packets fit through.
+func (h *home) agreeMTU(gate int) {
+	h.mu.Lock()
+	changed := h.gateMTU != gate
+	h.gateMTU = gate
+	h.mu.Unlock()
+	if changed {
+		h.loop.kick()
+	}
 }
 
 // nextGeneration numbers the next list of forwards, and has the number on disk

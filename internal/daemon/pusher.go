@@ -78,6 +78,7 @@ func (p *pusher) publish(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot ask the gate what it holds: %w", p.noteFailure(err))
 	}
+	p.home.agreeMTU(state.MTU)
 	settled, err := p.settled(state)
 	if settled || err != nil {
 		return err

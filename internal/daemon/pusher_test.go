@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/control"
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/status"
 	"github.com/gatelodge/gatelodge/internal/store"
 )
@@ -86,6 +87,7 @@ func homeOf(t *testing.T, gate *fakeGate, w *bytes.Buffer, names ...string) *hom
 		Name: "attic", Addresses: []netip.Addr{netip.MustParseAddr("10.99.0.2")},
 		GateAddresses: []netip.Addr{netip.MustParseAddr("10.99.0.1")}, ControlPort: 55108,
 	}
+	h.loop = newLoop("home", time.Hour, h.log, nil)
 	h.keep = newKeeper(h)
 	h.keep.up = true
 	h.push = newPusher(h)
@@ -279,5 +281,27 @@ func TestAGateCannotFillTheLog(t *testing.T) {
 				t.Errorf("%s: nothing says that lines were left out", name)
 			}
 		})
+	}
+}
+
+// A home takes the gate's MTU where that is smaller than its own, and its own
+// again from a gate that does not say.
+func TestAHomeTakesTheGatesSmallerMTU(t *testing.T) {
+	mtu := 1380
+	gate := &fakeGate{state: func(r control.StateResponse) (control.StateResponse, error) {
+		r.MTU = mtu
+		return r, nil
+	}}
+	h := homeOf(t, gate, new(bytes.Buffer), "web")
+	facts := plan.Facts{UnderlayMTU: 1500}
+	for _, want := range []int{1380, 1420} {
+		if err := h.push.round(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := h.want(facts).WireGuard.MTU; got != want || len(h.loop.kicks) != 1 {
+			t.Errorf("told %d: %d, want %d; %d kicks", mtu, got, want, len(h.loop.kicks))
+		}
+		<-h.loop.kicks
+		mtu = 0
 	}
 }

@@ -20,11 +20,12 @@ type HomeInput struct {
 	Endpoint      netip.AddrPort // where the gate is; zero: not known yet
 	ControlPort   uint16         // of the gate
 	DaemonUID     int
+	GateMTU       int // of the tunnel at the gate; 0: not known
 }
 
 // ForHome plans a home.
 func ForHome(c config.Home, in HomeInput, facts Facts) State {
-	mtu := tunnelMTU(c.Tunnel.MTU, facts.UnderlayMTU)
+	mtu := homeMTU(c, in.GateMTU, facts)
 	addrs := usable(in.Addresses, facts)
 	m := marks(c.Marks)
 	forwards := homeForwards(c.Forwards, facts)
