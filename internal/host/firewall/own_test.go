@@ -23,23 +23,3 @@ func TestServicesOfOneAddress(t *testing.T) {
 	})
 	w.noLeak(t, "a service of one address")
 }
-
-// An engine without a proxy publishes a container's port at one address of this
-// machine, in the place where NAT is decided.
-func TestPortsPublishedAtOneAddress(t *testing.T) {
-	w := newWorld(t)
-	nft(t, w.home, `table inet engine {
-	chain pre { type nat hook prerouting priority dstnat
-		ip daddr 192.168.1.10 meta l4proto { tcp, udp } th dport 7013 dnat ip to 192.168.1.20:80
-		ip6 daddr 2001:db8:1::10 meta l4proto { tcp, udp } th dport 7013 dnat ip6 to [2001:db8:1::20]:80
-	}
-}
-`)
-	own4, own6 := addr("192.168.1.10"), addr("2001:db8:1::10")
-	w.apply(t, gateWant(toHome(1, "7013")), homeWant(append(mappings(own4, "7013"), mappings(own6, "7013")...)...))
-	w.watchLine(t)
-	ip(t, w.lan, "route add default via 192.168.1.10\nroute add default via 2001:db8:1::10")
-	serve(t, w.lan, 80)
-	everyWay(func(network string, visitor, public netip.Addr) { w.sees(t, network, visitor, public, 7013, visitor) })
-	w.noLeak(t, "a port of one address")
-}

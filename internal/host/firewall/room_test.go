@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -181,4 +183,31 @@ func (w *world) forge(packets int, to netip.AddrPort) error {
 		}
 		return nil
 	})
+}
+
+// A flow that its service does not answer is one connection at home, however
+// many packets it has.
+func TestOneWayFlowIsOneConnectionAtHome(t *testing.T) {
+	w := newWorld(t)
+	want := homeWant(slices.Concat(mappings(netip.Addr{}, "5000"), mappings(lan4, "6000"), mappings(lan6, "6000"))...)
+	want.Home.Connections = 64
+	w.apply(t, want)
+	nft(t, w.home, "insert rule inet gatelodge0 room counter")
+	for _, to := range []string{"10.99.0.2:5000", "[fd99::2]:5000", "10.99.0.2:6000", "[fd99::2]:6000"} {
+		src := visitors[0]
+		if to[0] == '[' {
+			src = visitors[2]
+		}
+		p := w.probe(w.gate, tunnelName, udp, src, to)
+		for range 10 {
+			p.send(t, w.gate, tunnelName)
+		}
+	}
+	w.settle(t)
+	if rules := output(t, w.home, "nft", "list chain inet gatelodge0 room"); !strings.Contains(rules, "counter packets 4 ") {
+		t.Errorf("not one packet of each flow has passed the limits:\n%s", rules)
+	}
+	if n := w.counters(t, w.home).Totals.Tunnel.Packets; n != 0 {
+		t.Errorf("%d packets are not let in", n)
+	}
 }
