@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -97,4 +98,27 @@ func TestAnotherInterfaceIsNoForeignNetwork(t *testing.T) {
 		must(t, h.Ready(t.Context()))
 		reachable(t, l)
 	}
+}
+
+// A kernel without a part of nf_tables is named by whoever is asked first.
+func TestAKernelWithoutFibIsNamed(t *testing.T) {
+	l := newLab(t)
+	must(t, l.InitGate(t.Context()))
+	real, err := exec.LookPath("nft")
+	must(t, err)
+	refuses := `#!/bin/sh
+case "$*" in *--file*) ;; *) exec ` + real + ` "$@" ;; esac
+n=$(grep -n -m1 "fib saddr" | cut -d: -f1)
+echo "/dev/stdin:$n:3-22: Error: Could not process rule: No such file or directory"
+exit 1
+`
+	nft := filepath.Join(filepath.Dir(l.Home().Root()), "bin", "nft")
+	must(t, os.WriteFile(nft, []byte(refuses), 0o755))
+	invite, err := l.Gate().Gatelodge(t.Context(), "gate", "invite", "home")
+	must(t, err)
+	gatelodge(t, l.Home(), "join", strings.TrimSpace(invite), "--no-start")
+	const says = "this kernel lacks nft_fib (load it: modprobe nft_fib_inet"
+	contains(t, run(t, l.Home(), "sh", "-c", "gatelodge up 2>&1"), says)
+	contains(t, gatelodge(t, l.Home(), "status"), says)
+	gatelodge(t, l.Home(), "down")
 }

@@ -129,7 +129,9 @@ func TestForwardingOfOneInterfaceComesBack(t *testing.T) {
 			_, err := off.h.Gatelodge(t.Context(), "apply")
 			must(t, err)
 			reachable(t, l)
-			eventually(t, "a container", func(ctx context.Context) error { return saw(l, l.Gate().IPv4)(lab.ProbeHTTP(ctx, l.Visitor(), container)) })
+			eventually(t, "a container", func(ctx context.Context) error {
+				return saw(l, l.Gate().IPv4)(lab.ProbeHTTP(ctx, l.Visitor(), container))
+			})
 		})
 	}
 }

@@ -53,13 +53,24 @@ func (a *app) up(ctx context.Context) error {
 		return err
 	}
 	if !r.Tunnel.Up {
-		a.notef("running; the gate has not answered yet, and is tried until it does: gatelodge status")
+		a.noteTrouble(r)
 		return nil
 	}
 	if r.Input == nil || r.Input.State != status.Unconfirmed {
 		return r.WriteText(a.out, time.Now())
 	}
 	return a.tryInput(ctx)
+}
+
+// noteTrouble says why a daemon that runs has no tunnel yet, as far as it knows.
+func (a *app) noteTrouble(r status.Report) {
+	for _, problem := range r.Problems {
+		a.notef("%s", problem)
+	}
+	if len(r.Problems) == 0 && r.Role == string(plan.Home) {
+		a.notef("the gate has not answered yet")
+	}
+	a.notef("running, without a tunnel so far; it keeps trying: gatelodge status")
 }
 
 // tryInput puts an input policy on trial that a start alone does not bring into

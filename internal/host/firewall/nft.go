@@ -43,14 +43,22 @@ type ScriptError struct {
 	Line, Column int    // of the document, from 1; 0: nft named no place
 	Text         string // the offending line
 	Message      string // nft's own words
+	// Lacks is the part of nf_tables that the kernel does not have, if it
+	// refuses the line for that, and Module the one to load.
+	Lacks, Module string
 }
 
-// Error returns the place, nft's words and the offending line.
+// Error returns what the kernel lacks, the place, nft's words and the offending
+// line.
 func (e *ScriptError) Error() string {
 	if e.Line == 0 {
 		return "nft: " + e.Message
 	}
-	return fmt.Sprintf("nft: line %d, column %d: %s in: %s", e.Line, e.Column, e.Message, e.Text)
+	text := fmt.Sprintf("nft: line %d, column %d: %s in: %s", e.Line, e.Column, e.Message, e.Text)
+	if e.Lacks != "" {
+		text = fmt.Sprintf("this kernel lacks %s (load it: modprobe %s; or install the kernel's package of modules): %s", e.Lacks, e.Module, text)
+	}
+	return text
 }
 
 type version [3]int
@@ -159,8 +167,17 @@ func scriptError(out, text string) *ScriptError {
 	line, _ := strconv.Atoi(match[1])
 	column, _ := strconv.Atoi(match[2])
 	e := &ScriptError{Line: line, Column: column, Message: match[3]}
-	if lines := strings.Split(text, "\n"); line >= 1 && line <= len(lines) {
-		e.Text = strings.TrimSpace(lines[line-1])
+	lines := strings.Split(text, "\n")
+	if line < 1 || line > len(lines) {
+		return e
+	}
+	e.Text = strings.TrimSpace(lines[line-1])
+	blamed := e.Text
+	if strings.HasSuffix(blamed, "{") && line < len(lines) {
+		blamed = lines[line] // what kind of chain or set it is
+	}
+	if f, lacks := missingFeature(e.Message, blamed); lacks {
+		e.Lacks, e.Module = f.name, f.module
 	}
 	return e
 }
