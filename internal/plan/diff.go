@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // Diff returns the changes that lead from the observed state to the wanted
@@ -125,7 +126,20 @@ func diffRouting(observed ObservedRouting, wanted Routing) []Change {
 	for _, r := range removeRules {
 		changes = append(changes, DeleteRule{r})
 	}
-	return append(changes, diffSysctls(observed.Sysctls, wanted)...)
+	return withoutImplied(append(changes, diffSysctls(observed.Sysctls, wanted)...))
+}
+
+// withoutImplied leaves out forwarding of single interfaces where it is about to
+// be switched on for all: the kernel then sets each as well.
+func withoutImplied(changes []Change) []Change {
+	isForAll := func(c Change) bool { set, ok := c.(SetSysctl); return ok && set.Sysctl.Name == ipForward }
+	if !slices.ContainsFunc(changes, isForAll) {
+		return changes
+	}
+	return slices.DeleteFunc(changes, func(c Change) bool {
+		set, ok := c.(SetSysctl)
+		return ok && strings.HasPrefix(set.Sysctl.Name, "net.ipv4.conf.") && strings.HasSuffix(set.Sysctl.Name, ".forwarding")
+	})
 }
 
 // diffLink also sets what must precede addresses: IPv6 may be off by default

@@ -160,8 +160,10 @@ func forwardIPv4(tunnel string, others []string) []Sysctl {
 	for _, name := range append([]string{tunnel}, others...) {
 		sysctls = append(sysctls, Sysctl{"net.ipv4.conf." + sysctlName(name) + ".forwarding", "1"})
 	}
-	return append(sysctls, Sysctl{"net.ipv4.ip_forward", "1"})
+	return append(sysctls, Sysctl{ipForward, "1"})
 }
+
+const ipForward = "net.ipv4.ip_forward"
 
 // forwardIPv6 switches on IPv6 forwarding. A forwarding host ignores router
 // advertisements unless told otherwise (accept_ra, ip-sysctl.rst), and would

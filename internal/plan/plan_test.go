@@ -171,7 +171,6 @@ func TestHomePlanInWords(t *testing.T) {
 		"bring up gatelodge with MTU 1420",
 		"set sysctl net.ipv4.conf.gatelodge.rp_filter = 2 (now not there yet)",
 		"set sysctl net.ipv6.conf.gatelodge.disable_ipv6 = 0 (now not there yet)",
-		"set sysctl net.ipv4.conf.gatelodge.forwarding = 1 (now not there yet)",
 		"add address 10.99.0.2/32 to gatelodge",
 		"add address fd99::2/128 to gatelodge",
 		"add route default dev gatelodge table 6700 metric 100",
@@ -192,7 +191,6 @@ func TestHomePlanInWords(t *testing.T) {
 		"add rule 101: (IPv6) to fe80::/10 fwmark 0x10000000/0xf0000000 lookup main suppress_prefixlength 6",
 		"add rule 102: (IPv6) fwmark 0x10000000/0xf0000000 lookup 6700",
 		"add rule 103: (IPv6) from fd99::2 lookup 6700",
-		"set sysctl net.ipv4.conf.eth0.forwarding = 1 (now not there yet)",
 		"set sysctl net.ipv4.ip_forward = 1 (now not there yet)",
 	}
 	if diff := cmp.Diff(expected, got); diff != "" {
