@@ -319,7 +319,7 @@ func (w *world) networkd(t *testing.T) {
 		m             *machine.Machine
 		change, until string
 	}{
-		{w.home, "ip rule del pref 101", "ip rule | grep -q ^101:"},
+		{w.home, "ip rule del pref 102", "ip rule | grep -q ^102:"},
 		{w.home, "ip route flush table 6700", "ip route show table 6700 2>/dev/null | grep -q default"},
 		{w.home, "nft flush ruleset", "nft list table inet gatelodge 2>/dev/null | grep -q chain"},
 		{w.gate, "nft flush ruleset", "nft list table inet gatelodge 2>/dev/null | grep -q chain"},
