@@ -95,12 +95,12 @@ func eachRoute(filter kernelRouteFilter, f func(listedRoute)) error {
 }
 
 // askToFilter makes the kernel heed what a request for a list says beside the
-// family (NETLINK_GET_STRICT_CHK in netlink(7), since Linux 4.20), and bounds
-// how long it may take.
+// family (NETLINK_GET_STRICT_CHK in netlink(7), since Linux 4.20; before, it lists
+// more than is asked for), and bounds how long it may take.
 func askToFilter(s *nl.NetlinkSocket) error {
 	limit := unix.NsecToTimeval(generationTime.Nanoseconds())
 	return errors.Join(
-		unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1),
+		ignore(unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1), unix.ENOPROTOOPT),
 		s.SetSendTimeout(&limit),
 		s.SetReceiveTimeout(&limit),
 	)

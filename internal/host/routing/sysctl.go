@@ -101,22 +101,12 @@ func changeable(name string) (bool, error) {
 	return info.Mode().Perm()&0o200 != 0 && mounted.Flags&unix.ST_RDONLY == 0, nil
 }
 
-// observeSysctls returns the present values of wanted settings. One that cannot
-// be changed and does no harm as it is counts as the wanted one.
+// observeSysctls returns the present values of wanted settings, but of those that
+// are not there.
 func (r *Routing) observeSysctls(wanted []plan.Sysctl) ([]plan.Sysctl, error) {
 	var observed []plan.Sysctl
 	for _, s := range wanted {
-		value, err := r.ReadSysctl(s.Name)
-		switch {
-		case err == nil && value != s.Value, errors.Is(err, ErrNoSysctl):
-			fine, fixedErr := r.fixedButFine(s)
-			if fixedErr != nil {
-				return nil, fixedErr
-			}
-			if fine {
-				value, err = s.Value, nil
-			}
-		}
+		value, err := r.observeSysctl(s)
 		if errors.Is(err, ErrNoSysctl) {
 			continue
 		}
@@ -126,6 +116,23 @@ func (r *Routing) observeSysctls(wanted []plan.Sysctl) ([]plan.Sysctl, error) {
 		observed = append(observed, plan.Sysctl{Name: s.Name, Value: value})
 	}
 	return observed, nil
+}
+
+// observeSysctl returns the present value of a wanted setting. One that cannot be
+// changed and does no harm as it is counts as the wanted one.
+func (r *Routing) observeSysctl(s plan.Sysctl) (string, error) {
+	value, err := r.ReadSysctl(s.Name)
+	if err != nil && !errors.Is(err, ErrNoSysctl) || err == nil && value == s.Value {
+		return value, err
+	}
+	fine, fixedErr := r.fixedButFine(s)
+	switch {
+	case fixedErr != nil:
+		return "", fixedErr
+	case fine:
+		return s.Value, nil
+	}
+	return value, err
 }
 
 // fixedButFine reports whether a setting cannot be changed and needs not to be.
