@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/remote"
+)
+
+// newTerminal returns both ends of a pseudo-terminal.
+func newTerminal(t *testing.T) (keyboard, terminal *os.File) {
+	t.Helper()
+	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal("no pseudo-terminals here: ", err)
+	}
+	t.Cleanup(func() { keyboard.Close() })
+	n, err := unix.IoctlGetInt(int(keyboard.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(keyboard.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal("no pseudo-terminals here: ", err)
+	}
+	t.Cleanup(func() { terminal.Close() })
+	return keyboard, terminal
+}
+
+func echoes(t *testing.T, terminal *os.File) bool {
+	t.Helper()
+	state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.Lflag&unix.ECHO != 0
+}
+
+// awaitSilence waits until what is typed is not shown.
+func awaitSilence(t *testing.T, terminal *os.File) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); echoes(t, terminal); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("what is typed is shown")
+		}
+	}
+}
+
+func TestAPasswordIsAskedForUntilCtrlC(t *testing.T) {
+	for _, stops := range []bool{false, true} {
+		keyboard, terminal := newTerminal(t)
+		s := &setup{app: &app{in: terminal, errOut: io.Discard}, conn: new(remote.Conn)}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		type answer struct {
+			password string
+			err      error
+		}
+		answers := make(chan answer, 1)
+		go func() {
+			password, err := s.askPassword(ctx)
+			answers <- answer{password, err}
+		}()
+		awaitSilence(t, terminal)
+		if stops {
+			stop()
+		} else if _, err := keyboard.WriteString("se cret\n"); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case a := <-answers:
+			if stops && !errors.Is(a.err, context.Canceled) || !stops && (a.err != nil || a.password != "se cret") {
+				t.Errorf("stopped %t: %v, %q", stops, a.err, a.password)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("stopped %t: it does not end", stops)
+		}
+		if !echoes(t, terminal) {
+			t.Errorf("stopped %t: the terminal does not show any more what is typed", stops)
+		}
+		// Ends the reading that goes on.
+		if _, err := keyboard.WriteString("\n"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Join asks on a terminal for what is not in its command line, until Ctrl-C.
+func TestJoinAsksForTheInvite(t *testing.T) {
+	for _, stops := range []bool{false, true} {
+		keyboard, terminal := newTerminal(t)
+		var asked bytes.Buffer
+		a := &app{in: terminal, errOut: &asked}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		if stops {
+			stop()
+		} else if _, err := keyboard.WriteString("GL1-TEXT\nmore\n"); err != nil {
+			t.Fatal(err)
+		}
+		text, err := a.inviteText(ctx, nil)
+		if stops && !errors.Is(err, context.Canceled) || !stops && (err != nil || text != "GL1-TEXT") {
+			t.Errorf("stopped %t: %v, %q", stops, err, text)
+		}
+		if !strings.Contains(asked.String(), "Invite") {
+			t.Errorf("it asks %q", asked.String())
+		}
+	}
+	a := &app{in: strings.NewReader("GL1-\nTEXT\n"), errOut: io.Discard}
+	if text, err := a.inviteText(t.Context(), nil); err != nil || text != "GL1-\nTEXT\n" {
+		t.Errorf("from a pipe: %v, %q", err, text)
+	}
+}
+
+// Nor does a pipe from which nothing comes keep init.
+func TestAPasswordFromAPipe(t *testing.T) {
+	s := &setup{app: &app{in: bytes.NewBufferString("secret\nmore"), errOut: io.Discard}}
+	if password, err := s.askPassword(t.Context()); err != nil || password != "secret" {
+		t.Errorf("%v, %q", err, password)
+	}
+	in, out := io.Pipe()
+	defer out.Close()
+	s.in = in
+	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	if _, err := s.askPassword(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
