@@ -12,7 +12,7 @@ import (
 
 // maxAnswer bounds what one command may print, in bytes. The longest that we
 // ask for is the status of a gate with thousands of forwards.
-const maxAnswer = 4 << 20
+const maxAnswer = 3 << 20
 
 // headSize is how much of what came before a mark is kept to be shown.
 const headSize = 200

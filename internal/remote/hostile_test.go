@@ -153,7 +153,7 @@ func TestWordsOfTheVPSAreBounded(t *testing.T) {
 			t.Setenv("PLAY_BYTES", fmt.Sprint(c.size))
 			before := allocated()
 			_, err = conn.Run(t.Context(), Command{Script: "true"})
-			if (err != nil) != c.fails || err != nil && !strings.Contains(err.Error(), "more than 4 MB") {
+			if (err != nil) != c.fails || err != nil && !strings.Contains(err.Error(), "more than 3 MB") {
 				t.Errorf("%.200v", err)
 			}
 			_, err = connectTo(t, &terminal)
@@ -186,7 +186,7 @@ func TestAnEndlessAnswerEnds(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if _, err := c.Run(ctx, Command{Script: "trap '' PIPE; yes; sleep 1000"}); err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "more than 4 MB") {
+	if _, err := c.Run(ctx, Command{Script: "trap '' PIPE; yes; sleep 1000"}); err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "more than 3 MB") {
 		t.Errorf("%v", err)
 	}
 }
