@@ -50,7 +50,11 @@ func readSSHFiles(root string) (f sshFiles, err error) {
 	if err != nil {
 		return f, err
 	}
-	f.installed = text != nil || hasDropbear(root)
+	dropbear, err := hasDropbear(root)
+	if err != nil {
+		return f, err
+	}
+	f.installed = text != nil || dropbear
 	if f.explicit, err = readSSHDConfig(root, config, map[string]bool{}); err != nil {
 		return f, err
 	}
@@ -65,7 +69,11 @@ func readSSHFiles(root string) (f sshFiles, err error) {
 			return f, err
 		}
 		f.units = append(f.units, all...)
-		if isEnabled(root, unit+".socket") {
+		enabled, err := isEnabled(root, unit+".socket")
+		if err != nil {
+			return f, err
+		}
+		if enabled {
 			f.enabled = append(f.enabled, inForce...)
 		}
 	}
@@ -73,11 +81,16 @@ func readSSHFiles(root string) (f sshFiles, err error) {
 }
 
 // hasDropbear reports whether dropbear(8) is set up as a distribution's service.
-func hasDropbear(root string) bool {
-	return slices.ContainsFunc(startFiles, func(file string) bool {
-		_, err := os.Stat(filepath.Join(root, file))
-		return err == nil && filepath.Base(file) == "dropbear"
-	})
+func hasDropbear(root string) (bool, error) {
+	for _, file := range startFiles {
+		if filepath.Base(file) != "dropbear" {
+			continue
+		}
+		if there, err := isThere(filepath.Join(root, file)); there || err != nil {
+			return there, err
+		}
+	}
+	return false, nil
 }
 
 // readSSHDConfig reads a file and those that it includes, each once. What
@@ -211,7 +224,11 @@ func unitFiles(root, unit string) ([]unitFile, error) {
 	seen := map[string]bool{}
 	for _, folder := range unitFolders {
 		folder = filepath.Join(root, folder)
-		if _, err := os.Lstat(filepath.Join(folder, unit)); err == nil {
+		there, err := isThere(filepath.Join(folder, unit))
+		if err != nil {
+			return nil, err
+		}
+		if there {
 			files = append(files, unitFile{filepath.Join(folder, unit), len(files) > 0})
 		}
 		names, err := glob(filepath.Join(folder, unit+".d", "*.conf"))
@@ -229,17 +246,31 @@ func unitFiles(root, unit string) ([]unitFile, error) {
 	return append(files, dropIns...), nil
 }
 
-// isEnabled reports whether systemd starts a unit with another one. Folders that
-// we may not read enable nothing.
-func isEnabled(root, unit string) bool {
+// isEnabled reports whether systemd starts a unit with another one.
+func isEnabled(root, unit string) (bool, error) {
 	for _, folder := range unitFolders {
 		for _, kind := range []string{"*.wants", "*.requires"} {
-			if links, _ := filepath.Glob(filepath.Join(root, folder, kind, unit)); len(links) > 0 {
-				return true
+			with, err := glob(filepath.Join(root, folder, kind))
+			if err != nil {
+				return false, err
+			}
+			for _, other := range with {
+				if there, err := isThere(filepath.Join(other, unit)); there || err != nil {
+					return there, err
+				}
 			}
 		}
 	}
-	return false
+	return false, nil
+}
+
+// isThere reports whether we see a file, or a link that leads nowhere.
+func isThere(file string) (bool, error) {
+	_, err := os.Lstat(file)
+	if nothingToSee(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // unitLines returns the values that a unit file gives a name.
