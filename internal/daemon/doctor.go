@@ -278,8 +278,8 @@ func Examine(ctx context.Context, o Options) (DoctorResponse, error) {
 		return func(s *doctor.Side) { s.Machine.Drift = drift }, err
 	})
 	n.wait.Wait()
-	if side.Machine.NFTTooOld {
-		side.Unseen = nil // for want of it
+	if side.Machine.NFTTooOld { // that says it
+		side.Unseen = slices.DeleteFunc(side.Unseen, func(u string) bool { return strings.Contains(u, "nft") })
 	}
 	return judged(doctor.Evidence{Here: side}), nil
 }

@@ -64,7 +64,7 @@ type Unserved struct {
 
 // Machine is what was found out about a machine itself.
 type Machine struct {
-	NFT        string `json:"nft,omitempty"`        // version of nft(8)
+	NFT        string `json:"nft,omitempty"`        // version of nft(8); empty: there is none
 	NFTTooOld  bool   `json:"nft_too_old"`          // it does not read our rules
 	NFTNeeded  string `json:"nft_needed,omitempty"` // the oldest that does
 	Device     string `json:"device,omitempty"`     // "kernel" or "embedded"

@@ -262,6 +262,9 @@ func breakages() []breakage {
 		onGate("nft too old", NFTTooOld, func(e *Evidence) {
 			e.Here.Daemon, e.Here.Machine.NFT, e.Here.Machine.NFTTooOld, e.Here.Machine.NFTNeeded = false, "0.9.8", true, "1.0.2"
 		}),
+		onGate("nft missing", NFTMissing, func(e *Evidence) {
+			e.Here.Daemon, e.Here.Machine.NFT, e.Here.Machine.NFTTooOld, e.Here.Machine.NFTNeeded = false, "", true, "1.0.2"
+		}),
 		onGate("embedded device although the kernel has one", EmbeddedDevice, func(e *Evidence) { e.Here.Machine.Device = "embedded" }),
 		home("home's daemon does not run", DaemonDown, func(e *Evidence) { *e = Evidence{Here: Side{Role: "home", Clock: now}} }),
 		onGate("what only the daemon knows", Trouble, func(e *Evidence) { e.Here.Machine.Problems = []string{"no interface has a default route"} }),

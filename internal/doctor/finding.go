@@ -46,6 +46,7 @@ type ID string
 const (
 	DaemonDown       ID = "daemon-down"
 	NFTTooOld        ID = "nft-too-old"
+	NFTMissing       ID = "nft-missing"
 	DiskFull         ID = "disk-full"
 	ClockWrong       ID = "clock-wrong"
 	TunnelOverlap    ID = "tunnel-overlap"

@@ -41,7 +41,10 @@ func judgeMachine(s Side, on string) []Finding {
 
 func (j *machineJudge) daemon() {
 	m := j.side.Machine
-	if m.NFTTooOld {
+	if m.NFTTooOld && m.NFT == "" {
+		j.add(NFTMissing, Broken, "apt-get install nftables", "or the same with the package manager that it has",
+			"There is no nft on %s, which Gatelodge loads its rules with; version %s or newer is needed.", j.where, m.NFTNeeded)
+	} else if m.NFTTooOld {
 		j.add(NFTTooOld, Broken, "apt-get install --only-upgrade nftables", "or the same with the package manager that it has",
 			"nft on %s is version %s, and at least %s is needed to load the rules.", j.where, m.NFT, m.NFTNeeded)
 	} else if !j.side.Daemon {

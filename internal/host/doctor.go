@@ -44,10 +44,13 @@ func SSHOnlyIn(listeners []Listener, tunnel []netip.Prefix) []netip.AddrPort {
 	return inside
 }
 
-// NFT returns the version of nft(8) here. If it is too old, needed is the
-// oldest that would do.
+// NFT returns the version of nft(8) here, nothing if there is none. If it is too
+// old, or missing, needed is the oldest that would do.
 func NFT() (found, needed string, err error) {
 	fw, err := firewall.Open()
+	if errors.Is(err, firewall.ErrMissing) {
+		return "", firewall.Oldest(), nil
+	}
 	if old, ok := errors.AsType[*firewall.VersionError](err); ok {
 		return old.Found, old.Needed, nil
 	}

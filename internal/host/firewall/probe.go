@@ -9,6 +9,9 @@ import (
 // Version returns the version of nft(8) in use.
 func (f *Firewall) Version() string { return f.version.String() }
 
+// Oldest returns the oldest version of nft(8) that will do.
+func Oldest() string { return oldest.String() }
+
 // Present reports whether a table of ours of that name stands. The error
 // wraps ErrForeign if one of that name is not ours.
 func (f *Firewall) Present(_ context.Context, table string) (bool, error) {
