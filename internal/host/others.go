@@ -18,6 +18,9 @@ import (
 // ours lets through.
 type OthersDrop = foreign.Drop
 
+// Deed is what another firewall does to a packet.
+type Deed = foreign.Deed
+
 // Remedy lets packets of ours through another firewall, by its own door.
 type Remedy = foreign.Remedy
 

@@ -14,6 +14,15 @@ func (m *match) overwrites(mark []byte) bool {
 	return p.Kept != 0 && len(mark) >= 4 && binary.NativeEndian.Uint32(mark)&p.Kept != p.Mark&p.Kept
 }
 
+// writesCt is a rule that changes what conntrack remembers.
+func (m *match) writesCt(e *expr.Ct) (verdict, bool) {
+	const first = 1 // NFT_REG_1
+	if e.Key == expr.CtKeyMARK && m.overwrites(m.regs[first]) {
+		return verdict{kind: remark}, true
+	}
+	return verdict{}, false
+}
+
 // notrack ends the matter only where it comes before conntrack.
 func (m *match) notrack() (verdict, bool) {
 	if m.packet.untracked {

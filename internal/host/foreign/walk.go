@@ -124,10 +124,10 @@ func (m *match) step(e expr.Any, depth int) (v verdict, done bool) {
 		}
 		m.set(e.Register, e.SourceRegister, m.meta(e.Key))
 	case *expr.Ct:
-		if e.SourceRegister && e.Key == expr.CtKeyMARK && m.overwrites(m.regs[e.Register]) {
-			return verdict{kind: remark}, true
+		if e.Register == 0 { // it is written; the library does not read from where, nft(8) takes the first
+			return m.writesCt(e)
 		}
-		m.set(e.Register, e.SourceRegister, m.ct(e))
+		m.set(e.Register, false, m.ct(e))
 	case *expr.Payload:
 		m.set(e.DestRegister, e.OperationType == expr.PayloadWrite, m.payload(e))
 		if bothPorts(e) {
