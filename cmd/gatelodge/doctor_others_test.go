@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -142,5 +144,45 @@ func TestDoctorTellsOthersApart(t *testing.T) {
 	l := newJoinedLab(t)
 	healthy(t, l)
 	tryAll(t, l, othersFaults())
+	hidesNobody(t, l)
+	opensLegacy(t, l)
+}
+
+// hidesNobody leaves what many tutorials end with on the gate: a masquerade of
+// everything. The service sees the visitor all the same, and nothing is wrong.
+func hidesNobody(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	run(t, l.Gate(), "iptables-legacy", "-t", "nat", "-A", "POSTROUTING", "-j", "MASQUERADE")
+	loadRules(t, l.Gate(), "chain n { type nat hook postrouting priority srcnat; masquerade; }")
 	healthy(t, l)
+	seen, err := lab.ProbeTCP(t.Context(), l.Visitor(), netip.AddrPortFrom(l.Gate().IPv4, portEcho))
+	must(t, err)
+	if seen.Saw.Addr() != l.Visitor().IPv4 {
+		t.Errorf("the service sees %s and not the visitor", seen.Saw)
+	}
+	run(t, l.Gate(), "nft", "delete", "table", "inet", "other")
+	run(t, l.Gate(), "iptables-legacy", "-t", "nat", "-F")
+}
+
+// opensLegacy has the owner agree to a rule in iptables-legacy: it is put back
+// after a reload, and taken back by down.
+func opensLegacy(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	forward := func() string { return run(t, l.Gate(), "iptables-legacy", "-S", "FORWARD") }
+	run(t, l.Gate(), "iptables-legacy", "-P", "FORWARD", "DROP")
+	before := forward()
+	contains(t, gatelodge(t, l.Gate(), "doctor", "--fix", "--yes"), "done: iptables-legacy -I FORWARD", "nothing is wrong")
+	reachable(t, l)
+	run(t, l.Gate(), "iptables-legacy", "-F", "FORWARD")
+	eventually(t, "the rule is back", func(context.Context) error {
+		if now := forward(); !strings.Contains(now, "--mark 0x8000000/0x8000000 -j ACCEPT") {
+			return fmt.Errorf("it is not: %s", now)
+		}
+		return nil
+	})
+	reachable(t, l)
+	contains(t, gatelodge(t, l.Gate(), "down"), "took back: iptables-legacy -I FORWARD")
+	if now := forward(); now != before {
+		t.Errorf("after down its rules are %s, and were %s", now, before)
+	}
 }

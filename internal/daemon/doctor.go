@@ -32,8 +32,8 @@ type DoctorResponse struct {
 // examined is a role that can look at itself.
 type examined interface {
 	Examine(ctx context.Context) doctor.Evidence
-	// Remedies are for what other firewalls of this machine drop.
-	Remedies() []Remedy
+	// Remedies are for what other firewalls of this machine drop now.
+	Remedies(ctx context.Context) []Remedy
 }
 
 // examineTime bounds all of an examination, on this side.
@@ -44,7 +44,7 @@ func diagnose(ctx context.Context, r examined) DoctorResponse {
 	ctx, cancel := context.WithTimeout(ctx, examineTime)
 	defer cancel()
 	answer := judged(r.Examine(ctx))
-	answer.Remedies = r.Remedies()
+	answer.Remedies = r.Remedies(ctx)
 	return answer
 }
 

@@ -28,7 +28,13 @@ func (g *gate) Examine(ctx context.Context) doctor.Evidence {
 }
 
 // Remedies implements examined.
-func (g *gate) Remedies() []Remedy { return g.others.wanted() }
+func (g *gate) Remedies(ctx context.Context) []Remedy {
+	g.mu.Lock()
+	facts := g.facts
+	g.mu.Unlock()
+	g.others.look(ctx, g.opts.Paths, g.want(facts), facts, g.log)
+	return g.others.wanted()
+}
 
 // Doctor implements control.Examiner: the gate, and what concerns the home
 // that asks.

@@ -73,7 +73,13 @@ func (h *home) Examine(ctx context.Context) doctor.Evidence {
 }
 
 // Remedies implements examined.
-func (h *home) Remedies() []Remedy { return h.others.wanted() }
+func (h *home) Remedies(ctx context.Context) []Remedy {
+	h.mu.Lock()
+	facts := h.facts
+	h.mu.Unlock()
+	h.others.look(ctx, h.opts.Paths, h.want(facts), facts, h.log)
+	return h.others.wanted()
+}
 
 // inTunnel returns the addresses of both ends.
 func inTunnel(j *membership) []netip.Prefix {
