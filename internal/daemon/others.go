@@ -43,8 +43,8 @@ func (o *others) look(ctx context.Context, p Paths, want plan.State, facts plan.
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	generation, err := host.RulesGeneration()
-	if legacy, legacyErr := host.LegacyTables(); len(legacy) > 0 || legacyErr != nil {
-		err = errors.Join(errNoGeneration, legacyErr)
+	if legacy, legacyErr := host.LegacyTables(); legacyErr == nil && len(legacy) > 0 {
+		err = errNoGeneration
 	}
 	if err == nil && o.read && generation == o.generation && slices.Equal(facts.Networks, o.networks) {
 		return

@@ -127,7 +127,7 @@ func judgeInside(s Side, silent []Peer) []Finding {
 		switch {
 		case f.Inside == Closed:
 			found = append(found, Finding{ID: NotListening, Where: AtService, Severity: Broken, On: "the home",
-				Sentence: fmt.Sprintf("At home %s nothing answers for %s (%s).", f.Home, f.Name, port(f)), Command: "gatelodge doctor"})
+				Sentence: fmt.Sprintf("Home %s refuses what comes for %s (%s): nothing listens there, or a rule there rejects it.", f.Home, f.Name, port(f)), Command: "gatelodge doctor"})
 		case f.Protocol == "tcp" && (f.Inside == TimedOut || f.Inside == Unreachable):
 			lost[f.Home] = append(lost[f.Home], f)
 		}

@@ -211,7 +211,7 @@ func judgePeers(s Side) []Finding {
 	for _, p := range silent {
 		found = append(found, Finding{ID: HandshakeStale, Where: AtTunnel, Severity: Broken, On: "the home",
 			Sentence: fmt.Sprintf("Nothing comes from home %s; %s.", p.Name, lastHeard(p)),
-			Command:  "gatelodge doctor", Hint: "if it runs there and finds the way blocked: let the gate's WireGuard port (UDP) in at the VPS's provider"})
+			Command:  "gatelodge doctor", Hint: "if it runs there and gets no answer: it calls the port that the gate had when it joined, so see whether listen_port in gate.toml is another one since; if not, let the gate's WireGuard port (UDP) in at the VPS's provider"})
 	}
 	return found
 }

@@ -45,6 +45,10 @@ var legacyFamilies = []legacyFamily{
 	{"ip6", "ip6_tables_names", "ip6table_", unix.AF_INET6, unix.SOL_IPV6, layout6},
 }
 
+// errHidden reports that the list of the tables is hidden from us, and that
+// nothing else tells of them.
+var errHidden = errors.New("cannot tell whether iptables-legacy has tables")
+
 // LegacyTables names the tables of iptables-legacy that stand here, such as "ip
 // filter". To ask the kernel for a table would make it, so it is asked for those
 // alone that are listed, or whose module is loaded.
@@ -73,7 +77,7 @@ func (f legacyFamily) standing() ([]string, error) {
 	}
 	loaded, moduleErr := os.ReadFile("/proc/modules")
 	if moduleErr != nil {
-		return nil, fmt.Errorf("cannot tell whether iptables-legacy has tables: %w", err)
+		return nil, fmt.Errorf("%w: %w", errHidden, err)
 	}
 	var tables []string
 	for line := range strings.Lines(string(loaded)) {
@@ -96,12 +100,12 @@ const (
 // hookOrder is the kernel's numbering of hooks.
 var hookOrder = []Hook{Arrival, Input, Forward, Output, Leaving}
 
-// readLegacy reads all tables that matter.
+// readLegacy reads all tables that matter and are not hidden.
 func readLegacy() ([]legacyChains, error) {
 	var all []legacyChains
 	for _, f := range legacyFamilies {
 		names, err := f.standing()
-		if err != nil {
+		if err != nil && !errors.Is(err, errHidden) {
 			return all, err
 		}
 		for _, name := range names {
@@ -109,6 +113,9 @@ func readLegacy() ([]legacyChains, error) {
 				continue
 			}
 			t, err := f.read(name)
+			if errors.Is(err, unix.ENOENT) {
+				continue // of its module another network namespace has one
+			}
 			if err != nil {
 				return all, fmt.Errorf("cannot read table %s of iptables-legacy (%s): %w", name, f.name, err)
 			}
