@@ -14,10 +14,22 @@ func (m *match) overwrites(mark []byte) bool {
 	return p.Kept != 0 && len(mark) >= 4 && binary.NativeEndian.Uint32(mark)&p.Kept != p.Mark&p.Kept
 }
 
-// writesCt is a rule that changes what conntrack remembers.
-func (m *match) writesCt(e *expr.Ct) (verdict, bool) {
-	const first = 1 // NFT_REG_1
-	if e.Key == expr.CtKeyMARK && m.overwrites(m.regs[first]) {
+// loadMeta reads what is known of the packet, or sets it.
+func (m *match) loadMeta(e *expr.Meta) (verdict, bool) {
+	if e.SourceRegister && e.Key == expr.MetaKeyMARK && m.overwrites(m.regs[e.Register]) {
+		return verdict{kind: remark}, true
+	}
+	m.set(e.Register, e.SourceRegister, m.meta(e.Key))
+	return verdict{}, false
+}
+
+// loadCt reads what conntrack knows, or sets it: then the library does not say
+// from which register, and nft(8) takes the first.
+func (m *match) loadCt(e *expr.Ct) (verdict, bool) {
+	const none, first = 0, 1 // NFT_REG_1
+	if e.Register != none {
+		m.set(e.Register, false, m.ct(e))
+	} else if e.Key == expr.CtKeyMARK && m.overwrites(m.regs[first]) {
 		return verdict{kind: remark}, true
 	}
 	return verdict{}, false

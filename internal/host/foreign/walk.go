@@ -119,15 +119,9 @@ func (m *match) and(t truth) { m.truth = min(m.truth, t) }
 func (m *match) step(e expr.Any, depth int) (v verdict, done bool) {
 	switch e := e.(type) {
 	case *expr.Meta:
-		if e.SourceRegister && e.Key == expr.MetaKeyMARK && m.overwrites(m.regs[e.Register]) {
-			return verdict{kind: remark}, true
-		}
-		m.set(e.Register, e.SourceRegister, m.meta(e.Key))
+		return m.loadMeta(e)
 	case *expr.Ct:
-		if e.Register == 0 { // it is written; the library does not read from where, nft(8) takes the first
-			return m.writesCt(e)
-		}
-		m.set(e.Register, false, m.ct(e))
+		return m.loadCt(e)
 	case *expr.Payload:
 		m.set(e.DestRegister, e.OperationType == expr.PayloadWrite, m.payload(e))
 		if bothPorts(e) {
