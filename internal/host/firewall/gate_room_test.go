@@ -107,7 +107,7 @@ func (w *world) streamed(t *testing.T, ns *netns.Namespace) uint64 {
 }
 
 // listenHome takes what comes to a UDP port at home, and answers nothing.
-func (w *world) listenHome(t *testing.T, port uint16) {
+func (w *world) listenHome(t testing.TB, port uint16) {
 	t.Helper()
 	must(t, w.home.Do(func() error {
 		c, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port))

@@ -44,10 +44,11 @@ const turnAway = "counter name " + countFull + " drop"
 func newRate(connections int) int { return max(connections/16, 1000) }
 
 // visitorRate bounds how many connections of each visitor address may begin in
-// a second. It is cheap, and so comes before what counts. Of more addresses than
-// it remembers, which are forged ones, all together are bounded.
+// a second: three quarters of all, so that even one who does nothing but begin
+// and end them leaves a quarter. It is cheap, and so comes before what counts. Of
+// more addresses than it remembers, which are forged ones, all are bounded together.
 func (d *document) visitorRate(connections int) []string {
-	name, rate := fmt.Sprintf("visitor_rate_%d_", connections), newRate(connections)/roomShare
+	name, rate := fmt.Sprintf("visitor_rate_%d_", connections), newRate(connections)*3/4
 	d.sets = append(d.sets, visitorSets(name, "flags dynamic,timeout", "timeout 5s")...)
 	return perVisitor("update", name, fmt.Sprintf("limit rate over %[1]d/second burst %[1]d packets", rate), turnAway)
 }
