@@ -118,13 +118,15 @@ func (w *world) listenHome(t testing.TB, port uint16) {
 	}))
 }
 
-// The first packets of one visitor leave those of others their part of a second.
-func TestAGreedyVisitorLeavesOthersTheirRate(t *testing.T) {
+// The first packets of a few visitors leave those of others their part of a second.
+func TestGreedyVisitorsLeaveOthersTheirRate(t *testing.T) {
 	w := newWorld(t)
 	want := gateWant(toHome(1, "5000"))
 	want.Gate.Connections = smallRoom
 	w.apply(t, want, homeWant(mappings(netip.Addr{}, "5000")...))
-	must(t, w.flows(20_000, addr("203.0.113.50"), netip.AddrPortFrom(gatePublic4, 5000)))
+	for host := range 4 {
+		must(t, w.flows(5_000, addr(fmt.Sprintf("203.0.113.%d", 50+host)), netip.AddrPortFrom(gatePublic4, 5000)))
+	}
 	others := 0
 	for host := range 10 {
 		others += w.flood(t, fmt.Sprintf("203.0.113.%d", 60+host), "198.51.100.2:5000")
@@ -132,6 +134,70 @@ func TestAGreedyVisitorLeavesOthersTheirRate(t *testing.T) {
 	if others != 400 {
 		t.Errorf("of 400 connections of others %d begin", others)
 	}
+}
+
+// A flood of SYNs from a few addresses leaves others room to connect. Forged
+// addresses of which each comes once cannot be told from visitors: then these
+// have their part of what may begin in a second, and no more.
+func TestVisitorsBesideAFlood(t *testing.T) {
+	const packets, perSecond = 60_000, smallRoom / 16
+	for _, c := range []struct {
+		why     string
+		sources int
+		least   func(seconds float64) float64 // per cent of the visitors that come in with their first SYN
+	}{
+		{"ten addresses", 10, func(float64) float64 { return 95 }},
+		{"an address for each", 1 << 22, func(seconds float64) float64 { return 50 * perSecond * seconds / packets }},
+	} {
+		t.Run(c.why, func(t *testing.T) {
+			w := newWorld(t)
+			want := gateWant(toHome(1, "5000"), toHome(2, "6000"))
+			want.Gate.Connections = smallRoom
+			w.apply(t, want, homeWant(mappings(netip.Addr{}, "5000", "6000")...))
+			start := time.Now()
+			must(t, w.mixed(packets, c.sources))
+			took := time.Since(start).Seconds()
+			w.settle(t)
+			counted := w.counters(t, w.gate)
+			in := 100 * float64(counted.Forwards[2].NewConnections) / (packets / oneIn)
+			t.Logf("of %d SYNs in %.1f s %d begin, and %.0f %% of the visitors", packets, took, counted.Forwards[1].NewConnections, in)
+			if least := c.least(took); in < least {
+				t.Errorf("%.0f %% of the visitors come in, want %.0f %%", in, least)
+			}
+		})
+	}
+}
+
+// oneIn is how many SYNs of a flood come with each of a visitor.
+const oneIn = 100
+
+// mixed sends SYNs from so many addresses to one forward, and evenly among them
+// those of visitors to another, each from an address of its own.
+func (w *world) mixed(packets, sources int) error {
+	return w.internet.Do(func() error {
+		fd, err := rawSocket(unix.AF_INET, "eth0")
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		at := &unix.SockaddrInet4{Addr: gatePublic4.As4()}
+		for n := range packets {
+			i, first, port := n%sources, byte(100), uint16(5000)
+			if n%oneIn == 0 {
+				i, first, port = n, 101, 6000
+			}
+			from := netip.AddrFrom4([4]byte{first, 64 + byte(i>>16)&63, byte(i >> 8), byte(i)})
+			p := packet{
+				protocol: tcp,
+				src:      netip.AddrPortFrom(from, uint16(1024+n/sources%60000)),
+				dst:      netip.AddrPortFrom(gatePublic4, port),
+			}
+			if err := unix.Sendto(fd, p.header4(), 0, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Visitors of one home leave those of another room.

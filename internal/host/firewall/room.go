@@ -43,15 +43,22 @@ const turnAway = "counter name " + countFull + " drop"
 // eighths of the room at most, and a bounded part of the processor's time.
 func newRate(connections int) int { return max(connections/16, 1000) }
 
-// visitorRate bounds how many connections of each visitor address may begin in
-// a second: three quarters of all, so that even one who does nothing but begin
-// and end them leaves a quarter. It is cheap, and so comes before what counts. Of
-// more addresses than it remembers, which are forged ones, all are bounded together.
+// visitorRate keeps a part of what may begin in a second for visitors of whom
+// few connections begin: those beyond a visitor's modest rate share three
+// quarters of it among them, so that a flood from a few addresses leaves others
+// a quarter. Forged addresses are all modest, and are bounded with everybody.
 func (d *document) visitorRate(connections int) []string {
-	name, rate := fmt.Sprintf("visitor_rate_%d_", connections), newRate(connections)*3/4
+	name, all := fmt.Sprintf("visitor_rate_%d_", connections), newRate(connections)
 	d.sets = append(d.sets, visitorSets(name, "flags dynamic,timeout", "timeout 5s")...)
-	return perVisitor("update", name, fmt.Sprintf("limit rate over %[1]d/second burst %[1]d packets", rate), turnAway)
+	d.chains = append(d.chains, chain{name: "busy_visitors", rules: []string{
+		fmt.Sprintf("limit rate over %[1]d/second burst %[1]d packets %[2]s", all*3/4, turnAway),
+	}})
+	return perVisitor("update", name, fmt.Sprintf("limit rate over %[1]d/second burst %[1]d packets", all/modestVisitors), "jump busy_visitors")
 }
+
+// modestVisitors is how many visitors together may begin as many connections in
+// a second as there are, without one of them counting as busy.
+const modestVisitors = 64
 
 // visitorShare counts the connections of each visitor address, in lists by some
 // bits of the port. An IPv6 visitor counts as its /64, because any host there has
