@@ -34,8 +34,8 @@ type home struct {
 
 	others others // firewalls of this machine
 
-	apply   sync.Mutex         // one at a time brings the machine to the wanted state; before mu
-	carried []plan.HomeForward // what visitors' connections were last settled for; nil: unknown; guarded by apply
+	apply  sync.Mutex // one at a time brings the machine to the wanted state; before mu
+	visits visits     // guarded by apply
 
 	mu       sync.Mutex // guards what follows
 	config   config.Home
@@ -174,17 +174,15 @@ func (h *home) reconcile(ctx context.Context) ([]plan.Change, error) {
 	want := h.want(facts)
 	changes, err := h.host.Apply(ctx, want)
 	logChanges(h.log, changes)
-	if err == nil {
-		err = h.settle(changes, want.Firewall.Home)
-	}
-	h.publish(facts, err)
+	left := h.settle(changes, want.Firewall.Home, err)
+	h.publish(facts, errors.Join(err, left))
 	h.others.look(ctx, h.opts.Paths, h.want(facts), facts, h.log)
 	if err == nil {
 		step.At("home: machine stands")
 		h.ready.reach(machineStands)
 		h.push.kick()
 	}
-	return changes, err
+	return changes, errors.Join(err, left)
 }
 
 // reload reads the configuration again. A file that is wrong leaves the last
