@@ -102,7 +102,7 @@ func TestInvalidPacketsAreCounted(t *testing.T) {
 	w.apply(t, gateWant(toHome(1, "5000")), homeWant(mappings(netip.Addr{}, "5000")...))
 	send := func(from *netns.Namespace, device, src, dst string) {
 		p := w.probe(from, device, tcp, addr(src), dst)
-		p.flagless = true
+		p.flags = new(byte) // none, which no connection has
 		p.send(t, from, device)
 	}
 	send(w.internet, "eth0", "203.0.113.10", "198.51.100.2:22")

@@ -11,13 +11,6 @@ import "slices"
 // The last word is behind all translation, where the way is known for good. The
 // chain before is for programs, which learn there at once that they are refused.
 func wayOut(connections int) []chain {
-	late := chain{name: "late"}
-	for _, fam := range families {
-		late.rules = append(late.rules, fam.flowRules(connections, `
-			meta l4proto { tcp, udp } {ip} daddr . th dport . ct original proto-src @visited counter name total_leaked drop
-			{ip} daddr != @refused{n} meta l4proto { tcp, udp } ct original proto-src @guarded counter name total_leaked drop
-		`)...)
-	}
 	return []chain{
 		{
 			name: "local_way_out",
@@ -38,8 +31,9 @@ func wayOut(connections int) []chain {
 				oifname "lo" accept
 				ip saddr @own4 counter name total_leaked drop
 				ip6 saddr @own6 counter name total_leaked drop
-				ct state new meta l4proto udp goto late
-				ct state new tcp flags & syn == 0 goto late
+				ct state established,related accept
+				meta l4proto udp goto late
+				tcp flags & syn == 0 goto late
 			`),
 		},
 		{
@@ -54,8 +48,23 @@ func wayOut(connections int) []chain {
 		},
 		mayLeave(),
 		toGate,
-		late,
+		late(connections),
 	}
+}
+
+// late drops answers whose connection conntrack does not know, or takes for a
+// new one. Then other rules may have changed the port that they come from.
+func late(connections int) chain {
+	c := chain{name: "late"}
+	for _, fam := range families {
+		for _, port := range []string{"th sport", "ct original proto-src"} {
+			c.rules = append(c.rules, fam.flowRules(connections, `
+				meta l4proto { tcp, udp } {ip} daddr . th dport . `+port+` @visited counter name total_leaked drop
+				{ip} daddr != @refused{n} meta l4proto { tcp, udp } `+port+` @guarded counter name total_leaked drop
+			`)...)
+		}
+	}
+	return c
 }
 
 // refuseLocal ends in a verdict. Multicast is what the kernel says to every link it

@@ -136,6 +136,32 @@ func TestLateAnswersOfDevicesDoNotLeak(t *testing.T) {
 	w.noLeak(t, "late answers of a device")
 }
 
+// Segments of a device whose connection conntrack has forgotten do not leak
+// either, whether it takes them for a new one or for nonsense.
+func TestForgottenSegmentsOfDevicesDoNotLeak(t *testing.T) {
+	w := newWorld(t)
+	w.apply(t, gateWant(toHome(1, "6000/tcp")), homeWant(append(mappings(lan4, "6000/tcp"), mappings(lan6, "6000/tcp")...)...))
+	w.watchLine(t)
+	ip(t, w.lan, "route add default via 192.168.1.10\nroute add default via 2001:db8:1::10")
+	serve(t, w.lan, 6000)
+	for _, v := range []struct{ from, public, device netip.Addr }{{visitors[0], gatePublic4, lan4}, {visitors[2], gatePublic6, lan6}} {
+		c, err := visit(t, w.internet, "tcp", v.from, netip.AddrPortFrom(v.public, 6000))
+		must(t, err)
+		answers(t, "before", c)
+		w.forgetVisitors(t)
+		visitor := netip.MustParseAddrPort(c.LocalAddr().String())
+		for _, flags := range []byte{0x10, 0x14, 0} { // ACK; RST and ACK; none
+			before := w.counters(t, w.home).Totals.Leaked.Packets
+			p := packet{protocol: tcp, src: netip.AddrPortFrom(v.device, 6000), dst: visitor, flags: &flags}
+			p.send(t, w.lan, "eth0")
+			eventually(t, fmt.Sprintf("the segment with flags %#x is stopped", flags), func() bool {
+				return w.counters(t, w.home).Totals.Leaked.Packets > before
+			})
+		}
+	}
+	w.noLeak(t, "forgotten segments")
+}
+
 // forgetVisitors takes away what conntrack and the table know of UDP visitors.
 func (w *world) forgetVisitors(t *testing.T) {
 	t.Helper()

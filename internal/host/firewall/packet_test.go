@@ -17,7 +17,7 @@ import (
 type packet struct {
 	protocol forward.Protocol
 	src, dst netip.AddrPort
-	flagless bool // TCP without any flag, which no connection has
+	flags    *byte // of TCP; nil: SYN
 }
 
 func (p packet) String() string {
@@ -131,8 +131,9 @@ func (p packet) transport() []byte {
 		binary.BigEndian.PutUint16(h[4:], uint16(size))
 	} else {
 		h[12] = 5 << 4 // words of header
-		if !p.flagless {
-			h[13] = 0x02 // SYN
+		h[13] = 0x02   // SYN
+		if p.flags != nil {
+			h[13] = *p.flags
 		}
 		binary.BigEndian.PutUint16(h[14:], 64240)
 	}
