@@ -68,7 +68,7 @@ func TestTheLatestRunHasTheTunnel(t *testing.T) {
 func TestRunsAreBounded(t *testing.T) {
 	r, now := NewRuns(), time.Now()
 	addr := netip.MustParseAddr("10.0.0.0")
-	for i := range 2 * maxSources {
+	for i := range maxSources + 20 {
 		addr = addr.Next()
 		for id := range uint64(2 * maxRuns) {
 			if s := r.heard(addr, Run{ID: id}, now); s != (standing{}) {

@@ -20,7 +20,7 @@ import (
 // says of itself, and a visit from outside.
 func (h *home) Examine(ctx context.Context) doctor.Evidence {
 	h.mu.Lock()
-	facts, c, m, problems, failed := h.facts, h.config, h.memory, slices.Clone(h.problems), h.failed
+	facts, c, m, problems, failed := h.facts, h.config, h.memory, h.ownProblems(), h.failed
 	h.mu.Unlock()
 	side := doctor.Side{
 		Role: string(plan.Home), Name: m.Joined.Name, Version: h.opts.Version, Daemon: true, Clock: time.Now(),

@@ -33,6 +33,7 @@ type home struct {
 	since time.Time
 
 	others others // firewalls of this machine
+	damage string // what was wrong with the stored memory at the start
 
 	apply  sync.Mutex // one at a time brings the machine to the wanted state; before mu
 	visits visits     // guarded by apply
@@ -133,7 +134,7 @@ func (h *home) recall() error {
 	}
 	if loaded.Warning != "" {
 		h.log.Error("state", "warning", loaded.Warning)
-		h.problems = append(h.problems, loaded.Warning)
+		h.damage = loaded.Warning
 	}
 	if !loaded.Found || h.memory.Joined == nil {
 		return &RefusedError{Message: "this home has not joined a gate yet", Hint: "on the gate: gatelodge gate invite NAME; here: gatelodge join INVITE"}

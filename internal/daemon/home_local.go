@@ -51,7 +51,7 @@ func (h *home) Apply(ctx context.Context, _ ApplyRequest) (ApplyResponse, error)
 func (h *home) Report(ctx context.Context) status.Report {
 	h.mu.Lock()
 	facts, c, m := h.facts, h.config, h.memory
-	problems := append([]string{}, h.problems...)
+	problems := h.ownProblems()
 	h.mu.Unlock()
 	want := h.want(facts)
 	seen := look(ctx, h.host, want)
@@ -86,6 +86,16 @@ func (h *home) Report(ctx context.Context) status.Report {
 		report.Forwards = append(report.Forwards, s)
 	}
 	return report
+}
+
+// ownProblems returns what is wrong with this home itself: now, and with its
+// memory since the start. The caller holds mu.
+func (h *home) ownProblems() []string {
+	problems := slices.Clone(h.problems)
+	if h.damage != "" {
+		problems = append(problems, h.damage)
+	}
+	return problems
 }
 
 // keepProblem says what is wrong with the tunnel.

@@ -5,11 +5,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -61,4 +63,29 @@ func TestTheConfigurationIsReadUnderItsLock(t *testing.T) {
 		})
 	}
 	wait.Wait()
+}
+
+// That the memory had to be read from its copy is said for as long as the daemon
+// runs, not until its first round.
+func TestDamagedMemoryStaysAProblem(t *testing.T) {
+	h := homeOf(t, &fakeGate{}, new(bytes.Buffer), "web")
+	k, err := key.NewPrivate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // so that there is a copy
+		if err := h.remember(func(m *homeMemory) { m.PrivateKey.Private = k; m.Generation++ }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(h.store.Dir(), "home.json"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.recall(); err != nil {
+		t.Fatal(err)
+	}
+	h.publish(plan.Facts{}, nil)
+	if p := h.ownProblems(); len(p) != 1 || !strings.Contains(p[0], "home.json") {
+		t.Errorf("problems %q", p)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -226,11 +227,12 @@ func TestVerdictsOnOtherForwardsAreRefused(t *testing.T) {
 // A gate that says something else whenever it is asked cannot fill the log,
 // whatever kind of line it is that it causes.
 func TestAGateCannotFillTheLog(t *testing.T) {
-	n, names := 0, make([]string, 200)
+	var n atomic.Int64
+	names := make([]string, 200)
 	for i := range names {
 		names[i] = fmt.Sprintf("forward-%d", i)
 	}
-	other := func() string { n++; return fmt.Sprintf("%d %s", n, strings.Repeat("x", 990)) }
+	other := func() string { return fmt.Sprintf("%d %s", n.Add(1), strings.Repeat("x", 990)) }
 	refused := func(code control.Code) error { return &control.Error{Code: code, Message: other()} }
 	for name, state := range map[string]func(control.StateResponse) (control.StateResponse, error){
 		"other reasons": func(r control.StateResponse) (control.StateResponse, error) {
@@ -242,7 +244,7 @@ func TestAGateCannotFillTheLog(t *testing.T) {
 		"granted and refused": func(r control.StateResponse) (control.StateResponse, error) {
 			for i := range r.Verdicts {
 				r.Verdicts[i].Notes = []string{other()}
-				if n++; n%2 == 0 {
+				if n.Add(1)%2 == 0 {
 					r.Verdicts[i].State = control.Refused
 				}
 			}
@@ -250,7 +252,7 @@ func TestAGateCannotFillTheLog(t *testing.T) {
 		},
 		"other errors": func(r control.StateResponse) (control.StateResponse, error) { return r, refused(control.Internal) },
 		"errors now and then": func(r control.StateResponse) (control.StateResponse, error) {
-			if n++; n%2 == 0 {
+			if n.Add(1)%2 == 0 {
 				return r, refused("some-code")
 			}
 			return r, nil
