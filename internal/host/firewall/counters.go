@@ -40,7 +40,8 @@ type Totals struct {
 	Spoofed Count // with an address that cannot be true where they came from
 	// Leaked would have left the tunnel for elsewhere, or shown a tunnel
 	// address to the world: home to home, home to internet, and packets whose
-	// translation conntrack has forgotten.
+	// translation conntrack has forgotten. Of a gate also what its own users
+	// send to homes past the forwards.
 	Leaked Count
 	// Full are new connections of visitors beyond what the kernel's table of
 	// connections has room for beside the machine's own.
