@@ -26,7 +26,7 @@ func TestAHomeBehindNAT64(t *testing.T) {
 	gate := netip.AddrPortFrom(l.Gate().IPv4, 55107)
 	run(t, router, "sysctl", "-qw", "net.ipv6.conf.lan1.disable_ipv6=0", "net.ipv6.conf.lo.disable_ipv6=0")
 	run(t, router, "ip", "addr", "add", "fd01::1/64", "dev", "lan1", "nodad")
-	run(t, router, "ip", "addr", "add", "64:ff9b::c633:6401/128", "dev", "lo")
+	run(t, router, "ip", "addr", "add", "64:ff9b::c633:6401/128", "dev", "lo", "nodad")
 	run(t, l.Home(), "ip", "addr", "add", "fd01::10/64", "dev", "eth0", "nodad")
 	run(t, l.Home(), "ip", "-6", "route", "add", "default", "via", "fd01::1")
 

@@ -117,6 +117,9 @@ func (k *keeper) try(ctx context.Context, lasted time.Duration) {
 	case k.daemonAlone(ctx):
 		k.note("the tunnel works, but the gate's daemon does not answer")
 	case k.carries(ctx):
+		if k.isTold() {
+			return // it was an answer after all
+		}
 		k.note("the tunnel works, but what this home says to the gate's daemon in it is lost: a firewall on the gate drops it, and there gatelodge doctor names it")
 	default:
 		if why := k.whySilent(ctx, lasted); why != "" {

@@ -98,6 +98,13 @@ func (k *keeper) mustGiveWay() bool {
 	return told
 }
 
+// isTold is mustGiveWay for who only looks.
+func (k *keeper) isTold() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.giveWay
+}
+
 // givesWay notes that this run gives way for a while.
 func (k *keeper) givesWay(pause time.Duration) {
 	k.note(fmt.Sprintf("another machine has a copy of this home's key and has the tunnel, because gatelodge was started there later: this one stands back, and asks again every %v; run gatelodge down on one of the two, or give it an invite of its own", pause))
