@@ -27,7 +27,7 @@ func othersFaults() []fault {
 		rules("visitors hidden on the gate", gate, "chain n { type nat hook postrouting priority srcnat - 150; masquerade; }", ids(doctor.SourceHidden), ids(doctor.SourceHidden)).naming("hain n of table inet other (masquerade"),
 		beforehand(rules("visitors hidden at home", home, `chain n { type nat hook postrouting priority srcnat; oifname "docker0" masquerade; }`, ids(doctor.SourceHidden), nil), published("", nil, container...)),
 		beforehand(rules("refused by a rule at home", home, `chain guests { type filter hook forward priority 0; oif "docker0" ct state established,related accept; oif "docker0" ct state new reject; }`, ids(doctor.HomeDrops), nil), published("", nil, container...)).naming(`hain guests of table inet other (oif "docker0" ct state new reject`),
-		rules("refused at home, and no rule that does it", home, `chain i { type filter hook input priority 0; ip saddr 10.99.0.0/16 tcp dport 7000 reject with tcp reset; }`, ids(doctor.HomeDrops), nil).naming("no rule was seen"),
+		rules("refused at home, and no rule that does it", home, `chain i { type filter hook input priority 0; ip saddr 198.51.100.0/24 tcp dport 7000 reject with tcp reset; }`, ids(doctor.HomeDrops), nil).naming("no rule was seen"),
 		rules("answers dropped at home", home, `chain o { type filter hook output priority 0; oifname "gatelodge" tcp sport 7000 drop; }`, ids(doctor.HomeDrops), nil).naming("drops the answers"),
 		overwrittenMark(),
 		listening(published("listening on one address only", ids(doctor.BoundElsewhere), "7011/tcp"), home, "192.168.1.10:7011"),

@@ -77,8 +77,10 @@ func judgeHome(e Evidence) []Finding {
 	if there := e.There; there != nil {
 		at := append(judgeMachine(*there, "the gate"), judgeTwins(*there)...)
 		blocked = blocked || blocks(at)
+		hidden := judgeHidden(*there, AtGate, "the gate")
+		blocked = blocked || len(hidden) > 0
 		found = slices.Concat(found, at, judgeClocks(e.Here, *there), judgeNames(e.Here, *there), judgeSSH(*there, "the gate"),
-			judgeIPv6(e.Here, *there), judgeHidden(*there, AtGate, "the gate"))
+			judgeIPv6(e.Here, *there), hidden)
 	}
 	found = slices.Concat(found, judgeHidden(e.Here, AtHome, "here"), judgeWay4(e))
 	found = append(found, judgeForwards(e, blocked)...)
@@ -93,7 +95,9 @@ func judgeGate(s Side) []Finding {
 	found = append(found, judgeSSH(s, "here")...)
 	blocked := blocks(found)
 	found = append(found, judgeHeld(s.Forwards, "here")...)
-	found = append(found, judgeHidden(s, AtGate, "here")...)
+	hidden := judgeHidden(s, AtGate, "here")
+	blocked = blocked || len(hidden) > 0
+	found = append(found, hidden...)
 	found = append(found, judgeUnserved(s)...)
 	if d, ok := deedAt(s, Drops, "udp", 0, Input, Output); ok && !blocked {
 		found, blocked = append(found, inputDrop(d, "here")), true
@@ -111,7 +115,7 @@ func judgeGate(s Side) []Finding {
 // that lost probes prove nothing more.
 func blocks(found []Finding) bool {
 	return slices.ContainsFunc(found, func(f Finding) bool {
-		return f.Severity == Broken && f.ID != DiskFull && f.ID != ClockWrong && f.ID != SourceHidden
+		return f.Severity == Broken && f.ID != DiskFull && f.ID != ClockWrong
 	})
 }
 

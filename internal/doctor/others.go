@@ -93,18 +93,18 @@ func (d Drop) String() string {
 	return upperFirst(text)
 }
 
-// judgeHidden finds rules that hide visitors from the services: where those
-// trust the address that they see, all the world is trusted.
+// judgeHidden finds rules that hide visitors from the services. Where a service
+// trusts the address that it sees, all the world is trusted: so home refuses the
+// gate's own address but where a forward asks for it.
 func judgeHidden(s Side, where Hop, on string) []Finding {
 	d, ok := deedAt(s, Hides, "", 0, Leaving)
 	if !ok {
 		return nil
 	}
-	machine, severity := "the gate", Broken
+	severity, sentence := Broken, fmt.Sprintf("%s on the gate replaces the visitors' addresses by the gate's own, which home lets in for forwards with masquerade only: all other visitors are refused.", d)
 	if where == AtHome {
-		machine, severity = "this machine", Warning
+		severity, sentence = Warning, fmt.Sprintf("%s on this machine replaces the visitors' addresses by its own: services see that one for everybody, and a mail server or proxy that trusts it is open to all the world.", d)
 	}
-	return []Finding{{ID: SourceHidden, Where: where, Severity: severity, On: on,
-		Sentence: fmt.Sprintf("%s on %s replaces the visitors' addresses by its own: services see that one for everybody, and a mail server or proxy that trusts it is open to all the world.", d, machine),
-		Command:  d.command(), Hint: "have its owner delete that rule, or bind it to what it is meant for (its own oifname and source)"}}
+	return []Finding{{ID: SourceHidden, Where: where, Severity: severity, On: on, Sentence: sentence,
+		Command: d.command(), Hint: "have its owner delete that rule, or bind it to what it is meant for (its own oifname and source)"}}
 }

@@ -167,7 +167,7 @@ var visitorNAT = []chain{
 	visitorSource,
 }
 
-// visitorSource keeps the visitor's address, unless home has asked for
+// visitorSource keeps the visitor's address, and the doctor's, unless home has asked for
 // masquerade. To translate a source to itself settles the matter: a masquerade
 // for everything, left on the gate from another set-up, would hide all visitors.
 // So it goes far before the chains of others; among chains of nat, nothing else
@@ -179,6 +179,8 @@ var visitorSource = chain{
 		oifname $tunnel ct mark @masqueraded masquerade
 		oifname $tunnel ct status dnat ct mark and $mask == $ours snat ip to ip saddr
 		oifname $tunnel ct status dnat ct mark and $mask == $ours snat ip6 to ip6 saddr
+		oifname $tunnel ip saddr @public4 snat ip to ip saddr
+		oifname $tunnel ip6 saddr @public6 snat ip6 to ip6 saddr
 	`),
 }
 
