@@ -74,7 +74,7 @@ func legacy(name string, host func(*lab.Lab) *lab.Host, home, gate []doctor.ID, 
 // overwrittenMark is a split-tunnel script: it marks what a service sends, after
 // ours, and has a route for that mark.
 func overwrittenMark() fault {
-	f := rules("mark of answers overwritten at home", (*lab.Lab).Home, "chain split { type route hook output priority mangle + 1; tcp sport 7000 meta mark set 0x1; }", ids(doctor.MarkOverwritten), nil).naming("tcp sport 7000 meta mark set 0x00000001")
+	f := rules("mark of answers overwritten at home", (*lab.Lab).Home, "chain split { type route hook output priority mangle + 50; tcp sport 7000 meta mark set 0x1; }", ids(doctor.MarkOverwritten), nil).naming("tcp sport 7000 meta mark set 0x00000001")
 	inject, mend := f.inject, f.mend
 	f.inject = func(t *testing.T, l *lab.Lab) {
 		run(t, l.Home(), "ip", "route", "add", "default", "via", "192.168.1.1", "table", "4242")

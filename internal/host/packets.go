@@ -125,7 +125,7 @@ func homePackets(h plan.HomeFirewall, facts plan.Facts) []foreign.Packet {
 }
 
 // answersPriority is that of our chains at home that mark answers.
-const answersPriority = -150
+const answersPriority = -110 // mangle + 40
 
 // devicePackets are those for another device, and its answers.
 func devicePackets(p, back foreign.Packet, f plan.HomeForward, facts plan.Facts) []foreign.Packet {
