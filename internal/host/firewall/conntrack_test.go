@@ -16,6 +16,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host/firewall"
 	"github.com/gatelodge/gatelodge/internal/lab/netns/netnstest"
+	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
 // What is gone is covered, what lives is not, and no block could be larger.
@@ -184,6 +185,39 @@ func TestDeleteForwardsSparesTheLiving(t *testing.T) {
 			must(t, firewall.DeleteForwards(defaultMarks, gone, living))
 			if diff := cmp.Diff(want, f.left(t)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", name, diff)
+			}
+		})
+	}
+}
+
+// A forward that changes keeps the flows that it carries as before, and loses
+// the others: those of a port, a family or visitors that it no longer serves,
+// and all if it leads elsewhere.
+func TestAChangedForwardKeepsWhatItCarries(t *testing.T) {
+	before := toHome(7, "5000-5001")
+	for name, c := range map[string]struct {
+		change func(*plan.GateForward)
+		left   int // of two flows to each of two ports, over IPv4
+	}{
+		"loses a port":        {func(f *plan.GateForward) { f.Ports = ports("5001") }, 2},
+		"gains a port":        {func(f *plan.GateForward) { f.Ports = ports("5000-5002") }, 4},
+		"loses IPv6":          {func(f *plan.GateForward) { f.Target6 = netip.Addr{} }, 4},
+		"loses IPv4":          {func(f *plan.GateForward) { f.Target4 = netip.Addr{} }, 0},
+		"allows one visitor":  {func(f *plan.GateForward) { f.Allow = []netip.Prefix{netip.MustParsePrefix("203.0.0.1/32")} }, 1},
+		"another limit":       {func(f *plan.GateForward) { f.Limit.Connections = 1 }, 4},
+		"to another home":     {func(f *plan.GateForward) { f.Target4 = netip.MustParseAddr("10.99.0.9") }, 0},
+		"becomes masqueraded": {func(f *plan.GateForward) { f.Masquerade = true }, 0},
+	} {
+		inside(t, netnstest.New(t, strings.ReplaceAll(name, " ", "-")), func() {
+			f, mark, foreign := newFlows(t), defaultMarks.Forward|7, defaultMarks.Forward|8
+			f.add(t, 2, mark, forward.UDP, 5000)
+			f.add(t, 2, mark, forward.TCP, 5001)
+			f.add(t, 1, foreign, forward.UDP, 5000)
+			after := before
+			c.change(&after)
+			must(t, firewall.DeleteNotCarried(defaultMarks, []firewall.Change{{Before: before, After: after}}))
+			if got := f.left(t); got[mark] != c.left || got[foreign] != 1 {
+				t.Errorf("%s: %d of its 4 flows are left, not %d; of another forward %d of 1", name, got[mark], c.left, got[foreign])
 			}
 		})
 	}
