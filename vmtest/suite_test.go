@@ -333,6 +333,25 @@ func (w *world) networkd(t *testing.T) {
 	}
 	w.figure = fmt.Sprintf("back after %.2f s at most", worst.Seconds())
 	w.visitor(t)
+	w.guardStays(t)
+	w.visitor(t)
+}
+
+// guardStays checks that the tunnel stays shut while nobody restores the rules:
+// the guard outlives a flush of the ruleset, and with systemd's help its daemon.
+func (w *world) guardStays(t *testing.T) {
+	t.Helper()
+	for _, m := range w.machines() {
+		for _, change := range []string{"nft flush ruleset", "systemctl kill -s KILL gatelodge; nft flush ruleset"} {
+			if got := w.on(t, m, change+"; nft list tables"); !strings.Contains(got, "table inet gatelodge.guard") {
+				t.Errorf("%s: after %s, there is no guard: %q", m.Name, change, got)
+			}
+		}
+		w.eventually(t, "the daemon has its rules back", func(ctx context.Context) error {
+			_, err := m.Shell(ctx, "nft list table inet gatelodge | grep -q chain")
+			return err
+		})
+	}
 }
 
 // renamed gives the interface to the network another name.
