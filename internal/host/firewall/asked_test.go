@@ -59,7 +59,7 @@ func TestConnectionsOfTheWindowDie(t *testing.T) {
 	serveAt(t, w.home, "[fd99::2]:22")
 	w.apply(t, want)
 	stay := w.fromTheGate(t, 5000)
-	nft(t, w.home, "delete table inet "+tableName)
+	w.takeAway(t, w.home)
 	slipped := w.fromTheGate(t, 22)
 	w.apply(t, want)
 	for _, c := range slipped {

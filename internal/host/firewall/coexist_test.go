@@ -2,7 +2,6 @@ package firewall_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -113,10 +112,7 @@ func TestInvalidPacketsAreCounted(t *testing.T) {
 	if got := w.counters(t, w.gate).Totals.Invalid.Packets; got != 4 {
 		t.Errorf("%d invalid packets counted at the gate, want 4", got)
 	}
-	inside(t, w.gate, func() {
-		must(t, w.guards[w.gate].Lower(tableName))
-		must(t, w.firewall.Remove(context.Background(), tableName))
-	})
+	w.takeAway(t, w.gate)
 	send(w.gate, tunnelName, "203.0.113.10", "10.99.0.2:5000")
 	w.settle(t)
 	if got := w.counters(t, w.home).Totals.Invalid.Packets; got != 1 {

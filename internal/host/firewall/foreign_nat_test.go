@@ -34,7 +34,7 @@ func TestNobodyHidesVisitors(t *testing.T) {
 				if order == "before us" {
 					load()
 				}
-				w.apply(t, want, homeWant(mappings(netip.Addr{}, "5000", "6000")...))
+				w.apply(t, want, homeWant(append(mappings(netip.Addr{}, "5000"), hiding(mappings(netip.Addr{}, "6000"))...)...))
 				if order == "after us" {
 					load()
 				}

@@ -49,7 +49,6 @@ func TestNothingThatSlippedInAtTheGateStays(t *testing.T) {
 	nft(t, w.gate, tracking)
 	want := gateWant(toHome(1, "5000"))
 	want.Gate.Input.Accept = ports("9000")
-	w.apply(t, homeWant(mappings(netip.Addr{}, "5000")...))
 	for _, port := range []uint16{22, 5000, 7117, 8080, 9000} {
 		serve(t, w.gate, port)
 	}

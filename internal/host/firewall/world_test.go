@@ -276,6 +276,15 @@ func (w *world) apply(t testing.TB, wants ...plan.Firewall) {
 	}
 }
 
+// takeAway deletes a table with its guard, as where the kernel has none.
+func (w *world) takeAway(t testing.TB, ns *netns.Namespace) {
+	t.Helper()
+	inside(t, ns, func() {
+		must(t, w.guards[ns].Lower(tableName))
+		must(t, w.firewall.Remove(context.Background(), tableName))
+	})
+}
+
 // counters reads those of the table at a gate or a home.
 func (w *world) counters(t testing.TB, ns *netns.Namespace) firewall.Counters {
 	t.Helper()
