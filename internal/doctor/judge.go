@@ -75,7 +75,10 @@ func judgeHome(e Evidence) []Finding {
 		return append(found, judgeRelays(e.Here)...)
 	}
 	if there := e.There; there != nil {
-		at := append(judgeMachine(*there, "the gate"), judgeTwins(*there)...)
+		at := judgeMachine(*there, "the gate")
+		if !e.Here.Tunnel.Rival { // else it is said already
+			at = append(at, judgeTwins(*there)...)
+		}
 		blocked = blocked || blocks(at)
 		hidden := judgeHidden(*there, AtGate, "the gate")
 		blocked = blocked || len(hidden) > 0

@@ -133,6 +133,21 @@ func TestEachFaultIsNamedAlone(t *testing.T) {
 	}
 }
 
+// A home that knows of its copy need not be told of it by the gate as well.
+func TestACopyThatStandsBackIsNamedOnce(t *testing.T) {
+	for name, says := range map[string]func(*Peer){
+		"by its runs":   func(p *Peer) { p.Twins = true },
+		"by its places": func(p *Peer) { p.Flapped = []netip.AddrPort{own, at("203.0.113.7:4000")} },
+	} {
+		e := healthyHome()
+		e.Here.Tunnel.Rival = true
+		says(&e.There.Homes[0])
+		if found := Judge(e); len(found) != 1 || found[0].ID != TwinKey || found[0].Severity != Warning {
+			t.Errorf("known to the gate %s, found %+v", name, found)
+		}
+	}
+}
+
 // Two faults of one side at once: the judge names one of them at least, the
 // second too unless the first hides it, and never a third.
 func TestPairsOfFaultsBringNoThird(t *testing.T) {

@@ -165,22 +165,6 @@ func judgeIPv6(here, there Side) []Finding {
 // hasIPv6 reports whether the tunnel has IPv6, as far as it is known.
 func (m Machine) hasIPv6() bool { return m.IPv6 || m.StateUnseen }
 
-// judgeTwins finds machines with one key, of which each takes the tunnel away
-// from the other.
-func judgeTwins(s Side) []Finding {
-	var found []Finding
-	for _, p := range s.Homes {
-		if p.Twins {
-			found = append(found, twins(p.Name))
-		} else if len(p.Flapped) > 1 {
-			found = append(found, Finding{ID: TwinKey, Where: AtTunnel, Severity: Broken, On: "the home",
-				Sentence: fmt.Sprintf("Two machines use the key of home %s at once: its packets come from %s and from %s in turn.", p.Name, p.Flapped[0], p.Flapped[1]),
-				Command:  "gatelodge down", Hint: "on the copy; then remove home.json there, and join it as a home of its own"})
-		}
-	}
-	return found
-}
-
 // insistent returns an address that calls again and again, each time from
 // another port, as a home does that is not answered.
 func insistent(strangers []netip.AddrPort) (netip.AddrPort, bool) {

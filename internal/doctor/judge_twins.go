@@ -27,7 +27,23 @@ func judgeRival(s Side) []Finding {
 		Command:  "gatelodge down", Hint: endTheCopy}}
 }
 
-// twins is, on a gate, a home that runs on two machines.
+// judgeTwins finds, on a gate, machines with one key, of which each takes the
+// tunnel away from the other.
+func judgeTwins(s Side) []Finding {
+	var found []Finding
+	for _, p := range s.Homes {
+		if p.Twins {
+			found = append(found, twins(p.Name))
+		} else if len(p.Flapped) > 1 {
+			found = append(found, Finding{ID: TwinKey, Where: AtTunnel, Severity: Broken, On: "the home",
+				Sentence: fmt.Sprintf("Two machines use the key of home %s at once: its packets come from %s and from %s in turn.", p.Name, p.Flapped[0], p.Flapped[1]),
+				Command:  "gatelodge down", Hint: "on the copy; then remove home.json there, and join it as a home of its own"})
+		}
+	}
+	return found
+}
+
+// twins is a home that runs on two machines.
 func twins(home string) Finding {
 	return Finding{ID: TwinKey, Where: AtTunnel, Severity: Broken, On: "the home",
 		Sentence: fmt.Sprintf("Two machines use the key of home %s at once: the one that was started last has the tunnel, and the other stands back.", home),
