@@ -33,7 +33,7 @@ func wayOut(connections int) []chain {
 				ip6 saddr @own6 counter name total_leaked drop
 				ct state established,related accept
 				meta l4proto udp goto late
-				tcp flags & syn == 0 goto late
+				tcp flags & (syn | ack) != syn goto late
 			`),
 		},
 		{

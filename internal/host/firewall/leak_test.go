@@ -150,7 +150,7 @@ func TestForgottenSegmentsOfDevicesDoNotLeak(t *testing.T) {
 		answers(t, "before", c)
 		w.forgetVisitors(t)
 		visitor := netip.MustParseAddrPort(c.LocalAddr().String())
-		for _, flags := range []byte{0x10, 0x14, 0} { // ACK; RST and ACK; none
+		for _, flags := range []byte{0x10, 0x12, 0x14, 0} { // ACK; SYN and ACK; RST and ACK; none
 			before := w.counters(t, w.home).Totals.Leaked.Packets
 			p := packet{protocol: tcp, src: netip.AddrPortFrom(v.device, 6000), dst: visitor, flags: &flags}
 			p.send(t, w.lan, "eth0")
