@@ -148,8 +148,8 @@ func (o *others) last() []string {
 }
 
 // describe makes one sentence of all that one rule does. A mark that is overwritten
-// may be set again by ours, which depends on who was loaded first: the doctor
-// tells of it where no answer comes.
+// does harm only where a route is for the new one: the doctor tells of it where no
+// answer comes.
 func describe(drops []host.OthersDrop) []string {
 	type place struct{ rule, does, remedy string }
 	var places []place

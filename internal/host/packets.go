@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/host/firewall"
 	"github.com/gatelodge/gatelodge/internal/host/foreign"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
@@ -112,7 +113,7 @@ func homePackets(h plan.HomeFirewall, facts plan.Facts) []foreign.Packet {
 		}
 		back := p
 		back.What, back.Answer, back.In, back.Out = "the answers to "+p.What, true, "", h.Interface
-		back.Mark, back.Kept, back.Priority = h.Marks.Answer, h.Marks.Mask, answersPriority
+		back.Mark, back.Kept, back.Priority = h.Marks.Answer, h.Marks.Mask, firewall.AnswersPriority
 		p.Mark, p.Priority = h.Marks.AcceptedBit, ourPriority
 		if f.To.IsValid() {
 			packets = append(packets, devicePackets(p, back, f, facts)...)
@@ -123,9 +124,6 @@ func homePackets(h plan.HomeFirewall, facts plan.Facts) []foreign.Packet {
 	}
 	return packets
 }
-
-// answersPriority is that of our chains at home that mark answers.
-const answersPriority = -110 // mangle + 40
 
 // devicePackets are those for another device, and its answers.
 func devicePackets(p, back foreign.Packet, f plan.HomeForward, facts plan.Facts) []foreign.Packet {

@@ -122,9 +122,15 @@ var classify = chain{
 	`),
 }
 
-// afterMangle is behind the chains in which other programs write marks, whole
-// ones too: of two chains of one priority the one loaded last would run first.
-const afterMangle = "mangle + 40"
+// AnswersPriority is that of the chains of a home that mark answers. It is after
+// the chains in which other programs write marks, whole ones too: of two chains
+// of one priority the one loaded last would run first.
+const (
+	AnswersPriority = mangle + 40
+	mangle          = -150 // NF_IP_PRI_MANGLE
+)
+
+var afterMangle = fmt.Sprintf("mangle + %d", AnswersPriority-mangle)
 
 // homeNAT leads public ports to where their service is. Ports that stay the
 // same may be ranges; nft(8) has no range with an offset, so that others are
