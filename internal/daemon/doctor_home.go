@@ -98,7 +98,7 @@ func inTunnel(j *membership) []netip.Prefix {
 // doctorForwards lists the first port of each range that this home publishes.
 func (h *home) doctorForwards(c config.Home, facts plan.Facts) []doctor.Forward {
 	var list []doctor.Forward
-	for _, f := range c.Forwards {
+	for _, f := range plan.Followed(c.Forwards, facts) {
 		state, reason := h.push.verdict(f.Name)
 		for _, m := range f.Mappings {
 			if len(list) == maxProbes {
@@ -117,7 +117,7 @@ func (h *home) doctorForwards(c config.Home, facts plan.Facts) []doctor.Forward 
 // devices are the interfaces behind which this home has targets.
 func devices(c config.Home, facts plan.Facts) []string {
 	var names []string
-	for _, f := range c.Forwards {
+	for _, f := range plan.Followed(c.Forwards, facts) {
 		for _, n := range facts.Networks {
 			if f.To.IsValid() && n.Prefix.Contains(f.To) && !slices.Contains(names, n.Interface) {
 				names = append(names, n.Interface)

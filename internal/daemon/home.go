@@ -164,7 +164,10 @@ func (h *home) remember(f func(m *homeMemory)) error {
 func (h *home) reconcile(ctx context.Context) ([]plan.Change, error) {
 	h.apply.Lock()
 	defer h.apply.Unlock()
-	facts, err := h.gather(ctx)
+	h.mu.Lock()
+	c := h.config
+	h.mu.Unlock()
+	facts, err := h.gather(ctx, c)
 	if err == nil {
 		err = h.refuseOverlap(facts)
 	}
@@ -205,12 +208,16 @@ func (h *home) reload() error {
 }
 
 // gather finds out about the machine, and about the way to the gate if it is
-// known already where that is.
-func (h *home) gather(ctx context.Context) (plan.Facts, error) {
+// known already where that is, as a configuration needs it.
+func (h *home) gather(ctx context.Context, c config.Home) (plan.Facts, error) {
 	h.mu.Lock()
-	endpoint, c := h.endpoint, h.config
+	endpoint := h.endpoint
 	h.mu.Unlock()
 	facts, err := h.host.Facts(ctx, c.Tunnel.Interface)
+	if err != nil {
+		return facts, err
+	}
+	facts.Led, err = host.Led(c.Forwards, facts, c.Tunnel.Interface)
 	if err != nil || !endpoint.IsValid() {
 		return facts, err
 	}

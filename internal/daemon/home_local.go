@@ -20,7 +20,7 @@ func (h *home) Plan(ctx context.Context) (PlanResponse, error) {
 	if err := sameInstance(h.config.Tunnel.Interface, c.Tunnel.Interface); err != nil {
 		return PlanResponse{}, err
 	}
-	facts, err := h.gather(ctx)
+	facts, err := h.gather(ctx, c)
 	if err != nil {
 		return PlanResponse{}, err
 	}

@@ -25,6 +25,7 @@ type HomeInput struct {
 
 // ForHome plans a home.
 func ForHome(c config.Home, in HomeInput, facts Facts) State {
+	c.Forwards = Followed(c.Forwards, facts)
 	mtu := homeMTU(c, in.GateMTU, facts)
 	addrs := usable(in.Addresses, facts)
 	m := marks(c.Marks)

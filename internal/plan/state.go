@@ -249,6 +249,9 @@ type Facts struct {
 	Uplinks []string
 	// Own are the addresses of this machine's interfaces, of whatever kind.
 	Own []netip.Addr
+	// Led are the ports of those addresses that others lead elsewhere, such as a
+	// container engine, in order.
+	Led []Led
 	// SSHPorts are those that an sshd listens on.
 	SSHPorts []uint16
 	// IPv6 reports whether the tunnel's interface can have IPv6.

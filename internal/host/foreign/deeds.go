@@ -43,12 +43,12 @@ func (m *match) notrack() (verdict, bool) {
 	return verdict{}, false
 }
 
-// translate is snat or dnat; what changes the destination is none of ours here.
+// translate is snat or dnat.
 func (m *match) translate(e *expr.NAT) (verdict, bool) {
 	if e.Type == expr.NATTypeSourceNAT {
 		return verdict{kind: hide}, true
 	}
-	return verdict{kind: accept}, true
+	return m.dnat(e)
 }
 
 // marking is the target MARK, or CONNMARK, of iptables (xt_mark.h,

@@ -15,6 +15,8 @@ func (m *match) target(e *expr.Target) (verdict, bool) {
 		return verdict{kind: drop}, true
 	case "MASQUERADE", "SNAT":
 		return verdict{kind: hide}, true
+	case "DNAT":
+		return m.dnatTarget(e.Info)
 	case "NOTRACK":
 		return m.notrack()
 	case "CT":

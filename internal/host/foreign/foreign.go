@@ -203,7 +203,12 @@ func (p Packet) meets(c *nftables.Chain) bool {
 	if c.Type == nftables.ChainTypeNAT && (p.Hook != Leaving || p.Answer || p.Settled && int32(*c.Priority) >= p.SettledAt) {
 		return false
 	}
-	switch c.Table.Family {
+	return p.of(c.Table.Family)
+}
+
+// of reports whether tables of a family see the packet.
+func (p Packet) of(family nftables.TableFamily) bool {
+	switch family {
 	case nftables.TableFamilyINet:
 		return true
 	case nftables.TableFamilyIPv4:

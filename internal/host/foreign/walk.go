@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net"
+	"net/netip"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -35,6 +36,7 @@ type verdict struct {
 	chain    string
 	rule     string // handle, in nft(8)'s spelling; "": none
 	doubtful bool
+	to       netip.AddrPort // where the packet is led; zero: its destination stays
 }
 
 // maxDepth bounds jumps: the kernel allows 16 (NFT_JUMP_STACK_SIZE).
@@ -154,6 +156,8 @@ func (m *match) step(e expr.Any, depth int) (v verdict, done bool) {
 		return verdict{kind: hide}, true
 	case *expr.NAT:
 		return m.translate(e)
+	case *expr.Redir:
+		return m.ledTo(netip.Addr{}, 0)
 	case *expr.Counter, *expr.Log, *expr.Objref:
 		// They let every packet pass on.
 	case *expr.Immediate:
