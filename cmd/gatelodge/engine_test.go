@@ -37,8 +37,8 @@ table ip engine { chain p { type nat hook prerouting priority dstnat; ip daddr 1
 E`, "nft delete table ip engine"},
 		{"a chain of its own, as netavark", `nft -f - <<'E'
 table inet engine {
-			chain mark { meta mark set meta mark or 0x2000; }
-			chain one { ip saddr 172.17.0.0/16 tcp dport 7013 jump mark; ip saddr 127.0.0.1 tcp dport 7013 jump mark; ip daddr 192.168.1.10 tcp dport { 7013, 7016 } dnat ip to 172.17.0.2:80; }
+			chain setmark { meta mark set meta mark or 0x2000; }
+			chain one { ip saddr 172.17.0.0/16 tcp dport 7013 jump setmark; ip saddr 127.0.0.1 tcp dport 7013 jump setmark; ip daddr 192.168.1.10 tcp dport { 7013, 7016 } dnat ip to 172.17.0.2:80; }
 			chain ports { ip daddr 192.168.1.10 tcp dport { 7013, 7016 } jump one; }
 			chain p { type nat hook prerouting priority dstnat; fib daddr type local jump ports; }; }
 E`, "nft delete table inet engine"},
