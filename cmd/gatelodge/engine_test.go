@@ -52,9 +52,19 @@ E`, "nft delete table inet engine"},
 			sees(7013)
 			sees(7016)
 			sees(7023)
+			out := run(t, home, "sh", "-c", "gatelodge expose 7031:7013/tcp --name alone 2>&1")
+			contains(t, out, "published at 192.168.1.10 only", "gatelodge expose 7031:7013/tcp --to 192.168.1.10 --name alone")
+			run(t, home, "sh", "-c", "gatelodge unexpose alone")
 			must(t, isAnswered(t.Context(), l, netip.AddrPortFrom(gate, 7014), true))
 			run(t, home, "sh", "-c", form.remove)
 			goneAgain()
 		})
 	}
+	udp := netip.AddrPortFrom(gate, 7018)
+	must(t, home.Expose(t.Context(), "7018/udp", "--to", "192.168.1.10", "--name", "datagrams"))
+	run(t, home, "sh", "-c", "nft -f - <<'E'\ntable ip engine { chain p { type nat hook prerouting priority dstnat; ip daddr 192.168.1.10 udp dport 7018 dnat to 192.168.1.20:7002; }; }\nE")
+	eventually(t, "a device's UDP service by two rules", func(ctx context.Context) error {
+		_, err := lab.ProbeUDP(ctx, l.Visitor(), udp)
+		return err
+	})
 }

@@ -47,7 +47,7 @@ If the gate refuses, home.toml is left as it was.`,
 		},
 	}
 	c.Flags().StringVar(&f.Name, "name", "", "name of the forward (default: made from its first port)")
-	c.Flags().StringVar(&f.To, "to", "", "address of another device that runs the service (default: this host)")
+	c.Flags().StringVar(&f.To, "to", "", "address of another device that runs the service, or one of this host's own (default: this host)")
 	c.Flags().StringVar(&f.Source, "source", "", `which address the service sees: "preserve" (the visitor's), "masquerade" (ours), "auto"`)
 	c.Flags().StringSliceVar(&f.Allow, "allow", nil, "addresses or prefixes of the visitors to let in (default: everyone)")
 	c.Flags().StringVar(&limit.rate, "limit-new", "", "new connections a visitor address may open, such as 20/second")

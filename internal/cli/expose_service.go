@@ -22,6 +22,7 @@ type answer struct {
 	mapping    forward.Mapping
 	ipv4, ipv6 bool
 	apart      []host.Binding // that wait at the ports where no visitor comes
+	elsewhere  netip.Addr     // of this machine, where others publish it; zero: none
 }
 
 // services finds out who answers visitors of a forward to this host.
@@ -40,6 +41,9 @@ func services(ctx context.Context, f config.NewForward, t status.Tunnel) ([]answ
 			a := answerOf(m, bindings, t)
 			if !a.any() {
 				a.dial(ctx, t)
+			}
+			if !a.any() {
+				a.ask(t)
 			}
 			answers = append(answers, a)
 		}
@@ -94,6 +98,22 @@ func (a *answer) dial(ctx context.Context, t status.Tunnel) {
 	}
 }
 
+// ask looks in the rules of others for who publishes the port. Who may not read
+// them learns what the sockets have told.
+func (a *answer) ask(t status.Tunnel) {
+	at, err := host.PublishedAt(a.mapping, t.Interface)
+	if err != nil {
+		return
+	}
+	for _, own := range at {
+		if slices.Contains(t.Addresses, own) {
+			a.ipv4, a.ipv6 = a.ipv4 || own.Is4(), a.ipv6 || own.Is6()
+		} else if !a.elsewhere.IsValid() {
+			a.elsewhere = own
+		}
+	}
+}
+
 // answered returns those of the gate's addresses at which a forward is answered,
 // all if nothing is yet.
 func answered(public []netip.Addr, answers []answer) []netip.Addr {
@@ -132,6 +152,9 @@ func (a answer) note(name string, public []netip.Addr) string {
 		return fmt.Sprintf("the service answers by IPv4 only, and visitors who come to %s are refused: have it listen on [::] as well, or publish no AAAA record", joinAddrs(lacks))
 	case a.ipv6:
 		return fmt.Sprintf("the service answers by IPv6 only, and visitors who come to %s are refused: have it listen on 0.0.0.0 as well", joinAddrs(lacks))
+	case a.elsewhere.IsValid():
+		return fmt.Sprintf("it is published at %s only, by a container engine or the like, and visitors come to this machine's address in the tunnel: gatelodge unexpose %s, then gatelodge expose %s --to %[1]s --name %[2]s",
+			a.elsewhere, name, a.mapping)
 	case len(a.apart) == 0:
 		return "nothing listens there on this machine, as far as can be seen: visitors are refused until a service does"
 	}

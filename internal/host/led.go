@@ -8,6 +8,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host/firewall"
 	"github.com/gatelodge/gatelodge/internal/host/foreign"
+	"github.com/gatelodge/gatelodge/internal/host/routing"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -40,6 +41,26 @@ func Led(forwards []forward.Forward, facts plan.Facts, tunnel string) ([]plan.Le
 		}
 	}
 	return led, nil
+}
+
+// PublishedAt returns those of this machine's addresses at which the rules of
+// others publish a port that a mapping leads to.
+func PublishedAt(m forward.Mapping, tunnel string) ([]netip.Addr, error) {
+	own, err := routing.Addresses()
+	if err != nil {
+		return nil, err
+	}
+	m.Local.Last = m.Local.First // the first stands for all, so that every address is asked
+	var forwards []forward.Forward
+	for _, a := range own {
+		forwards = append(forwards, forward.Forward{To: a, Mappings: []forward.Mapping{m}})
+	}
+	led, err := Led(forwards, plan.Facts{Own: own}, tunnel)
+	var at []netip.Addr
+	for _, l := range led {
+		at = append(at, l.At.Addr())
+	}
+	return at, err
 }
 
 // ownTargets lists the ports of this machine's addresses that forwards name, in
