@@ -21,6 +21,11 @@ type HomeInput struct {
 	ControlPort   uint16         // of the gate
 	DaemonUID     int
 	GateMTU       int // of the tunnel at the gate; 0: not known
+	// GatePublic are the public addresses of the gate, from the invite or the
+	// owner, never from the gate itself: to these, this machine's own
+	// connections are led elsewhere.
+	GatePublic []netip.Addr
+	Granted    []string // names of the forwards that the gate is known to publish
 }
 
 // ForHome plans a home.
@@ -65,9 +70,26 @@ func ForHome(c config.Home, in HomeInput, facts Facts) State {
 				Connections: facts.Connections.forVisitors(),
 				DaemonUID:   in.DaemonUID,
 				ControlPort: in.ControlPort,
+				Hairpin:     hairpin(c.Forwards, in, facts),
 			},
 		},
 	}
+}
+
+// hairpin decides what a home's visits to itself need. Those by IPv4 come back
+// with the address that its router has given them, as do those of a home whose
+// router translates IPv6. A port that was not granted may be another home's.
+func hairpin(forwards []forward.Forward, in HomeInput, facts Facts) Hairpin {
+	global := func(a netip.Addr) bool { return a.Is6() && a.IsGlobalUnicast() && !a.IsPrivate() }
+	refused := func(f forward.Forward) bool { return !slices.Contains(in.Granted, f.Name) || !f.Families().IPv6 }
+	h := Hairpin{
+		Gate:     slices.DeleteFunc(slices.Clone(in.GatePublic), netip.Addr.Is4),
+		Forwards: homeForwards(slices.DeleteFunc(slices.Clone(forwards), refused), facts),
+	}
+	if len(h.Gate) == 0 || len(h.Forwards) == 0 || !slices.ContainsFunc(facts.Own, global) {
+		return Hairpin{}
+	}
+	return h
 }
 
 // usable leaves out IPv6 where the machine has none.

@@ -211,6 +211,14 @@ type HomeFirewall struct {
 	// ControlPort.
 	DaemonUID   int
 	ControlPort uint16
+	Hairpin     Hairpin
+}
+
+// Hairpin is how a home visits itself by the gate's public address: it goes
+// straight to its own services.
+type Hairpin struct {
+	Gate     []netip.Addr  // public addresses of the gate
+	Forwards []HomeForward // that the gate has granted
 }
 
 // HomeForward is one port mapping at home. The public ports are the ports as

@@ -43,6 +43,7 @@ func schema(want plan.Firewall) (string, error) {
 	example := plan.Firewall{Home: &plan.HomeFirewall{
 		Interface: "tunnel",
 		Addresses: []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()},
+		Hairpin:   plan.Hairpin{Gate: []netip.Addr{netip.IPv6Unspecified()}, Forwards: make([]plan.HomeForward, 1)},
 	}}
 	if want.Gate != nil {
 		example = plan.Firewall{Gate: &plan.GateFirewall{

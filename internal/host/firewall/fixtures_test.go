@@ -144,6 +144,12 @@ func homeWant(forwards ...plan.HomeForward) plan.Firewall {
 	}}
 }
 
+// hairpin has a home visit itself, by what the gate has granted.
+func hairpin(want plan.Firewall, granted ...plan.HomeForward) plan.Firewall {
+	want.Home.Hairpin = plan.Hairpin{Gate: []netip.Addr{gatePublic6}, Forwards: granted}
+	return want
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

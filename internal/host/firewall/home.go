@@ -42,7 +42,7 @@ func buildHome(h plan.HomeFirewall) (*document, error) {
 	d.chains = append(d.chains, answers(h.Connections)...)
 	d.chains = append(d.chains, wayOut(h.Connections)...)
 	d.chains = append(d.chains, homeMSS(h))
-	return d, nil
+	return d, d.addHairpin(h.Hairpin)
 }
 
 func homeConstants(h plan.HomeFirewall) []define {

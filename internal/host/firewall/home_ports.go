@@ -95,7 +95,12 @@ func (p *portMaps) sets() ([]set, error) {
 	// These hold parts of what is published: no port is there twice.
 	masqueraded, _ := portSets("masqueraded"+digit, "", p.masqueraded)
 	hidden, _ := portSets("hidden"+digit, "", p.hidden)
-	targets, _ := portSets("ports"+digit, p.family.addrType+" . inet_service", p.ports)
-	ranges, _ := portSets("targets"+digit, p.family.addrType, p.ranges)
-	return slices.Concat(published, masqueraded, hidden, targets[:1], ranges[1:]), nil
+	return slices.Concat(published, masqueraded, hidden, p.targets("ports"+digit, "targets"+digit)), nil
+}
+
+// targets returns the maps of where ports lead, one by one and as ranges.
+func (p *portMaps) targets(ports, ranges string) []set {
+	single, _ := portSets(ports, p.family.addrType+" . inet_service", p.ports)
+	wide, _ := portSets(ranges, p.family.addrType, p.ranges)
+	return []set{single[0], wide[1]}
 }

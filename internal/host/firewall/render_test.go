@@ -34,6 +34,8 @@ func rulesets() map[string]plan.Firewall {
 	roomy.Gate.Connections = 57344
 	private := homeWant(mappings(netip.Addr{}, "443")...)
 	private.Home.DropPrivate = true
+	shared := mappings(netip.Addr{}, "443", "2222:22/tcp", "8000-8003:9000-9003/udp", "5000-5009/udp")
+	shared = append(shared, mappings(lan6, "8080:80/tcp", "6000-6009/udp")...)
 	return map[string]plan.Firewall{
 		"gate_none":       gateWant(),
 		"gate_room":       roomy,
@@ -43,6 +45,7 @@ func rulesets() map[string]plan.Firewall {
 		"gate_trial":      trial,
 		"home_none":       homeWant(),
 		"home_host":       private,
+		"home_hairpin":    hairpin(homeWant(append(shared, mappings(netip.Addr{}, "9443")...)...), shared...),
 		"home_remap":      homeWant(mappings(netip.Addr{}, "2222:22/tcp", "8000-8003:9000-9003/udp")...),
 		"home_lan":        homeWant(slices.Concat(mappings(lan4, "8080:80/tcp", "5000-5009/udp"), masqueraded(mappings(lan6, "8080/tcp")))...),
 		"home_containers": homeWant(slices.Concat(mappings(container4, "25565"), mappings(netip.Addr{}, "53"))...),
