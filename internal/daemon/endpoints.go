@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/gatelodge/gatelodge/internal/config"
 )
 
 // candidates looks up all names again and returns the addresses to which this
@@ -30,6 +32,22 @@ func (k *keeper) candidates(ctx context.Context) ([]netip.AddrPort, error) {
 		errs = append(errs, noRoute(found))
 	}
 	return usable, errors.Join(errs...)
+}
+
+// endpoints returns where the gate may be, as HOST:PORT: as the owner says,
+// or else as the invite said.
+func (h *home) endpoints() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.listed(h.config)
+}
+
+// listed returns the endpoints by a configuration. The caller holds mu.
+func (h *home) listed(c config.Home) []string {
+	if len(c.Gate.Endpoints) > 0 {
+		return c.Gate.Endpoints
+	}
+	return h.memory.Joined.Endpoints
 }
 
 // nameServer looks names up, as net.Resolver does.

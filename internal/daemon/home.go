@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/config"
-	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
@@ -262,6 +261,8 @@ func (h *home) wantWith(c config.Home, facts plan.Facts) plan.State {
 		ControlPort:   j.ControlPort,
 		DaemonUID:     os.Geteuid(),
 		GateMTU:       h.gateMTU,
+		GatePublic:    routable(h.listed(c)),
+		Granted:       h.push.granted(publishedOf(c.Forwards)),
 	}, facts)
 	if h.left {
 		want.WireGuard.Peers = nil
@@ -278,17 +279,6 @@ func (h *home) publish(facts plan.Facts, err error) {
 	if err != nil {
 		h.problems, h.failed = []string{err.Error()}, err.Error()
 	}
-}
-
-// endpoints returns where the gate may be, as HOST:PORT: as the owner says,
-// or else as the invite said.
-func (h *home) endpoints() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if list := h.config.Gate.Endpoints; len(list) > 0 {
-		return list
-	}
-	return h.memory.Joined.Endpoints
 }
 
 // moveTo makes the tunnel try the gate at an address, from another port and
@@ -373,17 +363,6 @@ func (h *home) ends() (own netip.Addr, gate netip.AddrPort) {
 	defer h.mu.Unlock()
 	j := h.memory.Joined
 	return j.Addresses[0], netip.AddrPortFrom(j.GateAddresses[0], j.ControlPort)
-}
-
-// published returns what the gate has to know of our forwards.
-func (h *home) published() []forward.Published {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	list := make([]forward.Published, len(h.config.Forwards))
-	for i, f := range h.config.Forwards {
-		list[i] = f.Published()
-	}
-	return list
 }
 
 // agreeMTU notes the MTU of the tunnel at the gate. The smaller one of both sides

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,9 +65,14 @@ func (p *pusher) round(ctx context.Context) error {
 		p.note(nil) // what matters is that there is no tunnel
 		return nil  // the keeper kicks as soon as the gate answers
 	}
+	list := p.home.published()
+	before := p.granted(list)
 	err := p.publish(ctx)
 	if ctx.Err() == nil {
 		p.note(err)
+	}
+	if !slices.Equal(before, p.granted(list)) {
+		p.home.loop.kick() // for what this home may lead to itself
 	}
 	return err
 }
@@ -139,6 +145,21 @@ func (p *pusher) refresh() {
 	if isClosed(p.answered) {
 		p.answered = make(chan struct{})
 	}
+}
+
+// published returns what the gate has to know of our forwards.
+func (h *home) published() []forward.Published {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return publishedOf(h.config.Forwards)
+}
+
+func publishedOf(forwards []forward.Forward) []forward.Published {
+	list := make([]forward.Published, len(forwards))
+	for i, f := range forwards {
+		list[i] = f.Published()
+	}
+	return list
 }
 
 // settled reports whether the gate holds the present list, and takes its
@@ -241,6 +262,24 @@ func (p *pusher) verdict(name string) (status.State, string) {
 	default:
 		return status.Refused, v.Reason
 	}
+}
+
+// granted returns the names of those forwards of a list that the gate is known
+// to publish as the list has them.
+func (p *pusher) granted(list []forward.Published) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	held := make(map[string]forward.Published, len(p.wanted))
+	for _, f := range p.wanted {
+		held[f.Name] = f
+	}
+	var names []string
+	for _, f := range list {
+		if p.verdicts[f.Name].State == control.Granted && reflect.DeepEqual(held[f.Name], f) {
+			names = append(names, f.Name)
+		}
+	}
+	return names
 }
 
 // public returns where visitors arrive at the gate.

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -117,6 +118,50 @@ func TestNoGenerationIsTheLast(t *testing.T) {
 				t.Errorf("own %d, theirs %d: %v", own, theirs, p)
 			}
 		}
+	}
+}
+
+// What counts as granted is what the gate has granted of the list that it
+// holds, and the home looks at itself again when that changes.
+func TestWhatTheGateHasGranted(t *testing.T) {
+	gate := &fakeGate{}
+	h := homeOf(t, gate, new(bytes.Buffer), "web", "game")
+	kicked := func() bool {
+		select {
+		case <-h.loop.kicks:
+			return true
+		default:
+			return false
+		}
+	}
+	round := func(want ...string) {
+		t.Helper()
+		before := h.push.granted(h.published())
+		if err := h.push.round(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got := h.push.granted(h.published())
+		if !slices.Equal(got, want) {
+			t.Errorf("granted: %q, want %q", got, want)
+		}
+		if changed := !slices.Equal(before, got); kicked() != changed {
+			t.Errorf("%q to %q: the home looks at itself: %t", before, got, !changed)
+		}
+	}
+	if got := h.push.granted(h.published()); got != nil {
+		t.Errorf("granted before the gate has answered: %q", got)
+	}
+	round("web", "game")
+	round("web", "game")
+	gate.state = func(r control.StateResponse) (control.StateResponse, error) {
+		r.Verdicts[1].State = control.Refused
+		return r, nil
+	}
+	round("web")
+	other := h.published()
+	other[0].Ports = nil
+	if got := h.push.granted(other); got != nil {
+		t.Errorf("granted with ports that the gate does not know: %q", got)
 	}
 }
 

@@ -50,7 +50,8 @@ func (w *world) visitSelf(t *testing.T, network string, port uint16) string {
 func TestHomeVisitsItselfByIPv6(t *testing.T) {
 	w := newDualStack(t)
 	granted := slices.Concat(mappings(netip.Addr{}, "5000", "7000-7002:6000-6002", "7003-7004"), mappings(lan6, "8080:80", "5010"))
-	w.apply(t, hairpin(homeWant(granted...), granted...))
+	before := homeWant(granted...) // until the gate has answered
+	w.apply(t, before, hairpin(homeWant(granted...), granted...))
 	for _, network := range []string{"tcp", "udp"} {
 		for _, port := range []uint16{5000, 7000, 7002, 7003, 8080, 5010} {
 			if seen := w.visitSelf(t, network, port); seen != "2001:db8:1::10" {
@@ -61,6 +62,10 @@ func TestHomeVisitsItselfByIPv6(t *testing.T) {
 	// A port that leads to nobody is refused by the machine itself.
 	if _, err := visit(t, w.home, "tcp", netip.Addr{}, netip.AddrPortFrom(gatePublic6, 7001)); err == nil {
 		t.Error("7001 leads somewhere")
+	}
+	w.apply(t, before)
+	if got, want := w.sentWith(t, forward.UDP, 0, netip.AddrPortFrom(gatePublic6, 5000)), place("lan udp [2001:db8:a::2]:5000"); got != want {
+		t.Errorf("no longer granted: ends at %q, want %q", got, want)
 	}
 }
 
