@@ -54,7 +54,7 @@ func TestAnswersLeaveByTheAddressThatWasCalled(t *testing.T) {
 	want := gateWant(toHome(1, "5000", "7000"), hidden)
 	second4, second6 := addr("198.18.5.1"), addr("2001:db8:5::1")
 	want.Gate.Public = append(want.Gate.Public, second4, second6)
-	w.apply(t, want, homeWant(mappings(netip.Addr{}, "5000", "6000", "7000")...))
+	w.apply(t, want, homeWant(append(mappings(netip.Addr{}, "5000", "7000"), hiding(mappings(netip.Addr{}, "6000"))...)...))
 	serve(t, w.home, 5000)
 	serve(t, w.home, 6000)
 	// A strict filter (1) drops what comes by the second uplink, as it looks for
