@@ -158,7 +158,7 @@ func classify(err error) (code int, hint string) {
 		return exitUsage, "gatelodge --help"
 	}
 	if _, ok := errors.AsType[config.Errors](err); ok {
-		return exitFailed, "mend the file and run: gatelodge check"
+		return exitFailed, "fix the file and run: gatelodge check"
 	}
 	return exitFailed, ""
 }

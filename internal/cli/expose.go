@@ -152,7 +152,7 @@ func (a *app) publish(ctx context.Context, wanted config.NewForward, before []by
 			if err := a.restore(ctx, before); err != nil {
 				return err
 			}
-			return fail(exitFailed, "try again once that is mended; home.toml is as it was", "%s cannot be published: %s", name, f.Reason)
+			return fail(exitFailed, "try again once that is fixed; home.toml is as it was", "%s cannot be published: %s", name, f.Reason)
 		}
 		a.printf("%s is in home.toml; the gate has not answered yet, it will be published when it does\n", name)
 	default:

@@ -112,7 +112,7 @@ func (r *report) err() error {
 		errs = append(errs, e.err)
 	}
 	if r.full() {
-		errs = append(errs, Error{File: r.src.name, Message: fmt.Sprintf("these are the first %d errors; mend them and check again", maxErrors)})
+		errs = append(errs, Error{File: r.src.name, Message: fmt.Sprintf("these are the first %d errors; fix them and check again", maxErrors)})
 	}
 	return errs
 }

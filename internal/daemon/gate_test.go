@@ -127,7 +127,7 @@ func TestTheSummaryOfAHome(t *testing.T) {
 	h.ready.reach(machineStands)
 	wants("no tunnel yet: the gate does not answer")
 	h.keep.problem = "no route"
-	wants("no tunnel yet, trying on: no route")
+	wants("no tunnel yet, keeps trying: no route")
 	h.keep.up = true
 	h.config.Forwards = make([]forward.Forward, 1)
 	wants("tunnel up, 1 forward")

@@ -84,7 +84,7 @@ func settle(st *store.Store, memory homeMemory, invite key.Invite, answer contro
 	}
 	memory.Joined = joined
 	if err := st.Save(homeName, memory); err != nil {
-		return Joined{}, fmt.Errorf("%w; the gate has this home already: mend that and join again with the same invite", err)
+		return Joined{}, fmt.Errorf("%w; the gate has this home already: fix that and join again with the same invite", err)
 	}
 	return Joined{Name: joined.Name, Addresses: joined.Addresses}, nil
 }

@@ -233,7 +233,7 @@ func (k *keeper) note(problem string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if problem != k.problem {
-		k.log.warn("cannot reach the gate, trying on", "why", problem)
+		k.log.warn("cannot reach the gate, keeps trying", "why", problem)
 	}
 	k.problem = problem
 }

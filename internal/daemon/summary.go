@@ -50,9 +50,9 @@ func (h *home) summary() string {
 	case up:
 		return "tunnel up, " + forwards(len(h.config.Forwards))
 	case why != "":
-		return "no tunnel yet, trying on: " + why
+		return "no tunnel yet, keeps trying: " + why
 	default:
-		return "no tunnel yet: the gate does not answer, trying on"
+		return "no tunnel yet: the gate does not answer, keeps trying"
 	}
 }
 

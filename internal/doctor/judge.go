@@ -156,7 +156,7 @@ func judgeSSH(s Side, on string) []Finding {
 		return nil
 	}
 	return []Finding{{ID: SSHInTunnelOnly, Where: AtGate, Severity: Warning, On: on,
-		Sentence: fmt.Sprintf("The gate's sshd listens at %s only, inside the tunnel: whoever mends the tunnel could not get in.", s.SSHOnlyInTunnel[0]),
+		Sentence: fmt.Sprintf("The gate's sshd listens at %s only, inside the tunnel: nobody could get in to fix the tunnel.", s.SSHOnlyInTunnel[0]),
 		Hint:     "let sshd listen on the public address as well (ListenAddress in /etc/ssh/sshd_config), or make sure of the provider's console"}}
 }
 

@@ -51,7 +51,7 @@ func failingName(t Tunnel) (Finding, bool) {
 	}
 	return Finding{ID: NameFails, Where: AtName, Severity: Broken, On: "here",
 		Sentence: fmt.Sprintf("The gate's name %s cannot be looked up: %s.", t.Names[0].Endpoint, t.Names[0].Error),
-		Command:  "getent ahosts " + hostOf(t.Names[0].Endpoint), Hint: "mend this machine's DNS or the name's record; or write the gate's address under endpoints in [gate] of home.toml"}, true
+		Command:  "getent ahosts " + hostOf(t.Names[0].Endpoint), Hint: "fix this machine's DNS or the name's record; or write the gate's address under endpoints in [gate] of home.toml"}, true
 }
 
 // movedName is a name that now leads elsewhere than where the gate answered.
@@ -89,7 +89,7 @@ func noRoute(t Tunnel) (Finding, bool) {
 	}
 	return Finding{ID: NoRoute, Where: AtTunnel, Severity: Broken, On: "here",
 		Sentence: fmt.Sprintf("This machine has no route to the gate at %s: it is not connected, or lacks %s.", t.Tried.Addr(), familyOf(t.Tried.Addr())),
-		Command:  "ip route get " + t.Tried.Addr().String(), Hint: "mend this machine's connection to the internet"}, true
+		Command:  "ip route get " + t.Tried.Addr().String(), Hint: "fix this machine's connection to the internet"}, true
 }
 
 // silentGate is a gate of which nothing comes back. A key that it has answered
