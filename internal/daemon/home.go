@@ -259,7 +259,6 @@ func (h *home) wantWith(c config.Home, facts plan.Facts) plan.State {
 		GateAddresses: j.GateAddresses,
 		Endpoint:      h.endpoint,
 		ControlPort:   j.ControlPort,
-		DaemonUID:     os.Geteuid(),
 		GateMTU:       h.gateMTU,
 		GatePublic:    routable(h.listed(c)),
 		Granted:       h.push.granted(publishedOf(c.Forwards)),

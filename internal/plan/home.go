@@ -19,8 +19,7 @@ type HomeInput struct {
 	GateAddresses []netip.Addr   // the gate's in the tunnel
 	Endpoint      netip.AddrPort // where the gate is; zero: not known yet
 	ControlPort   uint16         // of the gate
-	DaemonUID     int
-	GateMTU       int // of the tunnel at the gate; 0: not known
+	GateMTU       int            // of the tunnel at the gate; 0: not known
 	// GatePublic are the public addresses of the gate, from the invite or the
 	// owner, never from the gate itself: to these, this machine's own
 	// connections are led elsewhere.
@@ -68,7 +67,7 @@ func ForHome(c config.Home, in HomeInput, facts Facts) State {
 				MSS6:        mtu - 60, // 40 bytes of IPv6, 20 of TCP
 				Marks:       m,
 				Connections: facts.Connections.forVisitors(),
-				DaemonUID:   in.DaemonUID,
+				User:        facts.User,
 				ControlPort: in.ControlPort,
 				Hairpin:     hairpin(c.Forwards, in, facts),
 			},

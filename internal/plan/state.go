@@ -207,9 +207,9 @@ type HomeFirewall struct {
 	// Connections is how many connections visitors may have at once, over all
 	// forwards; 0: as many as there is room for.
 	Connections int
-	// DaemonUID is the only user who speaks to the gate in the tunnel, at its
-	// ControlPort.
-	DaemonUID   int
+	// User is the number of the user that the daemon runs as: the only one who
+	// speaks to the gate in the tunnel, at its ControlPort.
+	User        uint32
 	ControlPort uint16
 	Hairpin     Hairpin
 }

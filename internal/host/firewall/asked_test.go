@@ -116,7 +116,7 @@ func TestUnpublishedEndsAtHome(t *testing.T) {
 func TestOnlyTheDaemonSpeaksForHome(t *testing.T) {
 	w := newWorld(t)
 	want := homeWant(mappings(netip.Addr{}, "5000")...)
-	want.Home.DaemonUID = 1234
+	want.Home.User = 1234
 	w.apply(t, want)
 	for _, port := range []uint16{7117, 22} {
 		serve(t, w.gate, port)

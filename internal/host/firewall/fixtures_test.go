@@ -139,7 +139,7 @@ func homeWant(forwards ...plan.HomeForward) plan.Firewall {
 		MSS6:      1360,
 		Marks:     defaultMarks,
 		// The tests run as root.
-		DaemonUID:   0,
+		User:        0,
 		ControlPort: 7117,
 	}}
 }

@@ -125,10 +125,19 @@ func (s *ownerSocket) raise(rules guardRules) error {
 	case errors.Is(err, unix.EPERM) && found.owner != 0:
 		return fmt.Errorf("%w (%w)", ErrOwned, err)
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL):
-		return fmt.Errorf("%w (%w)", errNoOwners, err)
+		return s.explain(messages[:len(gone)+1], rules.table, err)
 	default:
 		return err
 	}
+}
+
+// explain tells a kernel whose tables have no owners from one that refuses
+// something else of the guard: by the table alone, with nothing in it.
+func (s *ownerSocket) explain(bare []netlink.Message, table string, cause error) error {
+	if err := s.transact(bare); err != nil {
+		return fmt.Errorf("%w (%w)", errNoOwners, cause)
+	}
+	return errors.Join(fmt.Errorf("the kernel refuses the guard's rules: %w", cause), s.lower(GuardTable(table)))
 }
 
 // lower deletes the table.

@@ -50,7 +50,7 @@ func homeConstants(h plan.HomeFirewall) []define {
 		define{"others", hex32(^h.Marks.Mask)},
 		define{"answer", hex32(h.Marks.Answer)},
 		define{"outer", hex32(h.Marks.Outer)},
-		define{"daemon", fmt.Sprint(h.DaemonUID)},
+		define{"daemon", fmt.Sprint(h.User)},
 		define{"control", fmt.Sprint(h.ControlPort)},
 	)
 }

@@ -29,6 +29,9 @@ var needs = []struct{ module, chain string }{
 	{"nft_masq", "type nat hook postrouting priority 100\nmasquerade"},
 	{"nft_limit", "type filter hook input priority 0\nlimit rate 1/second"},
 	{"nft_connlimit", "type filter hook input priority 0\nct count over 1"},
+	{"nft_hash", "type filter hook input priority 0\njhash ip saddr mod 2 0"},
+	{"nft_numgen", "type filter hook input priority 0\nnumgen random mod 16 0"},
+	{"nft_reject_inet", "type filter hook output priority 0\nreject with icmpx type admin-prohibited"},
 }
 
 // Lacks returns the modules that our rules need and this kernel does not have.
