@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -79,7 +80,7 @@ func run(ctx context.Context, stop context.CancelFunc, o Options, ready func()) 
 	if err != nil {
 		return err
 	}
-	lock, err := st.Lock()
+	lock, err := lockStore(ctx, st)
 	if err != nil {
 		return err
 	}
@@ -89,6 +90,32 @@ func run(ctx context.Context, stop context.CancelFunc, o Options, ready func()) 
 		return runGate(ctx, stop, o, st, ready)
 	}
 	return runHome(ctx, stop, o, st, ready)
+}
+
+// lockPatience is how long a daemon that starts waits for a command that holds
+// the store: doctor and plan do, for a moment, while no daemon runs.
+const lockPatience = 10 * time.Second
+
+// lockStore takes the store, or says who holds it for longer than that.
+func lockStore(ctx context.Context, st *store.Store) (*store.Lock, error) {
+	waiting, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	tick := time.NewTicker(lockPatience / 100)
+	defer tick.Stop()
+	for {
+		lock, err := st.Lock()
+		if err == nil || !errors.As(err, new(*store.LockedError)) {
+			return lock, err
+		}
+		select {
+		case <-tick.C:
+		case <-waiting.Done():
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, err
+		}
+	}
 }
 
 // runTasks runs all tasks until one fails or ctx ends.
