@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -322,22 +323,20 @@ func BenchmarkRevoke(b *testing.B) {
 	report("greedy-push", stop())
 }
 
-// fill makes flows from the gate's own address to the forward on port 7000.
+// fill makes flows from the gate's own address to a port of its own that nobody
+// listens on: in a forward it would have a visitor's share alone.
 func (s *standing) fill(n int) error {
 	for i := range n {
 		if uint16(1024+i) == s.config.Tunnel.ListenPort {
 			continue
 		}
 		c, err := net.DialUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(publicOfStanding), uint16(1024+i))),
-			net.UDPAddrFromAddrPort(netip.MustParseAddrPort(publicOfStanding+":7000")))
+			net.UDPAddrFromAddrPort(netip.MustParseAddrPort(publicOfStanding+":9")))
 		if err != nil {
 			return err
 		}
 		_, err = c.Write([]byte("?"))
-		if closeErr := c.Close(); err == nil {
-			err = closeErr
-		}
-		if err != nil {
+		if err := errors.Join(err, c.Close()); err != nil {
 			return err
 		}
 	}
