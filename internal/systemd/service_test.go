@@ -210,6 +210,7 @@ func TestADescriptorOutlivesTheProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer r.Close() // below it is a number, which does not keep it open
 	if err := s.KeepFile("tun", w); err != nil {
 		t.Fatal(err)
 	}
@@ -218,6 +219,7 @@ func TestADescriptorOutlivesTheProcess(t *testing.T) {
 	if said != "FDSTORE=1\nFDNAME=tun" || len(kept) != 1 {
 		t.Fatalf("systemd hears %q with %d descriptors", said, len(kept))
 	}
+	defer unix.Close(kept[0])
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -238,6 +240,7 @@ func TestADescriptorOutlivesTheProcess(t *testing.T) {
 	if err != nil || tun == nil || int(tun.Fd()) != first+2 {
 		t.Fatalf("took %v, %v; wanted the youngest", tun, err)
 	}
+	defer tun.Close()
 	if flags, err := unix.FcntlInt(tun.Fd(), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
 		t.Errorf("programs that we start would get it: %x, %v", flags, err)
 	}
@@ -247,9 +250,11 @@ func TestADescriptorOutlivesTheProcess(t *testing.T) {
 	if again, err := next.TakeFile("tun"); again != nil || err != nil {
 		t.Errorf("took it twice: %v, %v", again, err)
 	}
-	if other, err := next.TakeFile("other"); other == nil || err != nil {
-		t.Errorf("the other one: %v, %v", other, err)
+	other, err := next.TakeFile("other")
+	if other == nil || err != nil {
+		t.Fatalf("the other one: %v, %v", other, err)
 	}
+	defer other.Close()
 	if _, err := tun.WriteString("still open"); err != nil {
 		t.Error(err)
 	}
