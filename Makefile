@@ -66,6 +66,7 @@ race:
 # All of what make test tries a sample of, which takes an hour.
 crash: deps
 	CGO_ENABLED=0 $(GO) test -tags steps ./internal/step
+	CGO_ENABLED=0 $(GO) build -tags steps -o /dev/null ./cmd/gatelodge # the tests build it where there is no network
 	CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 3h ./crash -all -update
 
 # A report and the consoles' logs are left in bin/vm.
