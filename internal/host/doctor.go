@@ -17,15 +17,16 @@ import (
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host/firewall"
 	"github.com/gatelodge/gatelodge/internal/host/routing"
+	"github.com/gatelodge/gatelodge/internal/host/sockets"
 	"github.com/gatelodge/gatelodge/internal/host/wireguard"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
 // Listener is a socket of this machine that waits for others.
-type Listener = routing.Listener
+type Listener = sockets.Listener
 
 // Listeners returns what listens on this machine.
-func Listeners() ([]Listener, error) { return routing.Listeners() }
+func Listeners() ([]Listener, error) { return sockets.Listeners() }
 
 // SSHOnlyIn returns where this machine's sshd listens, if all those places are
 // addresses of the given prefixes: nothing where it listens elsewhere too, or
@@ -134,7 +135,7 @@ func PublicAddresses(tunnel string) ([]routing.AddressAt, error) {
 }
 
 // BoundListeners tells to which interfaces listeners are bound.
-func BoundListeners() (routing.Bound, error) { return routing.BoundListeners() }
+func BoundListeners() (sockets.Bound, error) { return sockets.BoundListeners() }
 
 // KernelLacks returns the modules that our rules need and this kernel does not
 // have.

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/gatelodge/gatelodge/internal/host/routing"
+	"github.com/gatelodge/gatelodge/internal/host/sockets"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -19,7 +20,7 @@ func Facts(ctx context.Context, rt *routing.Routing, tunnel, sshConnection strin
 	if facts.Own, err = routing.Addresses(); err != nil {
 		return plan.Facts{}, err
 	}
-	facts.SSHPorts, err = routing.SSHPorts(sshConnection)
+	facts.SSHPorts, err = sockets.SSHPorts(sshConnection)
 	return facts, err
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/host/firewall"
 	"github.com/gatelodge/gatelodge/internal/host/routing"
+	"github.com/gatelodge/gatelodge/internal/host/sockets"
 	"github.com/gatelodge/gatelodge/internal/host/wireguard"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
@@ -49,7 +50,7 @@ func Look(ctx context.Context, sshConnection string) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	listeners, err := routing.Listeners()
+	listeners, err := sockets.Listeners()
 	if err != nil {
 		return Found{}, err
 	}
@@ -57,7 +58,7 @@ func Look(ctx context.Context, sshConnection string) (Found, error) {
 }
 
 // closing lists what others can reach now and will not any more.
-func closing(listeners []routing.Listener, facts plan.Facts) []Service {
+func closing(listeners []sockets.Listener, facts plan.Facts) []Service {
 	var services []Service
 	for _, l := range listeners {
 		isSSH := l.Protocol.String() == "tcp" && slices.Contains(facts.SSHPorts, l.Port)
@@ -78,7 +79,7 @@ func closing(listeners []routing.Listener, facts plan.Facts) []Service {
 }
 
 // isDHCP tells the sockets of DHCP clients, whose answers are always let in.
-func isDHCP(l routing.Listener) bool { return l.Port == 68 || l.Port == 546 }
+func isDHCP(l sockets.Listener) bool { return l.Port == 68 || l.Port == 546 }
 
 // Routable reports whether the internet routes an address at all.
 func Routable(a netip.Addr) bool {

@@ -1,23 +1,23 @@
 package host
 
-import "github.com/gatelodge/gatelodge/internal/host/routing"
+import "github.com/gatelodge/gatelodge/internal/host/sockets"
 
 // Session is a TCP connection that somebody has opened to this machine.
-type Session = routing.Session
+type Session = sockets.Session
 
 // Sessions returns the connections to these local ports of this machine, also
 // those that have ended moments ago.
-func Sessions(ports []uint16) ([]Session, error) { return routing.Sessions(ports) }
+func Sessions(ports []uint16) ([]Session, error) { return sockets.Sessions(ports) }
 
 // SSHPorts returns the TCP ports by which this machine is reached over ssh, now
 // or as soon as its ssh server runs.
-func SSHPorts() ([]uint16, error) { return routing.SSHPorts("") }
+func SSHPorts() ([]uint16, error) { return sockets.SSHPorts("") }
 
 // RootPorts returns the TCP ports on which root listens for others.
-func RootPorts() ([]uint16, error) { return routing.RootPorts() }
+func RootPorts() ([]uint16, error) { return sockets.RootPorts() }
 
 // Binding is what a socket that waits for others is bound to.
-type Binding = routing.Binding
+type Binding = sockets.Binding
 
 // Bindings returns what the sockets of this machine wait at.
-func Bindings() ([]Binding, error) { return routing.Bindings() }
+func Bindings() ([]Binding, error) { return sockets.Bindings() }

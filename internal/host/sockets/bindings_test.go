@@ -1,11 +1,13 @@
-package routing
+package sockets
 
 import (
 	"context"
 	"errors"
 	"net"
 	"net/netip"
+	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -80,6 +82,22 @@ func TestBindings(t *testing.T) {
 	}
 }
 
+// Nothing reaches what is bound to an interface that has gone.
+func TestBindingsLeaveOutWhatIsBoundToNothing(t *testing.T) {
+	ns := netnstest.New(t, "host")
+	ip(t, ns, "link add lan type veth peer name other\n")
+	config := net.ListenConfig{Control: onDevice("lan")}
+	var l net.Listener
+	within(t, ns, func() (err error) { l, err = config.Listen(t.Context(), "tcp4", "0.0.0.0:80"); return err })
+	defer l.Close()
+	ip(t, ns, "link del lan\n")
+	var got []Binding
+	within(t, ns, func() (err error) { got, err = Bindings(); return err })
+	if len(got) > 0 {
+		t.Errorf("%+v, not none", got)
+	}
+}
+
 // listenBy returns how what listens ends.
 func listenBy(ctx context.Context, c net.ListenConfig, network, at string) (end func() error, err error) {
 	if network[:3] == "udp" {
@@ -106,5 +124,66 @@ func dials(t *testing.T, to string, want bool) {
 	}
 	if (err == nil) != want {
 		t.Errorf("a connection to %s: %v", to, err)
+	}
+}
+
+func TestListenersAreBoundToInterfaces(t *testing.T) {
+	ns := netnstest.New(t, "bound")
+	within(t, ns, func() error { return exec.Command("ip", "link", "set", "lo", "up").Run() })
+	open := func(network, at, device string) {
+		var c interface {
+			Close() error
+		}
+		within(t, ns, func() error {
+			config := net.ListenConfig{Control: onDevice(device)}
+			if strings.HasPrefix(network, "udp") {
+				p, err := config.ListenPacket(t.Context(), network, at)
+				c = p
+				return err
+			}
+			l, err := config.Listen(t.Context(), network, at)
+			c = l
+			return err
+		})
+		t.Cleanup(func() { c.Close() })
+	}
+	open("tcp", ":7001", "lo")
+	open("udp4", ":7001", "")
+	open("udp6", ":7002", "lo")
+	open("tcp4", ":7003", "lo")
+	open("tcp6", ":7003", "")
+	var bound Bound
+	within(t, ns, func() (err error) { bound, err = BoundListeners(); return err })
+	for _, c := range []struct {
+		protocol string
+		port     uint16
+		tunnel   string
+		want     string
+	}{
+		{"tcp", 7001, "gatelodge", "lo"},
+		{"tcp", 7001, "lo", ""}, // it is the tunnel's own
+		{"udp", 7001, "gatelodge", ""},
+		{"udp", 7002, "gatelodge", "lo"},
+		{"tcp", 7003, "gatelodge", ""}, // another is open to all
+		{"tcp", 7004, "gatelodge", ""},
+	} {
+		if got := bound.OnlyOn(c.protocol, c.port, c.tunnel); got != c.want {
+			t.Errorf("%s %d beside %s: %q, not %q", c.protocol, c.port, c.tunnel, got, c.want)
+		}
+	}
+}
+
+// onDevice binds a socket to an interface, if one is named.
+func onDevice(device string) func(network, address string, c syscall.RawConn) error {
+	return func(_, _ string, c syscall.RawConn) error {
+		if device == "" {
+			return nil
+		}
+		var failed error
+		err := c.Control(func(fd uintptr) { failed = unix.BindToDevice(int(fd), device) })
+		if err != nil {
+			return err
+		}
+		return failed
 	}
 }

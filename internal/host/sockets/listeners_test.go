@@ -1,6 +1,7 @@
-package routing
+package sockets
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"os"
@@ -63,6 +64,37 @@ func TestListeners(t *testing.T) {
 	}
 }
 
+// Where the kernel has no sock_diag, /proc says as much of who waits.
+func TestBothWaysToAskSayTheSame(t *testing.T) {
+	ns := netnstest.New(t, "host")
+	listenAs(t, ns, "web", "0.0.0.0:80")
+	listenAs(t, ns, "web6", "[::1]:80")
+	listenAsNobody(t, ns, "ssh", "[::]:2022")
+	keepSocketInFlight(t, ns, "127.0.0.1:2222")
+	var udp net.PacketConn
+	within(t, ns, func() (err error) { udp, err = net.ListenPacket("udp", "[::]:5353"); return err })
+	defer udp.Close()
+	for _, protocol := range []forward.Protocol{forward.TCP, forward.UDP} {
+		var diag, proc []socket
+		within(t, ns, func() (err error) {
+			if diag, err = waitingOfDiag(protocol); err != nil {
+				return err
+			}
+			proc, err = waitingOfProc(protocol)
+			return err
+		})
+		for i := range diag {
+			diag[i].device, diag[i].onlyIPv6, diag[i].group = 0, false, 0
+		}
+		byInode := func(a, b socket) int { return cmp.Compare(a.inode, b.inode) }
+		slices.SortFunc(diag, byInode)
+		slices.SortFunc(proc, byInode)
+		if len(diag) == 0 || !slices.Equal(diag, proc) {
+			t.Errorf("%s: sock_diag says\n%+v\nand /proc\n%+v", protocol, diag, proc)
+		}
+	}
+}
+
 func TestListenerWithoutOwner(t *testing.T) {
 	ns := netnstest.New(t, "host")
 	keepSocketInFlight(t, ns, "127.0.0.1:2222")
@@ -91,16 +123,16 @@ func TestSocketGroups(t *testing.T) {
 	ns := netnstest.New(t, "host")
 	keepSocketInFlight(t, ns, "127.0.0.1:2222")
 	keepSocketInFlight(t, ns, "[::1]:2222")
-	var ids map[string]uint64
-	within(t, ns, func() error { ids = socketGroups(); return nil })
-	if len(ids) != 2 {
-		t.Fatalf("control groups of %d sockets, not 2: %v", len(ids), ids)
+	var sockets []socket
+	within(t, ns, func() (err error) { sockets, err = waitingOfDiag(forward.TCP); return err })
+	if len(sockets) != 2 {
+		t.Fatalf("%d sockets, not 2: %v", len(sockets), sockets)
 	}
 	groups, err := controlGroups("/")
 	must(t, err)
-	for inode, id := range ids {
-		if _, found := groups[id]; !found {
-			t.Errorf("socket %s: no folder has the number %d", inode, id)
+	for _, s := range sockets {
+		if _, found := groups[s.group]; !found {
+			t.Errorf("socket %v: no folder has the number %d", s.at, s.group)
 		}
 	}
 }

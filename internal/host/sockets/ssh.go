@@ -1,4 +1,4 @@
-package routing
+package sockets
 
 import (
 	"fmt"
@@ -39,23 +39,17 @@ func sshPorts(listeners []Listener, files sshFiles, sshConnection string) []uint
 		if l.Protocol != forward.TCP || l.Addr.IsLoopback() {
 			continue
 		}
-		if l.isSSH() || l.mayBeSSH() && slices.Contains(files.named(), l.Port) {
+		if l.IsSSH() || l.mayBeSSH() && slices.Contains(files.named(), l.Port) {
 			ports = append(ports, l.Port)
 		}
 	}
 	return sorted(append(ports, sessionPort(sshConnection)...))
 }
 
-// sorted returns each port once, in order.
-func sorted(ports []uint16) []uint16 {
-	slices.Sort(ports)
-	return slices.Compact(ports)
-}
-
-// isSSH reports whether the listener's process, or else its service, is one
+// IsSSH reports whether the listener's process, or else its service, is one
 // that serves ssh. Anybody may give a process that name, or run a service of
 // it: only root's are how the owner gets in, and have a port to themselves.
-func (l Listener) isSSH() bool {
+func (l Listener) IsSSH() bool {
 	if l.UID != 0 {
 		return false
 	}
@@ -86,6 +80,3 @@ func sessionPort(sshConnection string) []uint16 {
 	}
 	return portIn(fields[3])
 }
-
-// IsSSH reports whether the listener is known to serve ssh.
-func (l Listener) IsSSH() bool { return l.isSSH() }
