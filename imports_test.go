@@ -28,7 +28,7 @@ var rooms = map[string][]string{
 	"internal/status":         {"internal/forward", "internal/key"},
 	"internal/store":          {"internal/forward", "internal/key", "internal/step"},
 	"internal/host":           {"internal/forward", "internal/host/firewall", "internal/host/foreign", "internal/host/routing", "internal/host/sockets", "internal/host/wireguard", "internal/key", "internal/plan", "internal/status", "internal/step", "internal/store"},
-	"internal/host/wireguard": {"internal/key", "internal/plan", "internal/step"},
+	"internal/host/wireguard": {"internal/host/wireguard/bind", "internal/key", "internal/plan", "internal/step"},
 	"internal/host/firewall":  {"internal/forward", "internal/plan", "internal/step"},
 	"internal/host/foreign":   {},
 	"internal/host/routing":   {"internal/forward", "internal/plan", "internal/step"},
@@ -45,6 +45,8 @@ var rooms = map[string][]string{
 	"internal/systemd":        {},
 	"internal/install":        {"internal/systemd", "packaging"},
 	"internal/remote":         {"internal/printable", "packaging"},
+	// A way to the network for WireGuard in this process, whichever that is.
+	"internal/host/wireguard/bind": {},
 	// What is shipped around the binary, and the programs that make it.
 	"packaging":         {},
 	"packaging/manual":  {"internal/cli"},

@@ -14,6 +14,7 @@ import (
 	"golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/tun"
 
+	"github.com/gatelodge/gatelodge/internal/host/wireguard/bind"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/step"
@@ -90,7 +91,7 @@ func (e *embedded) start(mtu int) error {
 		return errors.Join(fmt.Errorf("cannot serve TUN interface %s: %w", e.name, err), file.Close())
 	}
 	e.tun = steady(t)
-	e.device = device.NewDevice(e.tun, newBind(), e.logger())
+	e.device = device.NewDevice(e.tun, bind.New(), e.logger())
 	e.applied = plan.WireGuard{}
 	if e.keep == nil {
 		return nil

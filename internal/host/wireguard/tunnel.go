@@ -8,6 +8,7 @@ import (
 
 	"golang.zx2c4.com/wireguard/device"
 
+	"github.com/gatelodge/gatelodge/internal/host/wireguard/bind"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
@@ -48,7 +49,7 @@ func OpenTunnel(ctx context.Context, c TunnelConfig) (*Tunnel, error) {
 		return nil, fmt.Errorf("cannot open a tunnel: %w", err)
 	}
 	silent := &device.Logger{Verbosef: device.DiscardLogf, Errorf: device.DiscardLogf}
-	t := &Tunnel{device.NewDevice(stack, newBind(), silent), stack, c.Peer}
+	t := &Tunnel{device.NewDevice(stack, bind.New(), silent), stack, c.Peer}
 	if err := t.start(c); err != nil {
 		t.Close()
 		return nil, fmt.Errorf("cannot open a tunnel: %w", err)

@@ -1,4 +1,7 @@
-package wireguard
+// Package bind is WireGuard's way to the network from inside this process: UDP
+// sockets of both families that remember where each peer was heard, and send and
+// receive many packets by one system call. It knows nothing of WireGuard itself.
+package bind
 
 import (
 	"errors"
@@ -30,7 +33,8 @@ type bind struct {
 	batches sync.Pool // of *[]ipv6.Message
 }
 
-func newBind() conn.Bind {
+// New returns a closed bind. It is safe for concurrent use.
+func New() conn.Bind {
 	return &bind{batches: sync.Pool{New: func() any {
 		messages := make([]ipv6.Message, conn.IdealBatchSize)
 		return &messages

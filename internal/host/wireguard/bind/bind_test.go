@@ -1,4 +1,4 @@
-package wireguard
+package bind
 
 import (
 	"bytes"
@@ -20,6 +20,8 @@ import (
 	"github.com/gatelodge/gatelodge/internal/lab/netns"
 	"github.com/gatelodge/gatelodge/internal/lab/netns/netnstest"
 )
+
+func TestMain(m *testing.M) { netnstest.Main(m) }
 
 // A link with two hosts. Each has two addresses of each family; the second ones
 // are those that the kernel would not choose.
@@ -71,7 +73,7 @@ type received struct {
 
 func openBind(t *testing.T, ns *netns.Namespace, port uint16) *opened {
 	t.Helper()
-	o := &opened{Bind: newBind(), packets: make(chan received, 10000)}
+	o := &opened{Bind: New(), packets: make(chan received, 10000)}
 	must(t, ns.Do(func() error {
 		receive, actual, err := o.Open(port)
 		o.port = actual
@@ -201,7 +203,7 @@ func TestBindIsClosedAndOpenedAgain(t *testing.T) {
 		t.Errorf("a second Open: %v", err)
 	}
 	must(t, there.Do(func() error {
-		if _, _, err := newBind().Open(7000); !errors.Is(err, unix.EADDRINUSE) {
+		if _, _, err := New().Open(7000); !errors.Is(err, unix.EADDRINUSE) {
 			t.Errorf("a port in use: %v", err)
 		}
 		return nil
