@@ -20,14 +20,14 @@ const module = "github.com/gatelodge/gatelodge/"
 // in ARCHITECTURE.md. Tests are free to import more.
 var rooms = map[string][]string{
 	"cmd/gatelodge":           {"internal/cli"},
-	"internal/cli":            {"internal/config", "internal/daemon", "internal/doctor", "internal/forward", "internal/host", "internal/install", "internal/key", "internal/lab", "internal/plan", "internal/printable", "internal/remote", "internal/status", "internal/store", "internal/systemd", "packaging"},
+	"internal/cli":            {"internal/config", "internal/daemon", "internal/doctor", "internal/forward", "internal/host", "internal/install", "internal/key", "internal/lab", "internal/plan", "internal/printable", "internal/remote", "internal/status", "internal/store", "internal/survey", "internal/systemd", "packaging"},
 	"internal/daemon":         {"internal/config", "internal/control", "internal/doctor", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/systemd"},
 	"internal/doctor":         {},
 	"internal/registry":       {"internal/forward", "internal/key"},
 	"internal/control":        {"internal/doctor", "internal/forward", "internal/key", "internal/printable", "internal/status"},
 	"internal/status":         {"internal/forward", "internal/key"},
 	"internal/store":          {"internal/forward", "internal/key", "internal/step"},
-	"internal/host":           {"internal/forward", "internal/host/firewall", "internal/host/foreign", "internal/host/routing", "internal/host/sockets", "internal/host/wireguard", "internal/key", "internal/plan", "internal/status", "internal/step", "internal/store"},
+	"internal/host":           {"internal/forward", "internal/host/firewall", "internal/host/foreign", "internal/host/routing", "internal/host/sockets", "internal/host/wireguard", "internal/key", "internal/plan", "internal/status", "internal/step", "internal/store", "internal/survey"},
 	"internal/host/wireguard": {"internal/host/wireguard/bind", "internal/key", "internal/plan", "internal/step"},
 	"internal/host/firewall":  {"internal/forward", "internal/plan", "internal/step"},
 	"internal/host/foreign":   {},
@@ -44,7 +44,8 @@ var rooms = map[string][]string{
 	"internal/lab/netns":      {},
 	"internal/systemd":        {},
 	"internal/install":        {"internal/systemd", "packaging"},
-	"internal/remote":         {"internal/printable", "packaging"},
+	"internal/remote":         {"internal/printable", "internal/survey", "packaging"},
+	"internal/survey":         {"internal/printable"},
 	// A way to the network for WireGuard in this process, whichever that is.
 	"internal/host/wireguard/bind": {},
 	// What is shipped around the binary, and the programs that make it.
@@ -59,10 +60,10 @@ var rooms = map[string][]string{
 }
 
 // runners are the packages that may start programs.
-var runners = []string{"bench", "internal/cli", "packaging/release", "internal/host/firewall", "internal/host/foreign", "internal/host/routing", "internal/host/wireguard", "internal/install", "internal/lab", "internal/lab/machine", "internal/lab/netns", "internal/remote", "internal/systemd"}
+var runners = []string{"bench", "internal/cli", "packaging/release", "internal/host", "internal/host/firewall", "internal/host/foreign", "internal/host/routing", "internal/host/wireguard", "internal/install", "internal/lab", "internal/lab/machine", "internal/lab/netns", "internal/remote", "internal/systemd"}
 
 // pure are the packages that touch neither files, nor the network, nor time.
-var pure = []string{"internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor"}
+var pure = []string{"internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor", "internal/survey"}
 
 func TestRoomsImportOnlyWhatTheyMayKnow(t *testing.T) {
 	found := imports(t)

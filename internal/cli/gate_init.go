@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/survey"
 )
 
 // gateInit is what `gate init` can be told.
@@ -57,16 +57,27 @@ func (a *app) gateInit(ctx context.Context, o gateInit) error {
 	if err := a.fresh(); err != nil {
 		return err
 	}
-	found, err := host.Look(ctx, sshConnection())
+	if err := host.MayManage(); err != nil {
+		return err
+	}
+	found, err := host.Look(ctx, a.root, sshConnection())
 	if err != nil {
+		return err
+	}
+	verdict := survey.Judge(found.Survey, survey.Wish{Here: true, Port: o.listenPort, Leave: o.input == "leave"})
+	if err := refused("this machine cannot be a gate: ", verdict.Refusals); err != nil {
 		return err
 	}
 	file, err := o.file(found)
 	if err != nil {
 		return err
 	}
-	a.showFound(found, file)
+	a.showFound(found, file, verdict)
 	if err := a.agree(ctx, o.yes, fmt.Sprintf("Write %s and start the gate?", a.paths().ConfigFile(plan.Gate))); err != nil {
+		return err
+	}
+	// What the look has promised is tried, now that the owner has agreed.
+	if err := host.CanRun(ctx); err != nil {
 		return err
 	}
 	if err := a.writeConfig(plan.Gate, config.NewGateFile(file)); err != nil {
@@ -179,67 +190,23 @@ func randomULA() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom16(b), 64)
 }
 
-func (a *app) showFound(found host.Found, file config.GateDefaults) {
+func (a *app) showFound(found host.Found, file config.GateDefaults, verdict survey.Verdict) {
 	a.printf("This machine:\n")
 	a.printf("  public       %s\n", found.PublicText())
-	a.printf("  ssh          %s\n", portsText(found.Facts.SSHPorts))
-	a.printf("  WireGuard    %s\n", found.DeviceText())
-	a.printf("  nftables     %s\n", found.NFT)
+	a.printf("  ssh          %s\n", found.Survey.SSHText())
+	a.printf("  WireGuard    %s\n", found.Survey.DeviceText())
+	a.printf("  nftables     %s\n", found.Survey.NFT)
 	a.printf("As a gate:\n")
 	a.printf("  homes dial   %s (UDP)\n", strings.Join(file.Endpoints, ", "))
 	a.printf("  tunnel       %s", file.Prefix4)
 	if file.Prefix6.IsValid() {
 		a.printf(", %s", file.Prefix6)
 	}
-	a.printf("\n  firewall     %s\n", inputText(file.Input))
-	a.printf("  kernel       %s\n", kernelText())
-	a.warnOfForwarding()
-	if file.Input != "protect" {
-		return
+	a.printf("\n  firewall     %s\n", survey.InputText(file.Input == "leave"))
+	a.printf("  kernel       %s\n", found.Survey.KernelText())
+	for _, n := range verdict.Notes {
+		a.printf("  note         %s\n", n)
 	}
-	for _, l := range found.Closing {
-		a.printf("  note         %s is listening and will be closed; keep it open with accept = [%q] under [firewall]\n", l.Text, l.Port)
-	}
-}
-
-// forwardsAlready reports whether the machine forwards packets before we come.
-func forwardsAlready() bool {
-	on, err := host.Forwarding()
-	return err == nil && on
-}
-
-func kernelText() string {
-	forwarding := "switches forwarding on"
-	if forwardsAlready() {
-		forwarding = "forwarding is on already"
-	}
-	return forwarding + ", makes the table of connections larger, and keeps forwarded ports from other use; gatelodge down puts back what was changed"
-}
-
-// warnOfForwarding says what another program will do differently because
-// forwarding is on before it comes.
-func (a *app) warnOfForwarding() {
-	if _, err := exec.LookPath("dockerd"); err == nil && !forwardsAlready() {
-		a.printf("  note         Docker has the machine drop what it forwards for others only if Docker itself switches forwarding on; started after the gate, it will not\n")
-	}
-}
-
-func inputText(input string) string {
-	if input == "protect" {
-		return "only ssh, WireGuard, established connections and needed ICMP reach this machine itself"
-	}
-	return "what arrives for this machine itself is not filtered"
-}
-
-func portsText(ports []uint16) string {
-	if len(ports) == 0 {
-		return "no sshd found listening: port 22 is kept open and is never forwarded"
-	}
-	text := make([]string, len(ports))
-	for i, p := range ports {
-		text[i] = fmt.Sprint(p)
-	}
-	return "port " + strings.Join(text, ", ") + ": kept open, never forwarded"
 }
 
 func listAddrs(addrs []netip.Addr) string {

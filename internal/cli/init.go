@@ -20,6 +20,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/install"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/remote"
+	"github.com/gatelodge/gatelodge/internal/survey"
 	"github.com/gatelodge/gatelodge/internal/systemd"
 )
 
@@ -83,8 +84,8 @@ type setup struct {
 	o       initOptions
 	conn    *remote.Conn
 	here    host.Found
-	found   remote.Found
-	verdict remote.Verdict
+	found   survey.Facts
+	verdict survey.Verdict
 	bring   []byte // the program, if the VPS needs it
 	install bool   // whether this machine needs the service
 	invite  string // a secret
@@ -299,7 +300,7 @@ func (s *setup) showThere() {
 	}
 }
 
-func publicThere(f remote.Found) string {
+func publicThere(f survey.Facts) string {
 	if len(f.Public()) == 0 {
 		return "no address of its own"
 	}
@@ -323,7 +324,7 @@ func (s *setup) workThere() []string {
 		work = append(work, fmt.Sprintf("copy gatelodge to %s (%d MB)%s", install.Program, len(s.bring)>>20, asService(s.found.Init == "systemd")))
 	}
 	if s.verdict.Init {
-		work = append(work, fmt.Sprintf("make it a gate: WireGuard on UDP port %d; %s", s.o.listenPort, inputText(s.o.input)))
+		work = append(work, fmt.Sprintf("make it a gate: WireGuard on UDP port %d; %s", s.o.listenPort, survey.InputText(s.o.input == "leave")))
 	}
 	if s.verdict.Enable {
 		work = append(work, "have the service gatelodge start at boot")

@@ -13,6 +13,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/remote"
+	"github.com/gatelodge/gatelodge/internal/survey"
 	"github.com/gatelodge/gatelodge/internal/systemd"
 )
 
@@ -106,18 +107,21 @@ func caller() (*remote.User, error) {
 
 // look looks at both machines, and changes neither.
 func (s *setup) look(ctx context.Context) (err error) {
-	if s.here, err = host.Look(ctx, ""); err != nil {
-		return fmt.Errorf("this machine cannot be a home: %w", err)
+	if s.here, err = host.Look(ctx, s.root, ""); err != nil {
+		return err
+	}
+	if err := refused("this machine cannot be a home: ", survey.JudgeHome(s.here.Survey)); err != nil {
+		return err
 	}
 	if s.found, err = s.conn.Look(ctx, s.o.remoteRoot); err != nil {
 		return err
 	}
 	four, six := families(s.here.Facts.Public)
-	s.verdict = remote.Judge(s.found, remote.Wish{
+	s.verdict = survey.Judge(s.found, survey.Wish{
 		Port: s.o.listenPort, WithoutService: s.o.withoutService, Leave: s.o.input == "leave",
 		IPv4: four, IPv6: six, Named: len(s.o.endpoints) > 0,
 	})
-	if err := refused(s.verdict); err != nil {
+	if err := refused("this VPS cannot be a gate: ", s.verdict.Refusals); err != nil {
 		return err
 	}
 	if err := s.findEndpoint(ctx); err != nil {
@@ -135,13 +139,13 @@ func (s *setup) look(ctx context.Context) (err error) {
 }
 
 // refused turns all that stands in the way into one error.
-func refused(v remote.Verdict) error {
-	if len(v.Refusals) == 0 {
+func refused(cannot string, refusals []survey.Refusal) error {
+	if len(refusals) == 0 {
 		return nil
 	}
 	var why, hints []string
-	for _, r := range v.Refusals {
-		why = append(why, "this VPS cannot be a gate: "+r.Why)
+	for _, r := range refusals {
+		why = append(why, cannot+r.Why)
 		if !slices.Contains(hints, r.Hint) {
 			hints = append(hints, r.Hint)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/remote"
 	"github.com/gatelodge/gatelodge/internal/status"
+	"github.com/gatelodge/gatelodge/internal/survey"
 )
 
 func TestAHostNameMakesAName(t *testing.T) {
@@ -62,12 +63,12 @@ func TestTheOtherSidesWordsArePassedOn(t *testing.T) {
 }
 
 func TestAllRefusalsAreShown(t *testing.T) {
-	err := refused(remote.Verdict{Refusals: []remote.Refusal{{Why: "it is old", Hint: "upgrade"}, {Why: "it is full", Hint: "make room"}}})
+	err := refused("this VPS cannot be a gate: ", []survey.Refusal{{Why: "it is old", Hint: "upgrade"}, {Why: "it is full", Hint: "make room"}})
 	_, hint := classify(err)
 	if strings.Count(err.Error(), "this VPS cannot be a gate: ") != 2 || hint != "upgrade; make room" {
 		t.Errorf("%v, hint %q", err, hint)
 	}
-	if refused(remote.Verdict{}) != nil {
+	if refused("", nil) != nil {
 		t.Error("a refusal out of nothing")
 	}
 }
@@ -189,16 +190,16 @@ func TestWhatOthersLeftIsNotPurged(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		found remote.Found
+		found survey.Facts
 		init  bool
 		want  bool
 	}{
-		{remote.Found{}, true, true},
-		{remote.Found{}, false, false},
-		{remote.Found{Kept: []string{"/etc/gatelodge"}}, true, false},
-		{remote.Found{Program: "/usr/bin/gatelodge"}, true, false},
+		{survey.Facts{}, true, true},
+		{survey.Facts{}, false, false},
+		{survey.Facts{Kept: []string{"/etc/gatelodge"}}, true, false},
+		{survey.Facts{Program: "/usr/bin/gatelodge"}, true, false},
 	} {
-		s := &setup{found: c.found, verdict: remote.Verdict{Init: c.init}}
+		s := &setup{found: c.found, verdict: survey.Verdict{Init: c.init}}
 		if got := s.purges(); got != c.want {
 			t.Errorf("%+v, a gate to be made: %t: purges %t", c.found, c.init, got)
 		}

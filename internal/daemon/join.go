@@ -40,12 +40,15 @@ func (e *UnreachableError) Error() string {
 // invite can be used again from here, because the key is on disk before the
 // gate hears of it.
 func Join(ctx context.Context, o Options, invite key.Invite) (Joined, error) {
-	found, err := host.Look(ctx, "")
+	if err := host.CanRun(ctx); err != nil {
+		return Joined{}, err
+	}
+	facts, err := host.FactsNow(ctx)
 	if err != nil {
 		return Joined{}, err
 	}
 	// Before anything is changed, here or on the gate.
-	if err := refuseOverlapping(invite.Tunnel(), found.Facts); err != nil {
+	if err := refuseOverlapping(invite.Tunnel(), facts); err != nil {
 		return Joined{}, err
 	}
 	st, err := store.Open(o.Paths.State(), o.Owner)
@@ -70,10 +73,10 @@ func Join(ctx context.Context, o Options, invite key.Invite) (Joined, error) {
 		return Joined{}, err
 	}
 	step.At("join: enrolled")
-	if found, err = host.Look(ctx, ""); err != nil { // the networks of now
+	if facts, err = host.FactsNow(ctx); err != nil { // the networks of now
 		return Joined{}, err
 	}
-	return settle(st, memory, invite, answer, found.Facts)
+	return settle(st, memory, invite, answer, facts)
 }
 
 // settle remembers the place that the gate has given, if the invite covers it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"strings"
 
@@ -12,35 +13,24 @@ import (
 	"github.com/gatelodge/gatelodge/internal/host/sockets"
 	"github.com/gatelodge/gatelodge/internal/host/wireguard"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/survey"
 )
 
 // Found is what this machine is, before anything is set up on it.
 type Found struct {
-	Facts  plan.Facts
-	NFT    string // version of nft
-	Device plan.Kind
-	Why    string // why that kind of device
-	// Closing are the services of this machine that a protecting gate closes.
-	Closing []Service
+	Facts  plan.Facts   // what planning needs
+	Survey survey.Facts // what decides whether it can be a gate or a home
 }
 
-// Service is something listening on this machine.
-type Service struct {
-	Port string // such as "80/tcp"
-	Text string // such as "nginx on 80/tcp"
-}
-
-// Look finds out what this machine is and whether it has what we need. It
-// changes nothing. sshConnection is the value of SSH_CONNECTION (ssh(1)) of
-// the command that asks: its port is one that must stay open.
-func Look(ctx context.Context, sshConnection string) (Found, error) {
-	fw, err := firewall.Open()
+// Look finds out what this machine is, by the script that is carried out on a
+// VPS, too, and better where we can do so ourselves. It changes nothing: it makes
+// no interface, and loads no module. What belongs to gatelodge is looked for
+// below root. sshConnection is the value of SSH_CONNECTION (ssh(1)) of the
+// command that asks: its port is one that must stay open.
+func Look(ctx context.Context, root, sshConnection string) (Found, error) {
+	seen, err := lookByScript(ctx, strings.TrimRight(root, "/"))
 	if err != nil {
-		return Found{}, err
-	}
-	kind, why, err := wireguard.Probe(ctx)
-	if err != nil {
-		return Found{}, err
+		return Found{}, fmt.Errorf("cannot look at this machine: %w", err)
 	}
 	rt, err := routing.Open()
 	if err != nil {
@@ -50,36 +40,82 @@ func Look(ctx context.Context, sshConnection string) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	listeners, err := sockets.Listeners()
-	if err != nil {
+	if err := lookCloser(ctx, &seen, facts); err != nil {
 		return Found{}, err
 	}
-	return Found{Facts: facts, NFT: fw.Version(), Device: kind, Why: why, Closing: closing(listeners, facts)}, nil
+	return Found{Facts: facts, Survey: seen}, nil
 }
 
-// closing lists what others can reach now and will not any more.
-func closing(listeners []sockets.Listener, facts plan.Facts) []Service {
-	var services []Service
-	for _, l := range listeners {
-		isSSH := l.Protocol.String() == "tcp" && slices.Contains(facts.SSHPorts, l.Port)
-		if isSSH || l.Addr.IsLoopback() || isDHCP(l) {
-			continue
-		}
-		s := Service{Port: fmt.Sprintf("%d/%s", l.Port, l.Protocol)}
-		name := l.Owner()
-		if name == "" {
-			name = "unknown process"
-		}
-		s.Text = name + " on " + s.Port
-		if !slices.Contains(services, s) {
-			services = append(services, s)
-		}
+// lookByScript carries the script out here.
+func lookByScript(ctx context.Context, root string) (survey.Facts, error) {
+	look := exec.CommandContext(ctx, "sh", "-s")
+	look.Stdin = strings.NewReader("root_prefix='" + strings.ReplaceAll(root, "'", `'\''`) + "'\n" + survey.Script)
+	out, err := look.Output()
+	if err != nil {
+		return survey.Facts{}, err
 	}
-	return services
+	f, err := survey.Parse(string(out))
+	if err != nil {
+		return f, err
+	}
+	kept, err := exec.CommandContext(ctx, "sh", "-c", survey.KeptScript, "sh", root).Output()
+	if err != nil {
+		return f, err
+	}
+	return f, f.Take(string(kept))
 }
 
-// isDHCP tells the sockets of DHCP clients, whose answers are always let in.
-func isDHCP(l sockets.Listener) bool { return l.Port == 68 || l.Port == 546 }
+// lookCloser puts in what this program finds out better than a script.
+func lookCloser(ctx context.Context, f *survey.Facts, facts plan.Facts) error {
+	nft, err := nftHere()
+	if err != nil {
+		return err
+	}
+	listeners, err := sockets.Listeners()
+	if err != nil {
+		return err
+	}
+	f.NFT, f.Addresses = nft, facts.Public
+	f.SSHPorts = slices.Concat([]uint16{}, facts.SSHPorts)
+	f.WireGuard, f.TUN = wireguard.Look(ctx)
+	list := make([]survey.Listener, len(listeners))
+	for i, l := range listeners {
+		list[i] = survey.Listener{Protocol: l.Protocol.String(), Addr: l.Addr, Port: l.Port, Process: l.Owner(), Users: l.UID != 0}
+	}
+	f.SetListeners(list)
+	return nil
+}
+
+// nftHere returns the version of nft(8), also of one that is too old; "" is none.
+func nftHere() (string, error) {
+	found, _, err := NFT()
+	return found, err
+}
+
+// CanRun reports why this machine can be neither a gate nor a home: it has no
+// nft(8) that will do, or makes neither WireGuard nor TUN interfaces. It makes
+// one for a moment, which may load a module: ask only where the owner has told us
+// to set something up.
+func CanRun(ctx context.Context) error {
+	if _, err := firewall.Open(); err != nil {
+		return err
+	}
+	_, _, err := wireguard.Probe(ctx)
+	return err
+}
+
+// MayManage reports, without trying, why this process may not set anything up.
+func MayManage() error { return wireguard.MayManage() }
+
+// FactsNow gathers what planning needs to know of a machine on which nothing of
+// ours is set up.
+func FactsNow(ctx context.Context) (plan.Facts, error) {
+	rt, err := routing.Open()
+	if err != nil {
+		return plan.Facts{}, err
+	}
+	return Facts(ctx, rt, "", "")
+}
 
 // Routable reports whether the internet routes an address at all.
 func Routable(a netip.Addr) bool {
@@ -109,12 +145,4 @@ func onInterfaces(networks []plan.Network) string {
 		return ""
 	}
 	return " on " + strings.Join(names, ", ")
-}
-
-// DeviceText shows which WireGuard will be used, and why.
-func (f Found) DeviceText() string {
-	if f.Why == "" {
-		return string(f.Device)
-	}
-	return fmt.Sprintf("%s (%s)", f.Device, f.Why)
 }

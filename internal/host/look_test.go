@@ -4,14 +4,13 @@ import (
 	"context"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/gatelodge/gatelodge/internal/host"
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/survey"
 )
 
 func TestLook(t *testing.T) {
@@ -37,21 +36,21 @@ func TestLook(t *testing.T) {
 
 	var found host.Found
 	must(t, m.ns.Do(func() (err error) {
-		found, err = host.Look(context.Background(), "203.0.113.10 55123 192.168.1.10 8082")
+		found, err = host.Look(context.Background(), "/", "203.0.113.10 55123 192.168.1.10 8082")
 		return err
 	}))
 	own, err := os.ReadFile("/proc/self/comm")
 	must(t, err)
-	closing := texts(found.Closing)
-	if want := strings.TrimSpace(string(own)) + " on 8080/tcp"; len(closing) != 2 || !slices.Contains(closing, want) {
-		t.Errorf("closing %q, want %q and one on 8083/tcp", closing, want)
+	notes := strings.Join(survey.Judge(found.Survey, survey.Wish{Here: true, Port: 55107}).Notes, "\n")
+	if want := strings.TrimSpace(string(own)) + " is listening on 8080/tcp here and will be closed; "; !strings.Contains(notes, want) {
+		t.Errorf("notes %q, want %q", notes, want)
 	}
 	// Without systemd, nobody can tell whose the other one is.
-	if !slices.ContainsFunc(closing, func(s string) bool { return strings.HasSuffix(s, " on 8083/tcp") && !strings.HasPrefix(s, " ") }) {
-		t.Errorf("closing %q without the one on 8083/tcp", closing)
+	if !strings.Contains(notes, " is listening on 8083/tcp here") || strings.Contains(notes, "8081") || strings.Contains(notes, "8082") || strings.Contains(notes, "68/udp") {
+		t.Errorf("notes %q", notes)
 	}
-	if found.NFT == "" || found.Device != plan.Kernel && found.Device != plan.Embedded {
-		t.Errorf("nft %q, device %q", found.NFT, found.Device)
+	if found.Survey.NFT == "" || !found.Survey.WireGuard && !found.Survey.TUN {
+		t.Errorf("%+v", found.Survey)
 	}
 	if got, want := found.PublicText(), "192.168.1.10 on eth0"; got != want {
 		t.Errorf("public %q, want %q", got, want)
@@ -59,14 +58,6 @@ func TestLook(t *testing.T) {
 	if after := m.dump(t); after != before {
 		t.Errorf("looking has changed the machine from\n%s\nto\n%s", before, after)
 	}
-}
-
-func texts(services []host.Service) []string {
-	var list []string
-	for _, s := range services {
-		list = append(list, s.Text)
-	}
-	return list
 }
 
 // listenUnowned makes a listener that no process holds: it is under way from

@@ -190,31 +190,3 @@ func TestAnEndlessAnswerEnds(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
-
-func TestLookIsBounded(t *testing.T) {
-	for name, lines := range map[string]string{
-		"firewalls": strings.Repeat("firewall=x\n", 1000), "addresses": strings.Repeat("address=192.0.2.1\n", 1000),
-		"lines": strings.Repeat("=\n", 1<<20), "errors": strings.Repeat("address=x\n", 40_000),
-	} {
-		f, err := Parse("look=1\n" + lines + "done=1\n")
-		if err == nil || !isShown(err.Error()) {
-			t.Errorf("%s: %v", name, err)
-		}
-		if len(f.Firewalls) > maxWords || len(f.Addresses) > maxWords {
-			t.Errorf("%s are kept", name)
-		}
-	}
-	var ports strings.Builder
-	for port := range 40_000 {
-		fmt.Fprintf(&ports, "listen=tcp *:%d users:((\"x\x1b[2J\u202e\",pid=1,fd=3))\n", port+1)
-	}
-	f, err := Parse("look=1\nversion=" + strings.Repeat("\x1b", 1<<20) + "\n" + ports.String() + "done=1\n")
-	if err != nil || len(f.Listeners) != maxListeners || !isShown(f.Version) || !isShown(f.Listeners[0].Process) {
-		t.Errorf("%v: %d ports, the first one %q's", err, len(f.Listeners), f.Listeners[0].Process)
-	}
-	var v Verdict
-	v.noteClosing(f, Wish{})
-	if len(v.Notes) > maxTold+1 {
-		t.Errorf("%d notes", len(v.Notes))
-	}
-}

@@ -1,4 +1,4 @@
-package remote
+package survey
 
 import (
 	"encoding/binary"
@@ -28,7 +28,15 @@ func (l Listener) loopback() bool { return l.Addr.IsLoopback() }
 // gate's policy lets in.
 func (l Listener) ofDHCP() bool { return l.Protocol == "udp" && (l.Port == 68 || l.Port == 546) }
 
-func (f *Found) add(l Listener) {
+// SetListeners puts other open ports in place of those that are there.
+func (f *Facts) SetListeners(list []Listener) {
+	f.Listeners, f.listed = nil, nil
+	for _, l := range list {
+		f.add(l)
+	}
+}
+
+func (f *Facts) add(l Listener) {
 	if f.listed[l] || len(f.Listeners) == maxListeners {
 		return
 	}
@@ -43,7 +51,7 @@ func (f *Found) add(l Listener) {
 // which a user stands who is not root.
 //
 //	udp 0.0.0.0%eth0:5353 users:(("avahi",pid=7,fd=3)) uid:70 ino:9
-func (f *Found) addListener(line string) error {
+func (f *Facts) addListener(line string) error {
 	protocol, rest, _ := strings.Cut(line, " ")
 	local, users, _ := strings.Cut(rest, " ")
 	at := strings.LastIndexByte(local, ':')
@@ -78,7 +86,7 @@ func localAddr(text string) (netip.Addr, error) {
 
 // addSocket reads columns of /proc/net/tcp and its like (proc(5)): protocol,
 // local address, state. Only listening sockets count.
-func (f *Found) addSocket(line string) error {
+func (f *Facts) addSocket(line string) error {
 	words := strings.Fields(line)
 	if len(words) != 3 {
 		return errors.New("it has not three columns")

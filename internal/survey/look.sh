@@ -37,7 +37,13 @@ look_at_tools() {
 	has nft && say nft "$(nft --version)"
 	has apt-get && say apt yes
 	has dpkg-query && say nft_package "$(dpkg-query -W -f '${db:Status-Status}' nftables)"
-	$sudo sh -c '[ -c /dev/net/tun ] && exec 3<>/dev/net/tun' && say tun yes
+	# To open the device loads its module, so a module that is not loaded yet is
+	# asked for by name.
+	if [ -e /sys/class/misc/tun ]; then
+		$sudo sh -c '[ -c /dev/net/tun ] && exec 3<>/dev/net/tun' && say tun yes
+	elif [ -c /dev/net/tun ] && [ -n "$($sudo modprobe -n -v tun 2>/dev/null)" ]; then
+		say tun yes
+	fi
 	# By the name that the kernel itself asks for it by: what is blacklisted is
 	# not loaded then, which modprobe takes for no failure.
 	if [ -d /sys/module/wireguard ] || [ -n "$($sudo modprobe -n -v rtnl-link-wireguard 2>/dev/null)" ]; then say wireguard yes; fi
@@ -58,6 +64,9 @@ look_at_network() {
 }
 
 look_at_firewalls() {
+	read -r forwarding </proc/sys/net/ipv4/ip_forward
+	[ "$forwarding" = 1 ] && say forwarding yes
+	has dockerd && say docker yes
 	[ -f /etc/ufw/ufw.conf ] && grep -qi '^ENABLED=yes' /etc/ufw/ufw.conf && say firewall ufw
 	has systemctl || return
 	for unit in firewalld nftables iptables netfilter-persistent docker; do

@@ -1,0 +1,45 @@
+package survey
+
+import "fmt"
+
+// InputText says what a gate will do with what arrives for the machine itself;
+// leave is to leave it alone.
+func InputText(leave bool) string {
+	if leave {
+		return "what arrives for this machine itself is not filtered"
+	}
+	return "only ssh, WireGuard, established connections and needed ICMP reach this machine itself"
+}
+
+// KernelText says what a gate will change in the kernel of the machine.
+func (f Facts) KernelText() string {
+	forwarding := "switches forwarding on"
+	if f.Forwarding {
+		forwarding = "forwarding is on already"
+	}
+	return forwarding + ", makes the table of connections larger, and keeps forwarded ports from other use; gatelodge down puts back what was changed"
+}
+
+// DeviceText says which WireGuard a gate or a home will have on the machine, and
+// why.
+func (f Facts) DeviceText() string {
+	if f.WireGuard {
+		return "kernel"
+	}
+	return "embedded (this kernel has no WireGuard)"
+}
+
+// SSHText says which ports are sshd's, and what becomes of them.
+func (f Facts) SSHText() string {
+	if len(f.SSHPorts) == 0 {
+		return "no sshd found listening: port 22 is kept open and is never forwarded"
+	}
+	text := "port "
+	for i, p := range f.SSHPorts {
+		if i > 0 {
+			text += ", "
+		}
+		text += fmt.Sprint(p)
+	}
+	return text + ": kept open, never forwarded"
+}
