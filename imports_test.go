@@ -20,7 +20,7 @@ const module = "github.com/gatelodge/gatelodge/"
 // in ARCHITECTURE.md. Tests are free to import more.
 var rooms = map[string][]string{
 	"cmd/gatelodge":           {"internal/cli"},
-	"internal/cli":            {"internal/config", "internal/daemon", "internal/doctor", "internal/forward", "internal/host", "internal/install", "internal/key", "internal/lab", "internal/plan", "internal/printable", "internal/remote", "internal/status", "internal/store", "internal/survey", "internal/systemd", "packaging"},
+	"internal/cli":            {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/lab", "internal/onboard", "internal/plan", "internal/printable", "internal/problem", "internal/remote", "internal/status", "internal/survey", "internal/systemd"},
 	"internal/daemon":         {"internal/config", "internal/control", "internal/doctor", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/systemd"},
 	"internal/doctor":         {},
 	"internal/registry":       {"internal/forward", "internal/key"},
@@ -44,6 +44,10 @@ var rooms = map[string][]string{
 	"internal/lab/netns":      {},
 	"internal/systemd":        {},
 	"internal/install":        {"internal/systemd", "packaging"},
+	"internal/problem":        {},
+	"internal/instance":       {"internal/daemon", "internal/problem", "internal/status", "internal/store", "internal/systemd", "packaging"},
+	"internal/edit":           {"internal/config", "internal/daemon", "internal/plan", "internal/problem", "internal/status", "internal/store"},
+	"internal/onboard":        {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/plan", "internal/problem", "internal/remote", "internal/status", "internal/survey", "internal/systemd", "packaging"},
 	"internal/remote":         {"internal/printable", "internal/survey", "packaging"},
 	"internal/survey":         {"internal/printable"},
 	// A way to the network for WireGuard in this process, whichever that is.
@@ -60,10 +64,10 @@ var rooms = map[string][]string{
 }
 
 // runners are the packages that may start programs.
-var runners = []string{"bench", "internal/cli", "packaging/release", "internal/host", "internal/host/firewall", "internal/host/foreign", "internal/host/routing", "internal/host/wireguard", "internal/install", "internal/lab", "internal/lab/machine", "internal/lab/netns", "internal/remote", "internal/systemd"}
+var runners = []string{"bench", "internal/cli", "packaging/release", "internal/host", "internal/host/firewall", "internal/host/foreign", "internal/host/routing", "internal/host/wireguard", "internal/install", "internal/instance", "internal/lab", "internal/lab/machine", "internal/lab/netns", "internal/remote", "internal/systemd"}
 
 // pure are the packages that touch neither files, nor the network, nor time.
-var pure = []string{"internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor", "internal/survey"}
+var pure = []string{"internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor", "internal/problem", "internal/survey"}
 
 func TestRoomsImportOnlyWhatTheyMayKnow(t *testing.T) {
 	found := imports(t)

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,8 +10,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
-func (a *app) planCommand() *cobra.Command {
-	var asJSON bool
+func planCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what would change, and change nothing",
@@ -27,23 +25,20 @@ machine. Exit code 0: nothing; 3: something.`,
 			if err != nil {
 				return err
 			}
-			return a.showPlan(p, asJSON)
+			return showPlan(a, p)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print the changes as JSON")
+	a.jsonFlag(c, "print the changes as JSON")
 	return c
 }
 
-func (a *app) showPlan(p daemon.PlanResponse, asJSON bool) error {
-	if asJSON {
-		if err := a.printJSON(p); err != nil {
-			return err
-		}
-	} else {
-		a.printChanges(p.Changes)
-		if len(p.Risks) > 0 {
-			a.printf("on trial until it is confirmed, because it closes %s\n", strings.Join(p.Risks, ", "))
-		}
+func showPlan(a *app, p daemon.PlanResponse) error {
+	printChanges(a, p.Changes)
+	if len(p.Risks) > 0 {
+		a.printf("on trial until it is confirmed, because it closes %s\n", strings.Join(p.Risks, ", "))
+	}
+	if err := a.answer(p); err != nil {
+		return err
 	}
 	if len(p.Changes) > 0 {
 		return fail(exitDiffers, "gatelodge apply", "the machine is not as wanted: %d changes", len(p.Changes))
@@ -51,7 +46,7 @@ func (a *app) showPlan(p daemon.PlanResponse, asJSON bool) error {
 	return nil
 }
 
-func (a *app) printChanges(changes []string) {
+func printChanges(a *app, changes []string) {
 	if len(changes) == 0 {
 		a.printf("nothing to change\n")
 	}
@@ -60,8 +55,7 @@ func (a *app) printChanges(changes []string) {
 	}
 }
 
-func (a *app) applyCommand() *cobra.Command {
-	var asJSON bool
+func applyCommand(a *app) *cobra.Command {
 	var req daemon.ApplyRequest
 	c := &cobra.Command{
 		Use:   "apply",
@@ -74,21 +68,18 @@ out of force.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var r daemon.ApplyResponse
-			err := a.alone(c.Context(), func() (err error) {
+			err := a.editor().Alone(c.Context(), func() (err error) {
 				r, err = a.client().Apply(c.Context(), req)
 				return err
 			})
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return errors.Join(a.printJSON(r), refusals(r.Report))
-			}
-			a.printChanges(r.Changes)
-			return errors.Join(refusals(r.Report), a.showTrial(c.Context(), r.Report.Input))
+			printChanges(a, r.Changes)
+			return errors.Join(a.answer(r), refusals(r.Report), showTrial(c.Context(), a, r.Report.Input))
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print the changes and the report as JSON")
+	a.jsonFlag(c, "print the changes and the report as JSON")
 	c.Flags().DurationVar(&req.ConfirmWithin, "confirm-within", daemon.ConfirmTime, "time to confirm a change that could cut you off")
 	return c
 }
@@ -105,12 +96,4 @@ func refusals(r status.Report) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func findForward(r status.Report, name string) (status.Forward, bool) {
-	i := slices.IndexFunc(r.Forwards, func(f status.Forward) bool { return f.Name == name })
-	if i < 0 {
-		return status.Forward{}, false
-	}
-	return r.Forwards[i], true
 }

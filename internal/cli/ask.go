@@ -17,6 +17,9 @@ func (a *app) agree(ctx context.Context, yes bool, question string) error {
 	if yes {
 		return nil
 	}
+	if a.asJSON {
+		return fail(exitUsage, "add --yes", "with --json nobody is asked")
+	}
 	if !onTerminal(a.in) {
 		return fail(exitUsage, "add --yes", "there is nobody to ask: the input is not a terminal")
 	}
@@ -33,16 +36,16 @@ func (a *app) agree(ctx context.Context, yes bool, question string) error {
 
 // askPassword asks on the terminal. Where there is none, the first line of the
 // standard input is the password, as for sudo -S.
-func (s *setup) askPassword(ctx context.Context) (string, error) {
-	if !onTerminal(s.in) {
-		return unlessStopped(ctx, func() (string, error) { return firstLine(io.LimitReader(s.in, 4096)) })
+func (a *app) askPassword(ctx context.Context, prompt string) (string, error) {
+	if !onTerminal(a.in) {
+		return unlessStopped(ctx, func() (string, error) { return firstLine(io.LimitReader(a.in, 4096)) })
 	}
-	terminal := int(s.in.(*os.File).Fd()) // onTerminal has made sure of that
+	terminal := int(a.in.(*os.File).Fd()) // onTerminal has made sure of that
 	before, err := term.GetState(terminal)
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprint(s.errOut, s.passwordPrompt())
+	fmt.Fprint(a.errOut, prompt)
 	password, err := unlessStopped(ctx, func() (string, error) {
 		p, err := term.ReadPassword(terminal)
 		return string(p), err
@@ -51,15 +54,15 @@ func (s *setup) askPassword(ctx context.Context) (string, error) {
 		// The reading goes on, and does not put the echo back.
 		err = errors.Join(err, term.Restore(terminal, before))
 	}
-	fmt.Fprintln(s.errOut)
+	fmt.Fprintln(a.errOut)
 	return password, err
 }
 
 // passwordPrompt says whose password is asked for, in the words of whoever
 // started this: anything that the VPS says, its login name too, could make the
 // question look like another.
-func (s *setup) passwordPrompt() string {
-	return fmt.Sprintf("Password for sudo on the VPS %s (not for this machine): ", s.o.destination)
+func passwordPrompt(destination string) string {
+	return fmt.Sprintf("Password for sudo on the VPS %s (not for this machine): ", destination)
 }
 
 // firstLine reads a line, which may be the end without one.

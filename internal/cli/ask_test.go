@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/gatelodge/gatelodge/internal/remote"
 )
 
 // newTerminal returns both ends of a pseudo-terminal.
@@ -61,7 +59,7 @@ func awaitSilence(t *testing.T, terminal *os.File) {
 func TestAPasswordIsAskedForUntilCtrlC(t *testing.T) {
 	for _, stops := range []bool{false, true} {
 		keyboard, terminal := newTerminal(t)
-		s := &setup{app: &app{in: terminal, errOut: io.Discard}, conn: new(remote.Conn)}
+		a := &app{in: terminal, errOut: io.Discard}
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		type answer struct {
@@ -70,7 +68,7 @@ func TestAPasswordIsAskedForUntilCtrlC(t *testing.T) {
 		}
 		answers := make(chan answer, 1)
 		go func() {
-			password, err := s.askPassword(ctx)
+			password, err := a.askPassword(ctx, "? ")
 			answers <- answer{password, err}
 		}()
 		awaitSilence(t, terminal)
@@ -110,7 +108,7 @@ func TestJoinAsksForTheInvite(t *testing.T) {
 		} else if _, err := keyboard.WriteString("GL1-TEXT\nmore\n"); err != nil {
 			t.Fatal(err)
 		}
-		text, err := a.inviteText(ctx, nil)
+		text, err := inviteText(ctx, a, nil)
 		if stops && !errors.Is(err, context.Canceled) || !stops && (err != nil || text != "GL1-TEXT") {
 			t.Errorf("stopped %t: %v, %q", stops, err, text)
 		}
@@ -119,23 +117,31 @@ func TestJoinAsksForTheInvite(t *testing.T) {
 		}
 	}
 	a := &app{in: strings.NewReader("GL1-\nTEXT\n"), errOut: io.Discard}
-	if text, err := a.inviteText(t.Context(), nil); err != nil || text != "GL1-\nTEXT\n" {
+	if text, err := inviteText(t.Context(), a, nil); err != nil || text != "GL1-\nTEXT\n" {
 		t.Errorf("from a pipe: %v, %q", err, text)
 	}
 }
 
 // Nor does a pipe from which nothing comes keep init.
 func TestAPasswordFromAPipe(t *testing.T) {
-	s := &setup{app: &app{in: bytes.NewBufferString("secret\nmore"), errOut: io.Discard}}
-	if password, err := s.askPassword(t.Context()); err != nil || password != "secret" {
+	a := &app{in: bytes.NewBufferString("secret\nmore"), errOut: io.Discard}
+	if password, err := a.askPassword(t.Context(), "? "); err != nil || password != "secret" {
 		t.Errorf("%v, %q", err, password)
 	}
 	in, out := io.Pipe()
 	defer out.Close()
-	s.in = in
+	a.in = in
 	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer stop()
-	if _, err := s.askPassword(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := a.askPassword(ctx, "? "); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
+	}
+}
+
+// The question for a password is in the owner's words and ours alone.
+func TestAPasswordIsAskedForInOurWords(t *testing.T) {
+	const want = "Password for sudo on the VPS debian@vps.example (not for this machine): "
+	if got := passwordPrompt("debian@vps.example"); got != want {
+		t.Errorf("%q, not %q", got, want)
 	}
 }

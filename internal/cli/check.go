@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -9,8 +10,8 @@ import (
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
-func (a *app) checkCommand() *cobra.Command {
-	return &cobra.Command{
+func checkCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Check the configuration file, and change nothing",
 		Long: `Check reads gate.toml or home.toml and says all that is wrong with it, each
@@ -19,18 +20,20 @@ home.toml, is read as a home's; any other as a gate's.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				return a.checkFile(args[0], roleOfFile(args[0]))
+				return checkFile(a, args[0], roleOfFile(args[0]))
 			}
 			role, err := a.paths().Role()
 			if err != nil {
 				return err
 			}
-			return a.checkFile(a.paths().ConfigFile(role), role)
+			return checkFile(a, a.paths().ConfigFile(role), role)
 		},
 	}
+	a.jsonFlag(c, "print what the file holds as JSON")
+	return c
 }
 
-func (a *app) checkFile(file string, role plan.Role) error {
+func checkFile(a *app, file string, role plan.Role) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -41,12 +44,28 @@ func (a *app) checkFile(file string, role plan.Role) error {
 			return err
 		}
 		a.printf("%s is in order: a gate, policy for %d homes of their own\n", file, len(g.Homes))
-		return nil
+		return a.answer(checked{file, role, 0, len(g.Homes)})
 	}
 	h, err := config.ParseHome(file, data)
 	if err != nil {
 		return err
 	}
 	a.printf("%s is in order: a home, %d forwards\n", file, len(h.Forwards))
-	return nil
+	return a.answer(checked{file, role, len(h.Forwards), 0})
+}
+
+// checked is the answer of check about a file that is in order.
+type checked struct {
+	File     string    `json:"file"`
+	Role     plan.Role `json:"role"`
+	Forwards int       `json:"forwards"`
+	Homes    int       `json:"homes"`
+}
+
+// roleOfFile finds out by its name what a file is for.
+func roleOfFile(file string) plan.Role {
+	if strings.HasSuffix(file, "home.toml") {
+		return plan.Home
+	}
+	return plan.Gate
 }

@@ -4,47 +4,33 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"strings"
+	"slices"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
-	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/daemon"
-	"github.com/gatelodge/gatelodge/internal/printable"
-)
-
-// The exit codes of every command.
-const (
-	exitOK          = 0
-	exitFailed      = 1
-	exitUsage       = 2
-	exitDiffers     = 3 // plan: the machine is not as wanted
-	exitPrivilege   = 4
-	exitUnreachable = 5 // the other side, or the daemon, does not answer
+	"github.com/gatelodge/gatelodge/internal/edit"
+	"github.com/gatelodge/gatelodge/internal/instance"
 )
 
 // Version is set by the linker.
 var Version = "dev"
 
-// app is what all commands share.
+// app is what all commands share: the instance, and whom they talk to.
 type app struct {
 	root   string
 	in     io.Reader
 	out    io.Writer
 	errOut io.Writer
+	// asJSON has all that is printed be JSON, errors too.
+	asJSON bool
 }
 
 // Run carries out one command line and returns its exit code.
 func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	a := &app{in: in, out: out, errOut: errOut}
-	root := a.command()
+	root := a.tree()
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -53,10 +39,12 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if err == nil {
 		return exitOK
 	}
-	return report(errOut, err)
+	// A command line that cannot be read is answered as it asks to be.
+	return report(errOut, err, a.asJSON || slices.Contains(args, "--json"))
 }
 
-func (a *app) command() *cobra.Command {
+// tree returns all commands.
+func (a *app) tree() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "gatelodge",
 		Short: "Make a server at home reachable from the internet through a cheap VPS",
@@ -76,10 +64,10 @@ To try it:    gatelodge lab`,
 	root.PersistentFlags().StringVar(&a.root, "root", "/", "prefix for /etc, /var/lib and /run, so that several instances can live on one machine")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddCommand(
-		a.gateCommand(), a.joinCommand(), a.exposeCommand(), a.unexposeCommand(),
-		a.statusCommand(), a.checkCommand(), a.planCommand(), a.applyCommand(), a.confirmCommand(),
-		a.upCommand(), a.downCommand(), a.runCommand(), newLabCommand(),
-		a.doctorCommand(), a.initCommand(), a.installCommand(), a.uninstallCommand(),
+		gateCommand(a), joinCommand(a), exposeCommand(a), unexposeCommand(a),
+		statusCommand(a), checkCommand(a), planCommand(a), applyCommand(a), confirmCommand(a),
+		upCommand(a), downCommand(a), runCommand(a), newLabCommand(),
+		doctorCommand(a), initCommand(a), installCommand(a), uninstallCommand(a),
 	)
 	checkArguments(root)
 	return root
@@ -100,88 +88,26 @@ func checkArguments(c *cobra.Command) {
 	}
 }
 
-// failure is an error with the next command to try and an exit code.
-type failure struct {
-	err  error
-	hint string
-	code int
-}
-
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
-
-func usage(c *cobra.Command, err error) error {
-	return &failure{err: err, hint: c.CommandPath() + " --help", code: exitUsage}
-}
-
-func fail(code int, hint, format string, args ...any) error {
-	return &failure{err: fmt.Errorf(format, args...), hint: hint, code: code}
-}
-
-// report prints an error in the program's voice and returns its exit code.
-func report(w io.Writer, err error) int {
-	code, hint := classify(err)
-	for line := range strings.Lines(strings.TrimRight(err.Error(), "\n") + "\n") {
-		fmt.Fprintln(w, "gatelodge: error:", shown(line))
-	}
-	if hint != "" {
-		fmt.Fprintln(w, "gatelodge: hint:", shown(hint))
-	}
-	return code
-}
-
-// shown makes a line fit for the terminal, whoever's words have come into it:
-// the name of a file or of a process, too, may be anything.
-func shown(line string) string {
-	const most = 4000 // bytes
-	line = strings.ReplaceAll(strings.TrimSuffix(line, "\n"), "\t", " ")
-	return printable.Line(line, most)
-}
-
-// classify finds the exit code and the hint of an error that no command has
-// given one.
-func classify(err error) (code int, hint string) {
-	if f, ok := errors.AsType[*failure](err); ok && f.code != 0 {
-		return f.code, f.hint
-	}
-	if refused, ok := errors.AsType[*daemon.RefusedError](err); ok {
-		return exitFailed, refused.Hint
-	}
-	switch {
-	case errors.Is(err, daemon.ErrNoRole):
-		return exitFailed, "on the VPS: gatelodge gate init; at home: gatelodge join INVITE"
-	case errors.Is(err, daemon.ErrNotRunning):
-		return exitUnreachable, "gatelodge up"
-	case errors.Is(err, fs.ErrPermission):
-		return exitPrivilege, "run it as root: sudo gatelodge …"
-	case strings.HasPrefix(err.Error(), "unknown command"):
-		return exitUsage, "gatelodge --help"
-	}
-	if _, ok := errors.AsType[config.Errors](err); ok {
-		return exitFailed, "fix the file and run: gatelodge check"
-	}
-	return exitFailed, ""
-}
-
 func (a *app) paths() daemon.Paths { return daemon.Paths{Root: a.root} }
 
-func (a *app) client() *daemon.Client { return daemon.NewClient(a.paths().Socket()) }
+func (a *app) client() *daemon.Client { return a.instance().Client() }
 
-func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }
-
-// notef is for what is worth saying but not part of the answer.
-func (a *app) notef(format string, args ...any) {
-	fmt.Fprintf(a.errOut, "gatelodge: "+format+"\n", args...)
+func (a *app) instance() instance.Instance {
+	return instance.Instance{Paths: a.paths(), Note: func(text string) { a.notef("%s", text) }}
 }
 
-func (a *app) printJSON(v any) error {
-	e := json.NewEncoder(a.out)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+func (a *app) editor() edit.Editor {
+	return edit.Editor{Paths: a.paths(), Daemon: a.client(), Waits: func(holder string) { a.notef("waiting for %s", holder) }}
 }
 
-// onTerminal reports whether the stream is a terminal with a person at it.
-func onTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+// options are what the daemon's parts need to know that a command carries out
+// itself.
+func (a *app) options(ctx context.Context) (daemon.Options, error) {
+	owner, err := a.instance().Owner(ctx)
+	return daemon.Options{Paths: a.paths(), Version: Version, Log: a.logger(), Owner: owner}, err
+}
+
+// jsonFlag gives a command --json.
+func (a *app) jsonFlag(c *cobra.Command, usage string) {
+	c.Flags().BoolVar(&a.asJSON, "json", false, usage)
 }

@@ -2,17 +2,19 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/daemon"
-	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/problem"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
@@ -32,7 +34,7 @@ func TestErrorsHaveAVoiceAndAnExitCode(t *testing.T) {
 		{config.Errors{{File: "home.toml", Line: 1, Column: 1, Message: "bad"}}, exitFailed, "gatelodge check"},
 	} {
 		var out bytes.Buffer
-		if code := report(&out, c.err); code != c.code {
+		if code := report(&out, c.err, false); code != c.code {
 			t.Errorf("%v: exit code %d, wanted %d", c.err, code, c.code)
 		}
 		if !strings.HasPrefix(out.String(), "gatelodge: error: ") || !strings.Contains(out.String(), c.hint) {
@@ -45,24 +47,9 @@ func TestErrorsHaveAVoiceAndAnExitCode(t *testing.T) {
 // ours.
 func TestEveryLineOfAnErrorIsMarked(t *testing.T) {
 	var out bytes.Buffer
-	report(&out, errors.New("one\ntwo"))
+	report(&out, errors.New("one\ntwo"), false)
 	if got := out.String(); got != "gatelodge: error: one\ngatelodge: error: two\n" {
 		t.Errorf("said %q", got)
-	}
-}
-
-func TestNamesMadeFromPortsAreFreeAndValid(t *testing.T) {
-	file := []byte("version = 1\n[forward.port-443]\nports = [\"443\"]\n")
-	for port, want := range map[string]string{
-		"80/tcp": "port-80", "443": "port-443-2", "2222:22/tcp": "port-2222-22", "8000-8009:9000-9009/udp": "port-8000-8009-9000-9009",
-	} {
-		got := freeName(file, port)
-		if got != want {
-			t.Errorf("freeName(%q) = %q, wanted %q", port, got, want)
-		}
-		if err := forward.CheckName(got); err != nil {
-			t.Error(err)
-		}
 	}
 }
 
@@ -115,6 +102,70 @@ func TestOnlyUsableAddressesAreShown(t *testing.T) {
 		got := publicText(publicAddrs(status.Tunnel{Public: addrs(c.public), Addresses: addrs(c.tunnel)}, status.Forward{Families: c.families}), c.families)
 		if got != c.want {
 			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
+// Whatever words have come into an error, it is lines of ours.
+func TestErrorsAreShownPrintable(t *testing.T) {
+	var out bytes.Buffer
+	report(&out, fail(exitFailed, "try\x1b[2J\n[sudo] password:", "no\tsuch file: \u202e\r\x1b[8m\nsecond line\x9b"), false)
+	want := "gatelodge: error: no such file: \ufffd\ufffd\ufffd[8m\ngatelodge: error: second line\ufffd\ngatelodge: hint: try\ufffd[2J\ufffd[sudo] password:\n"
+	if out.String() != want {
+		t.Errorf("%q, not %q", out.String(), want)
+	}
+}
+
+// What a program asks for with --json it also gets of an error: one line, on the
+// standard error, with the exit code.
+func TestErrorsAsJSON(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		hint string
+	}{
+		{[]string{"status", "--json"}, exitFailed, "gate init"},
+		{[]string{"expose", "--json", "0"}, exitUsage, "expose --help"},
+		{[]string{"expose", "--json", "--what"}, exitUsage, "expose --help"},
+		{[]string{"join", "--json", "GL1"}, exitUsage, "copy the invite again"},
+		{[]string{"what", "--json"}, exitUsage, "--help"},
+	} {
+		var out, errOut bytes.Buffer
+		code := Run(t.Context(), append([]string{"--root", t.TempDir()}, c.args...), strings.NewReader(""), &out, &errOut)
+		e, err := problem.Parse(errOut.String())
+		if err != nil {
+			t.Errorf("%q: %v: %q", c.args, err, errOut.String())
+			continue
+		}
+		if code != c.code || int(e.Kind) != c.code || !strings.Contains(e.Hint, c.hint) || out.Len() > 0 || strings.Count(errOut.String(), "\n") != 1 {
+			t.Errorf("%q: exit code %d, %+v, prints %q", c.args, code, e, out.String())
+		}
+	}
+}
+
+// What a command prints for a program is JSON and nothing else.
+func TestAnswersAsJSON(t *testing.T) {
+	root := t.TempDir()
+	put := func(text string) {
+		t.Helper()
+		a := &app{root: root}
+		if err := os.MkdirAll(a.paths().Config(), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(a.paths().ConfigFile(plan.Home), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("version = 1\n")
+	for _, c := range []struct{ args, want string }{
+		{"expose 443 --json", `{"name":"port-443","running":false}`},
+		{"check --json", `{"file":"` + root + `/etc/gatelodge/home.toml","role":"home","forwards":1,"homes":0}`},
+		{"unexpose port-443 --json", `{"removed":"port-443"}`},
+	} {
+		var out, errOut, compact bytes.Buffer
+		code := Run(t.Context(), append([]string{"--root", root}, strings.Fields(c.args)...), strings.NewReader(""), &out, &errOut)
+		if err := json.Compact(&compact, out.Bytes()); err != nil || code != exitOK || strings.TrimSpace(compact.String()) != c.want {
+			t.Errorf("%s: exit code %d, %v, %q, %q", c.args, code, err, out.String(), errOut.String())
 		}
 	}
 }

@@ -16,8 +16,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
-func (a *app) confirmCommand() *cobra.Command {
-	var asJSON bool
+func confirmCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "confirm",
 		Short: "Keep a change that would be taken back otherwise",
@@ -27,7 +26,7 @@ you have opened after the change: an older one would go on whatever is closed.
 Opening a new one is enough, if the gate sees it come through.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := a.asGate(); err != nil {
+			if err := asGate(a); err != nil {
 				return err
 			}
 			session, err := visitorsEnd(sshConnection())
@@ -38,14 +37,11 @@ Opening a new one is enough, if the gate sees it come through.`,
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return a.printJSON(r)
-			}
 			a.printf("kept\n")
-			return nil
+			return a.answer(r)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
+	a.jsonFlag(c, "print the report as JSON")
 	return c
 }
 
@@ -120,8 +116,8 @@ func cutLast(s, sep string) (before, after string, found bool) {
 
 // showTrial says what is on trial, and on a terminal how much time is left,
 // until it is kept or taken back.
-func (a *app) showTrial(ctx context.Context, in *status.Input) error {
-	if in == nil || in.State != status.OnTrial {
+func showTrial(ctx context.Context, a *app, in *status.Input) error {
+	if a.asJSON || in == nil || in.State != status.OnTrial {
 		return nil
 	}
 	a.notef("on trial: this closes %s", strings.Join(in.Closes, ", "))
@@ -129,12 +125,12 @@ func (a *app) showTrial(ctx context.Context, in *status.Input) error {
 	if !onTerminal(a.errOut) {
 		return nil
 	}
-	return a.countDown(ctx)
+	return countDown(ctx, a)
 }
 
 // countDown returns when the policy on trial is kept, or with an error when it
 // is not.
-func (a *app) countDown(ctx context.Context) error {
+func countDown(ctx context.Context, a *app) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	defer fmt.Fprintln(a.errOut)

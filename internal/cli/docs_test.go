@@ -30,14 +30,14 @@ func TestDocumentsShowCommandsThatExist(t *testing.T) {
 			t.Errorf("%s shows only %d commands", d.file, len(all))
 		}
 		for _, m := range all {
-			checkCommand(t, d.file, strings.Fields(m[1]))
+			shownCommand(t, d.file, strings.Fields(m[1]))
 		}
 	}
 }
 
-func checkCommand(t *testing.T, file string, words []string) {
+func shownCommand(t *testing.T, file string, words []string) {
 	t.Helper()
-	root := (&app{}).command()
+	root := (&app{}).tree()
 	c, _, err := root.Find(words)
 	if err != nil || c == root {
 		t.Errorf("%s shows gatelodge %s, which does not exist: %v", file, strings.Join(words, " "), err)
@@ -54,7 +54,7 @@ func checkCommand(t *testing.T, file string, words []string) {
 // Every command says what it is for, and takes --help.
 func TestEveryCommandIsDescribed(t *testing.T) {
 	var count int
-	for _, c := range (&app{}).command().Commands() {
+	for _, c := range (&app{}).tree().Commands() {
 		for _, d := range append(c.Commands(), c) {
 			count++
 			if d.Short == "" || strings.HasSuffix(d.Short, ".") {

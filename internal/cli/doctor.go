@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -11,8 +10,8 @@ import (
 	"github.com/gatelodge/gatelodge/internal/daemon"
 )
 
-func (a *app) doctorCommand() *cobra.Command {
-	var asJSON, fix, yes bool
+func doctorCommand(a *app) *cobra.Command {
+	var fix, yes bool
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say why visitors do not arrive, and what to do about it",
@@ -31,24 +30,24 @@ firewall forgets it, and taken back by gatelodge down.`,
 			if yes && !fix {
 				return usage(c, errors.New("--yes answers what --fix asks, and is nothing without it"))
 			}
-			r, err := a.diagnose(c.Context())
+			r, err := diagnose(c.Context(), a)
 			if err != nil {
 				return err
 			}
 			if fix {
-				return a.fix(c.Context(), r, yes)
+				return fixFirewalls(c.Context(), a, r, yes)
 			}
-			return a.showDiagnosis(r, asJSON)
+			return showDiagnosis(a, r)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print findings and evidence as JSON")
+	a.jsonFlag(c, "print findings and evidence as JSON")
 	c.Flags().BoolVar(&fix, "fix", false, "let gatelodge's packets through other firewalls of this machine, after asking")
 	c.Flags().BoolVar(&yes, "yes", false, "with --fix: do not ask")
 	c.MarkFlagsMutuallyExclusive("fix", "json")
 	return c
 }
 
-func (a *app) diagnose(ctx context.Context) (daemon.DoctorResponse, error) {
+func diagnose(ctx context.Context, a *app) (daemon.DoctorResponse, error) {
 	if _, err := a.paths().Role(); err != nil {
 		return daemon.DoctorResponse{}, err
 	}
@@ -59,28 +58,25 @@ func (a *app) diagnose(ctx context.Context) (daemon.DoctorResponse, error) {
 	return r, err
 }
 
-func (a *app) showDiagnosis(r daemon.DoctorResponse, asJSON bool) error {
-	if asJSON {
-		if err := a.printJSON(r); err != nil {
-			return err
-		}
-	} else {
-		a.printDiagnosis(r)
+func showDiagnosis(a *app, r daemon.DoctorResponse) error {
+	printDiagnosis(a, r)
+	if err := a.answer(r); err != nil {
+		return err
 	}
 	if n := len(r.Findings); n > 0 {
-		return &failure{err: fmt.Errorf("%s wrong", counted(n, "thing is", "things are")), code: exitFailed}
+		return fail(exitFailed, "", "%s wrong", counted(n, "thing is", "things are"))
 	}
 	return nil
 }
 
-// fix lets packets through the other firewalls of this machine, if its owner
+// fixFirewalls lets packets through the other firewalls of this machine, if its owner
 // agrees, and looks again.
-func (a *app) fix(ctx context.Context, r daemon.DoctorResponse, yes bool) error {
+func fixFirewalls(ctx context.Context, a *app, r daemon.DoctorResponse, yes bool) error {
 	if len(r.Remedies) == 0 {
 		a.notef("no other firewall of this machine is in the way: there is nothing that --fix could do")
-		return a.showDiagnosis(r, false)
+		return showDiagnosis(a, r)
 	}
-	a.printDiagnosis(r)
+	printDiagnosis(a, r)
 	a.printf("\nto let gatelodge's packets through the other firewalls of this machine:\n")
 	for _, m := range r.Remedies {
 		a.printf("  %s\n", m)
@@ -89,7 +85,7 @@ func (a *app) fix(ctx context.Context, r daemon.DoctorResponse, yes bool) error 
 	if err := a.agree(ctx, yes, "run these commands?"); err != nil {
 		return err
 	}
-	err := a.alone(ctx, func() error {
+	err := a.editor().Alone(ctx, func() error {
 		done, err := daemon.LetThrough(ctx, a.paths(), r.Remedies)
 		for _, d := range done {
 			a.printf("  done: %s\n", d)
@@ -99,21 +95,14 @@ func (a *app) fix(ctx context.Context, r daemon.DoctorResponse, yes bool) error 
 	if err != nil {
 		return err
 	}
-	after, err := a.diagnose(ctx)
+	after, err := diagnose(ctx, a)
 	if err != nil {
 		return err
 	}
-	return a.showDiagnosis(after, false)
+	return showDiagnosis(a, after)
 }
 
-func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-func (a *app) printDiagnosis(r daemon.DoctorResponse) {
+func printDiagnosis(a *app, r daemon.DoctorResponse) {
 	for i, f := range r.Findings {
 		a.printf("%d. %s: %s\n", i+1, f.Where, f.Sentence)
 		if f.Command != "" {
@@ -127,6 +116,9 @@ func (a *app) printDiagnosis(r daemon.DoctorResponse) {
 		a.printf("nothing is wrong, as far as can be seen from here\n")
 	}
 	for _, n := range r.Notes {
+		if a.asJSON {
+			break // they are part of the answer
+		}
 		a.notef("note: %s", n)
 	}
 }

@@ -171,7 +171,7 @@ func (a answer) note(name string, public []netip.Addr) string {
 
 // announce says where a forward is published. Of one that leads to this host it
 // says who is served, as far as can be seen from here.
-func (a *app) announce(ctx context.Context, f config.NewForward, s status.Forward, r status.Report) {
+func announce(ctx context.Context, a *app, f config.NewForward, s status.Forward, r status.Report) {
 	t := r.Tunnel
 	public, notes := publicAddrs(t, s), []string(nil)
 	if f.To == "" {

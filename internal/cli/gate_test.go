@@ -107,7 +107,7 @@ func TestAnInviteWithPorts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		invite, err := a.invite(t.Context(), daemon.InviteRequest{Name: "attic"}, c.ports)
+		invite, err := makeInvite(t.Context(), a, daemon.InviteRequest{Name: "attic"}, c.ports)
 		if c.err == "" && (err != nil || invite.Invite != "GL1") || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 			t.Errorf("%s: %+v, %v", name, invite, err)
 		}
@@ -130,10 +130,10 @@ func TestAnInviteWithPorts(t *testing.T) {
 // Without a daemon there is no invite, and no change of the file.
 func TestAnInviteWithoutADaemon(t *testing.T) {
 	a := &app{root: t.TempDir(), in: strings.NewReader(""), out: io.Discard, errOut: io.Discard}
-	if err := a.writeConfig(plan.Gate, []byte("version = 1\n")); err != nil {
+	if err := a.editor().Create(plan.Gate, []byte("version = 1\n")); err != nil {
 		t.Fatal(err)
 	}
-	_, err := a.invite(t.Context(), daemon.InviteRequest{Name: "attic"}, []string{"443/tcp"})
+	_, err := makeInvite(t.Context(), a, daemon.InviteRequest{Name: "attic"}, []string{"443/tcp"})
 	if !errors.Is(err, daemon.ErrNotRunning) {
 		t.Errorf("error %v", err)
 	}
@@ -147,7 +147,7 @@ func TestAnyUserCanReadTheConfiguration(t *testing.T) {
 	before := syscall.Umask(0o077)
 	defer syscall.Umask(before)
 	a := &app{root: t.TempDir(), in: strings.NewReader(""), out: io.Discard, errOut: io.Discard}
-	if err := a.writeConfig(plan.Home, []byte("version = 1\n")); err != nil {
+	if err := a.editor().Create(plan.Home, []byte("version = 1\n")); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]os.FileMode{a.paths().Config(): 0o755, a.paths().ConfigFile(plan.Home): 0o644} {
@@ -160,7 +160,7 @@ func TestAnyUserCanReadTheConfiguration(t *testing.T) {
 // An instance under a root of its own is no business of systemd's.
 func TestOnlyTheMachinesOwnInstanceIsAService(t *testing.T) {
 	a := &app{root: t.TempDir()}
-	unit, err := a.service(t.Context())
+	unit, err := a.instance().Unit(t.Context())
 	if unit != nil || err != nil {
 		t.Errorf("a unit %v, %v", unit, err)
 	}

@@ -7,12 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/install"
 )
 
-func (a *app) installCommand() *cobra.Command {
-	return &cobra.Command{
+func installCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
 		Use:   "install",
 		Short: "Install this program as a service, without a package",
 		Long: `Install copies this program to /usr/local/bin/gatelodge and, where systemd
@@ -21,19 +20,19 @@ drop-in by which systemd-networkd leaves our routes alone. It starts nothing
 that did not run; a daemon that runs is replaced. Where a package has installed
 gatelodge, it refuses. gatelodge uninstall removes exactly what install made.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.install(c.Context()) },
+		RunE: func(c *cobra.Command, _ []string) error { return installHere(c.Context(), a) },
 	}
+	a.jsonFlag(c, "print what was done as JSON")
+	return c
 }
 
-func (a *app) install(ctx context.Context) error {
-	done, err := a.installSelf(ctx)
-	for _, d := range done {
-		a.printf("  %s\n", d)
-	}
+func installHere(ctx context.Context, a *app) error {
+	done, err := installSelf(ctx, a)
+	a.printDone(done)
 	if err != nil {
 		return err
 	}
-	unit, err := a.service(ctx)
+	unit, err := a.instance().Unit(ctx)
 	if err != nil {
 		return err
 	}
@@ -41,11 +40,11 @@ func (a *app) install(ctx context.Context) error {
 		a.notef("there is no systemd here to start it: after each boot run gatelodge up")
 	}
 	a.printf("installed; next, on a VPS: gatelodge gate init; at home: gatelodge join INVITE\n")
-	return nil
+	return a.answer(deeds{done})
 }
 
 // installSelf installs the program that runs, and says in words what it did.
-func (a *app) installSelf(ctx context.Context) ([]string, error) {
+func installSelf(ctx context.Context, a *app) ([]string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -61,7 +60,7 @@ func explainInstall(err error) error {
 	return err
 }
 
-func (a *app) uninstallCommand() *cobra.Command {
+func uninstallCommand(a *app) *cobra.Command {
 	var purge bool
 	c := &cobra.Command{
 		Use:   "uninstall",
@@ -72,39 +71,30 @@ that installing again continues, unless --purge is given. A package is removed
 by its package manager; where one has been installed since, its service goes on
 in place of the removed one.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.uninstall(c.Context(), purge) },
+		RunE: func(c *cobra.Command, _ []string) error { return uninstall(c.Context(), a, purge) },
 	}
+	a.jsonFlag(c, "print what was done as JSON")
 	c.Flags().BoolVar(&purge, "purge", false, "remove configuration, keys and the user, too")
 	return c
 }
 
-func (a *app) uninstall(ctx context.Context, purge bool) error {
+func uninstall(ctx context.Context, a *app, purge bool) error {
 	o := install.Options{Root: a.root}
 	replaced, err := install.CanUninstall(ctx, o, purge)
 	if err != nil {
 		return explainInstall(err)
 	}
+	var down []string
 	// A package's service goes on: what stands in the kernel is its now.
 	if !replaced {
-		if err := a.downIfRole(ctx); err != nil {
+		if down, err = downIfRole(ctx, a); err != nil {
 			return err
 		}
 	}
 	done, err := install.Uninstall(ctx, o, purge)
-	for _, d := range done {
-		a.printf("  %s\n", d)
-	}
-	return err
-}
-
-// downIfRole brings down what may be up; a machine without a role has nothing.
-func (a *app) downIfRole(ctx context.Context) error {
-	_, err := a.paths().Role()
-	if errors.Is(err, daemon.ErrNoRole) {
-		return nil
-	}
+	a.printDone(done)
 	if err != nil {
 		return err
 	}
-	return a.down(ctx)
+	return a.answer(deeds{append(down, done...)})
 }

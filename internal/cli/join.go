@@ -19,7 +19,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
-func (a *app) joinCommand() *cobra.Command {
+func joinCommand(a *app) *cobra.Command {
 	var noStart bool
 	c := &cobra.Command{
 		Use:   "join [INVITE]",
@@ -30,19 +30,20 @@ too, every user of this machine can see, and the shell remembers. With "-" it is
 read from standard input.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			text, err := a.inviteText(c.Context(), args)
+			text, err := inviteText(c.Context(), a, args)
 			if err != nil {
 				return err
 			}
-			return a.join(c.Context(), text, noStart)
+			return joinGate(c.Context(), a, text, noStart)
 		},
 	}
+	a.jsonFlag(c, "print the home's name as JSON")
 	c.Flags().BoolVar(&noStart, "no-start", false, "join, and do not start")
 	return c
 }
 
 // inviteText also takes an invite that a terminal has broken into words.
-func (a *app) inviteText(ctx context.Context, args []string) (string, error) {
+func inviteText(ctx context.Context, a *app, args []string) (string, error) {
 	const most = 4096 // bytes
 	in := io.LimitReader(a.in, most)
 	switch {
@@ -73,47 +74,54 @@ func hideArguments(args []string) {
 	}
 }
 
-func (a *app) join(ctx context.Context, text string, noStart bool) error {
+func joinGate(ctx context.Context, a *app, text string, noStart bool) error {
 	invite, err := key.ParseInvite(text)
 	if err != nil {
 		return fail(exitUsage, "copy the invite again, or make a new one on the gate: gatelodge gate invite NAME", "%w", err)
 	}
+	name, err := becomeHome(ctx, a, invite)
+	if err != nil {
+		return err
+	}
+	a.printf("joined as %s\n", name)
+	if noStart {
+		a.printf("start it with: gatelodge up\n")
+	} else {
+		if err := a.instance().Enable(ctx); err != nil {
+			return err
+		}
+		if _, err := up(ctx, a); err != nil {
+			return err
+		}
+		a.printf("next: gatelodge expose 443\n")
+	}
+	return a.answer(struct {
+		Name    string `json:"name"`
+		Started bool   `json:"started"`
+	}{name, !noStart})
+}
+
+// becomeHome redeems an invite, and writes home.toml where there is none. It
+// returns the home's name.
+func becomeHome(ctx context.Context, a *app, invite key.Invite) (string, error) {
 	role, err := a.paths().Role()
 	if err == nil && role == plan.Gate {
-		return fail(exitFailed, "", "this machine is a gate; a home is another machine")
+		return "", fail(exitFailed, "", "this machine is a gate; a home is another machine")
 	}
 	hadConfig := err == nil
 	if err != nil && !errors.Is(err, daemon.ErrNoRole) {
-		return err
+		return "", err
 	}
 	o, err := a.options(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	joined, err := daemon.Join(ctx, o, invite)
-	if err != nil {
-		return a.explainJoin(err)
-	}
-	if !hadConfig {
-		if err := a.writeConfig(plan.Home, config.NewHomeFile()); err != nil {
-			return err
-		}
-	}
-	a.printf("joined as %s\n", joined.Name)
-	if noStart {
-		a.printf("start it with: gatelodge up\n")
-		return nil
-	}
-	if err := errors.Join(a.enable(ctx), a.up(ctx)); err != nil {
-		return err
-	}
-	a.printf("next: gatelodge expose 443\n")
-	return nil
-}
-
-func (a *app) explainJoin(err error) error {
 	if u, ok := errors.AsType[*daemon.UnreachableError](err); ok {
-		return fail(exitUnreachable, u.Hint, "%w", err)
+		return "", fail(exitUnreachable, u.Hint, "%w", err)
 	}
-	return err
+	if err != nil || hadConfig {
+		return joined.Name, err
+	}
+	return joined.Name, a.editor().Create(plan.Home, config.NewHomeFile())
 }

@@ -19,7 +19,7 @@ import (
 // after a large transfer, for no gain in speed.
 const memoryLimit = 64 << 20
 
-func (a *app) runCommand() *cobra.Command {
+func runCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
 		Short: "Run the daemon in the foreground",
@@ -32,7 +32,7 @@ when it is ready and alive, and logs to the journal.`,
 			if os.Getenv("GOMEMLIMIT") == "" {
 				debug.SetMemoryLimit(memoryLimit)
 			}
-			return a.run(c.Context())
+			return runDaemon(c.Context(), a)
 		},
 	}
 }
@@ -44,8 +44,8 @@ const (
 	keptGuard = "guard"
 )
 
-func (a *app) run(ctx context.Context) error {
-	log := a.daemonLogger()
+func runDaemon(ctx context.Context, a *app) error {
+	log := daemonLogger(a)
 	service, err := systemd.FromEnvironment()
 	if err != nil {
 		log.Warn("systemd", "error", err)
@@ -66,7 +66,7 @@ func (a *app) run(ctx context.Context) error {
 }
 
 // daemonLogger writes to the journal where that is what reads us.
-func (a *app) daemonLogger() *slog.Logger {
+func daemonLogger(a *app) *slog.Logger {
 	if f, ok := a.errOut.(*os.File); ok {
 		if h := systemd.Journal(f, slog.LevelInfo); h != nil {
 			return slog.New(h)

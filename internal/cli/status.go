@@ -11,28 +11,28 @@ import (
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
-func (a *app) statusCommand() *cobra.Command {
-	var asJSON, watch bool
+func statusCommand(a *app) *cobra.Command {
+	var watch bool
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the tunnel, the forwards and what passed through them",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if watch {
-				return a.watchStatus(c.Context())
+				return watchStatus(c.Context(), a)
 			}
-			return a.status(c.Context(), asJSON)
+			return showStatus(c.Context(), a)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
+	a.jsonFlag(c, "print the report as JSON")
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "show it again every two seconds")
 	c.MarkFlagsMutuallyExclusive("json", "watch")
 	return c
 }
 
-// status also prints a report when no daemon answers: that it does not is
+// showStatus also prints a report when no daemon answers: that it does not is
 // what the owner wants to know.
-func (a *app) status(ctx context.Context, asJSON bool) error {
+func showStatus(ctx context.Context, a *app) error {
 	role, err := a.paths().Role()
 	if err != nil {
 		return err
@@ -45,13 +45,7 @@ func (a *app) status(ctx context.Context, asJSON bool) error {
 	if notRunning {
 		report = status.Report{Role: string(role), Version: Version}
 	}
-	if asJSON {
-		if printed := a.printJSON(report); printed != nil {
-			return printed
-		}
-		return err
-	}
-	if printed := report.WriteText(a.out, time.Now()); printed != nil {
+	if printed := errors.Join(a.printReport(report), a.answer(report)); printed != nil {
 		return printed
 	}
 	return err
@@ -60,14 +54,14 @@ func (a *app) status(ctx context.Context, asJSON bool) error {
 // watchInterval is how often --watch asks again.
 const watchInterval = 2 * time.Second
 
-func (a *app) watchStatus(ctx context.Context) error {
+func watchStatus(ctx context.Context, a *app) error {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
 		if onTerminal(a.out) {
 			a.printf("\x1b[H\x1b[2J") // cursor home, clear screen
 		}
-		if err := a.status(ctx, false); err != nil && !errors.Is(err, daemon.ErrNotRunning) {
+		if err := showStatus(ctx, a); err != nil && !errors.Is(err, daemon.ErrNotRunning) {
 			return err
 		}
 		select {

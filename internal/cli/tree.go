@@ -11,5 +11,5 @@ import (
 // pages and completions. To carry out a command line, call Run.
 func Command() *cobra.Command {
 	a := &app{in: strings.NewReader(""), out: io.Discard, errOut: io.Discard}
-	return a.command()
+	return a.tree()
 }

@@ -48,56 +48,60 @@ func (f NewForward) lines() []string {
 	return lines
 }
 
-// AddForward appends a table to home.toml and leaves every other byte as it
-// was. It refuses a name that is in use, and whatever would not be valid.
-//
-// Errors of the file as it stands are of type Errors; those of the new
-// forward are not, and have no place.
-func AddForward(data []byte, f NewForward) ([]byte, error) {
+// HomeText is home.toml with what it says, so that it is read once.
+type HomeText struct {
+	Data []byte
+	Home Home
+}
+
+// ReadHome reads home.toml to change it. The error is that of ParseHome.
+func ReadHome(name string, data []byte) (HomeText, error) {
+	home, err := ParseHome(name, data)
+	return HomeText{data, home}, err
+}
+
+// editedHome reads a home.toml that was edited.
+func editedHome(data []byte) (HomeText, error) {
 	home, err := ParseHome(HomeFile, data)
-	if err != nil {
-		return nil, err
-	}
+	return HomeText{data, home}, placeless(err)
+}
+
+// AddForward appends a table to home.toml and leaves every other byte as it
+// was. It refuses a name that is in use, and whatever would not be valid; these
+// errors have no place.
+func (t HomeText) AddForward(f NewForward) (HomeText, error) {
 	if err := checkName(f.Name); err != nil {
-		return nil, err
+		return HomeText{}, err
 	}
-	for _, have := range home.Forwards {
+	for _, have := range t.Home.Forwards {
 		if have.Name == f.Name {
-			return nil, problem{fmt.Sprintf("there is a forward %q already", f.Name), "choose another name, or remove that one first"}
+			return HomeText{}, problem{fmt.Sprintf("there is a forward %q already", f.Name), "choose another name, or remove that one first"}
 		}
 	}
-	if err := readLayout(data).checkAppendable(HomeFile, "forward", f.Name); err != nil {
-		return nil, err
+	if err := readLayout(t.Data).checkAppendable(HomeFile, "forward", f.Name); err != nil {
+		return HomeText{}, err
 	}
-	after := appendTable(data, f.lines())
-	_, err = ParseHome(HomeFile, after)
-	return result(after, err)
+	return editedHome(appendTable(t.Data, f.lines()))
 }
 
 // RemoveForward cuts a forward's table out of home.toml, with the comments
 // right above it, and leaves every other byte as it was.
-func RemoveForward(data []byte, name string) ([]byte, error) {
-	home, err := ParseHome(HomeFile, data)
-	if err != nil {
-		return nil, err
-	}
+func (t HomeText) RemoveForward(name string) (HomeText, error) {
 	var names []string
-	for _, f := range home.Forwards {
+	for _, f := range t.Home.Forwards {
 		names = append(names, f.Name)
 	}
 	if !slices.Contains(names, name) {
-		return nil, noForward(name, names)
+		return HomeText{}, noForward(name, names)
 	}
-	l := readLayout(data)
+	l := readLayout(t.Data)
 	if a, ok := l.elsewhere("forward", name); ok {
-		return nil, problem{
-			fmt.Sprintf("forward %q is not a table [forward.%s] of its own (see %s)", name, name, source{HomeFile, data}.place(l.lines[a.line].start)),
+		return HomeText{}, problem{
+			fmt.Sprintf("forward %q is not a table [forward.%s] of its own (see %s)", name, name, source{HomeFile, t.Data}.place(l.lines[a.line].start)),
 			"remove it by hand",
 		}
 	}
-	after := l.remove(func(s section) bool { return within(s.keys, "forward", name) })
-	_, err = ParseHome(HomeFile, after)
-	return result(after, err)
+	return editedHome(l.remove(func(s section) bool { return within(s.keys, "forward", name) }))
 }
 
 func noForward(name string, names []string) error {
@@ -112,22 +116,31 @@ func noForward(name string, names []string) error {
 	return problem{fmt.Sprintf("there is no forward %q", bounded(name)), hint}
 }
 
+// GateText is gate.toml with what it says, so that it is read once.
+type GateText struct {
+	Data []byte
+	Gate Gate
+}
+
+// ReadGate reads gate.toml to change it. The error is that of ParseGate.
+func ReadGate(name string, data []byte) (GateText, error) {
+	gate, err := ParseGate(name, data)
+	return GateText{data, gate}, err
+}
+
 // SetHomePolicy sets the ports that one home may publish in gate.toml: it
 // replaces the ports of [home.NAME], or adds them, or adds the table. Every
-// other byte stays as it was.
-func SetHomePolicy(gate []byte, home string, ports []string) ([]byte, error) {
-	if _, err := ParseGate(GateFile, gate); err != nil {
-		return nil, err
-	}
+// other byte stays as it was. Errors of what would not be valid have no place.
+func (t GateText) SetHomePolicy(home string, ports []string) (GateText, error) {
 	if err := checkName(home); err != nil {
-		return nil, err
+		return GateText{}, err
 	}
-	after, err := setPorts(gate, home, "ports = "+quoteList(ports))
+	after, err := setPorts(t.Data, home, "ports = "+quoteList(ports))
 	if err != nil {
-		return nil, err
+		return GateText{}, err
 	}
-	_, err = ParseGate(GateFile, after)
-	return result(after, err)
+	gate, err := ParseGate(GateFile, after)
+	return GateText{after, gate}, placeless(err)
 }
 
 func setPorts(gate []byte, home, assign string) ([]byte, error) {
@@ -189,18 +202,18 @@ func within(keys []string, kind, name string) bool {
 	return len(keys) >= 2 && keys[0] == kind && keys[1] == name
 }
 
-// result returns an edited file, unless it has errors. Their places are those
-// of a text that nobody has seen, and go.
-func result(after []byte, err error) ([]byte, error) {
+// placeless takes the places out of the errors of an edited file: they are those
+// of a text that nobody has seen.
+func placeless(err error) error {
 	list, ok := errors.AsType[Errors](err)
 	if !ok {
-		return after, err
+		return err
 	}
 	var all []error
 	for _, e := range list {
 		all = append(all, problem{e.Message, e.Hint})
 	}
-	return nil, errors.Join(all...)
+	return errors.Join(all...)
 }
 
 func quoteList(texts []string) string {

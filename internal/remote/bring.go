@@ -155,7 +155,9 @@ exit 1`
 const installScript = `code=1
 said=$("$1" --version) || said="no program that runs here"
 if [ -z "$3" ] || [ "$said" = "gatelodge version $3" ]; then
-	"$1" --root "$2" install; code=$?
+	"$1" --root "$2" install --json; code=$?
+	# An earlier version refuses that.
+	[ $code != 2 ] || { "$1" --root "$2" install; code=$?; }
 else
 	echo "what was copied is $said, and this machine has gatelodge version $3" >&2
 fi

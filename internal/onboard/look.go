@@ -1,52 +1,22 @@
-package cli
+package onboard
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/user"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/problem"
 	"github.com/gatelodge/gatelodge/internal/remote"
 	"github.com/gatelodge/gatelodge/internal/survey"
 	"github.com/gatelodge/gatelodge/internal/systemd"
 )
-
-// homeName makes a name for this home from its host name, if none is given.
-func homeName(given string) (string, error) {
-	if given != "" {
-		if err := forward.CheckName(given); err != nil {
-			return "", fail(exitUsage, "--name attic", "%w", err)
-		}
-		return given, nil
-	}
-	machine, err := os.Hostname()
-	if err != nil {
-		return "", fmt.Errorf("this machine has no host name; add --name NAME: %w", err)
-	}
-	return nameFrom(machine), nil
-}
-
-// nameFrom turns a host name into the name of a home.
-func nameFrom(machine string) string {
-	label, _, _ := strings.Cut(strings.ToLower(machine), ".")
-	name := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return '-'
-	}, label)
-	name = strings.Trim(name[:min(len(name), 32)], "-")
-	if forward.CheckName(name) != nil {
-		return "home"
-	}
-	return name
-}
 
 // connect also becomes root there, so that nothing has to be asked later.
 func (s *setup) connect(ctx context.Context) error {
@@ -55,18 +25,18 @@ func (s *setup) connect(ctx context.Context) error {
 		return err
 	}
 	s.conn, err = remote.Connect(ctx, remote.Options{
-		Destination: s.o.destination, Port: s.o.port, Settings: s.o.sshSettings,
-		As: as, Agent: s.o.sshAgent, Terminal: s.errOut,
+		Destination: s.o.Destination, Port: s.o.Port, Settings: s.o.SSHSettings,
+		As: as, Agent: s.o.SSHAgent, Terminal: s.here.Terminal,
 	})
 	if e, ok := errors.AsType[*remote.Error](err); ok {
-		return fail(exitUnreachable, e.Hint, "%w", err)
+		return problem.New(problem.Unreachable, e.Hint, "%w", err)
 	}
 	if err != nil {
 		return err
 	}
-	err = s.conn.Rise(ctx, func() (string, error) { return s.askPassword(ctx) })
+	err = s.conn.Rise(ctx, func() (string, error) { return s.progress.Password(ctx) })
 	if errors.Is(err, remote.ErrNoRoot) {
-		return fail(exitPrivilege, "log in as root, or as a user who may use sudo there", "%w", err)
+		return problem.New(problem.Privilege, "log in as root, or as a user who may use sudo there", "%w", err)
 	}
 	return err
 }
@@ -106,22 +76,23 @@ func caller() (*remote.User, error) {
 }
 
 // look looks at both machines, and changes neither.
-func (s *setup) look(ctx context.Context) (err error) {
-	if s.here, err = host.Look(ctx, s.root, ""); err != nil {
+func (s *setup) look(ctx context.Context) error {
+	here, err := s.here.Look(ctx)
+	if err != nil {
 		return err
 	}
-	if err := refused("this machine cannot be a home: ", survey.JudgeHome(s.here.Survey)); err != nil {
+	if err := Refused("this machine cannot be a home: ", survey.JudgeHome(here.Survey)); err != nil {
 		return err
 	}
-	if s.found, err = s.conn.Look(ctx, s.o.remoteRoot); err != nil {
+	if s.found, err = s.conn.Look(ctx, s.o.RemoteRoot); err != nil {
 		return err
 	}
-	four, six := families(s.here.Facts.Public)
+	four, six := families(here.Facts.Public)
 	s.verdict = survey.Judge(s.found, survey.Wish{
-		Port: s.o.listenPort, WithoutService: s.o.withoutService, Leave: s.o.input == "leave",
-		IPv4: four, IPv6: six, Named: len(s.o.endpoints) > 0,
+		Port: s.o.ListenPort, WithoutService: s.o.WithoutService, Leave: s.o.Input == "leave",
+		IPv4: four, IPv6: six, Named: len(s.o.Endpoints) > 0,
 	})
-	if err := refused("this VPS cannot be a gate: ", s.verdict.Refusals); err != nil {
+	if err := Refused("this VPS cannot be a gate: ", s.verdict.Refusals); err != nil {
 		return err
 	}
 	if err := s.findEndpoint(ctx); err != nil {
@@ -133,13 +104,14 @@ func (s *setup) look(ctx context.Context) (err error) {
 	if err := s.checkHomes(ctx); err != nil {
 		return err
 	}
-	unit, err := s.service(ctx)
-	s.install = s.isMachine() && systemd.Booted() && unit == nil
+	unit, err := s.here.Unit(ctx)
+	s.install = s.here.IsMachines() && systemd.Booted() && unit == nil
 	return err
 }
 
-// refused turns all that stands in the way into one error.
-func refused(cannot string, refusals []survey.Refusal) error {
+// Refused turns all that stands in the way into one error, nil if nothing does.
+// Each begins with what cannot be.
+func Refused(cannot string, refusals []survey.Refusal) error {
 	if len(refusals) == 0 {
 		return nil
 	}
@@ -150,13 +122,13 @@ func refused(cannot string, refusals []survey.Refusal) error {
 			hints = append(hints, r.Hint)
 		}
 	}
-	return fail(exitFailed, strings.Join(hints, "; "), "%s", strings.Join(why, "\n"))
+	return problem.New(problem.Failed, strings.Join(hints, "; "), "%s", strings.Join(why, "\n"))
 }
 
 // findEndpoint decides where this home will dial a VPS that does not know its
 // own public address, as behind the NAT of some providers: where ssh does.
 func (s *setup) findEndpoint(ctx context.Context) error {
-	if !s.verdict.Init || len(s.o.endpoints) > 0 || len(s.found.Public()) > 0 {
+	if !s.verdict.Init || len(s.o.Endpoints) > 0 || len(s.found.Public()) > 0 {
 		return nil
 	}
 	name, direct, err := s.conn.Address(ctx)
@@ -164,9 +136,9 @@ func (s *setup) findEndpoint(ctx context.Context) error {
 		return err
 	}
 	if !direct {
-		return fail(exitFailed, "add --endpoint ADDRESS-OR-NAME", "the VPS has no public address of its own, and ssh reaches it by a way that does not tell one")
+		return problem.New(problem.Failed, "add --endpoint ADDRESS-OR-NAME", "the VPS has no public address of its own, and ssh reaches it by a way that does not tell one")
 	}
-	s.o.endpoints = []string{name}
+	s.o.Endpoints = []string{name}
 	return nil
 }
 
@@ -182,26 +154,43 @@ func (s *setup) findProgram() error {
 	if err != nil {
 		return err
 	}
-	s.bring, err = remote.Program(s.found.Arch(), s.o.binary, self, user)
+	s.bring, err = remote.Program(s.found.Arch(), s.o.Binary, self, user)
 	if err != nil {
-		return fail(exitFailed, "name the file of that release: --binary "+remote.FileName(s.found.Arch()), "%w", err)
+		return problem.New(problem.Failed, "name the file of that release: --binary "+remote.FileName(s.found.Arch()), "%w", err)
 	}
 	return nil
 }
 
-// checkHomes refuses a name that a home of the gate has already.
+// checkHomes refuses a name that a home of the gate has already. A gate that does
+// not run is started by a later step, which asks again.
 func (s *setup) checkHomes(ctx context.Context) error {
 	if s.verdict.Init || s.verdict.Bring {
 		return nil
 	}
 	r, err := s.gateStatus(ctx)
-	if err != nil {
-		return nil // it does not run; starting it is a later step
+	if notRunning(err) {
+		return nil
 	}
+	if err != nil {
+		return fmt.Errorf("cannot ask the gate which homes it has: %w", err)
+	}
+	return s.refuseHome(r)
+}
+
+func (s *setup) refuseHome(r gateReport) error {
 	for _, h := range r.Homes {
-		if h.Name == s.o.name {
-			return fail(exitFailed, "choose another name: --name NAME; or, if that home is gone, on the VPS: gatelodge gate revoke "+h.Name, "the gate has a home of the name %s already", h.Name)
+		if h.Name == s.o.Name {
+			return problem.New(problem.Failed, "choose another name: --name NAME; or, if that home is gone, on the VPS: gatelodge gate revoke "+h.Name, "the gate has a home of the name %s already", h.Name)
 		}
 	}
 	return nil
+}
+
+// families says by which a machine reaches the internet.
+func families(addrs []netip.Addr) (four, six bool) {
+	for _, a := range addrs {
+		four = four || a.Is4() && a.IsGlobalUnicast()
+		six = six || a.Is6() && host.Routable(a)
+	}
+	return four, six
 }

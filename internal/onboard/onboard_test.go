@@ -1,11 +1,8 @@
-package cli
+package onboard
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -14,7 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/instance"
+	"github.com/gatelodge/gatelodge/internal/problem"
 	"github.com/gatelodge/gatelodge/internal/remote"
 	"github.com/gatelodge/gatelodge/internal/status"
 	"github.com/gatelodge/gatelodge/internal/survey"
@@ -25,7 +25,7 @@ func TestAHostNameMakesAName(t *testing.T) {
 		"attic": "attic", "Attic.example.org": "attic", "my_server": "my-server", "-x-": "x", "": "home", "日本": "home",
 		strings.Repeat("long", 20): strings.Repeat("long", 8), "a-" + strings.Repeat("b", 29) + "-c": "a-" + strings.Repeat("b", 29),
 	} {
-		got := nameFrom(machine)
+		got := NameFrom(machine)
 		if got != want {
 			t.Errorf("%q makes %q, not %q", machine, got, want)
 		}
@@ -47,57 +47,49 @@ func TestTheLastHopIsNamed(t *testing.T) {
 	}
 }
 
-// What gatelodge says on the VPS is passed on as what it is.
+// hintOf returns the hint of an error.
+func hintOf(err error) string {
+	if p, ok := errors.AsType[*problem.Error](err); ok {
+		return p.Hint
+	}
+	return ""
+}
+
+// What gatelodge says on the VPS is passed on as what it is: from its JSON, and
+// of a version that has none there, as it stands.
 func TestTheOtherSidesWordsArePassedOn(t *testing.T) {
-	err := explainThere(&remote.ExitError{Status: 1, Said: "motd\ngatelodge: error: no room\ngatelodge: hint: make some\n"})
-	code, hint := classify(err)
-	if err.Error() != "on the VPS: no room" || hint != "on the VPS: make some" || code != exitFailed {
-		t.Errorf("%v, hint %q, code %d", err, hint, code)
+	for _, c := range []struct {
+		status     int
+		said       string
+		text, hint string
+		notRunning bool
+	}{
+		{1, "motd\n" + `{"error":{"message":"no room","hint":"make some","code":1}}` + "\n", "on the VPS: no room", "on the VPS: make some", false},
+		{5, `{"error":{"message":"the daemon is not running","hint":"gatelodge up","code":5}}`, "on the VPS: the daemon is not running", "on the VPS: gatelodge up", true},
+		{5, "gatelodge: error: the daemon is not running\n", "on the VPS: gatelodge: error: the daemon is not running", "", true},
+		{4, "gatelodge: error: permission denied", "on the VPS: gatelodge: error: permission denied", "", false},
+		{127, "sh: not found", "on the VPS: sh: not found", "", false},
+		{137, "", "on the VPS: exit status 137 on the VPS, without a word", "", false},
+	} {
+		err := explainThere(&remote.ExitError{Status: c.status, Said: c.said})
+		p, ok := errors.AsType[*problem.Error](err)
+		if !ok || err.Error() != c.text || p.Hint != c.hint || p.Kind != problem.Failed || notRunning(err) != c.notRunning {
+			t.Errorf("%+v: %v, %+v", c, err, p)
+		}
 	}
-	if err := explainThere(&remote.ExitError{Status: 127, Said: "sh: not found"}); err.Error() != "on the VPS: sh: not found" {
-		t.Error(err)
-	}
-	if explainThere(nil) != nil {
-		t.Error("an error out of nothing")
+	if lost := errors.New("the connection is lost"); explainThere(lost) != lost || notRunning(lost) || explainThere(nil) != nil {
+		t.Error("an error of ssh is taken for one of gatelodge's")
 	}
 }
 
 func TestAllRefusalsAreShown(t *testing.T) {
-	err := refused("this VPS cannot be a gate: ", []survey.Refusal{{Why: "it is old", Hint: "upgrade"}, {Why: "it is full", Hint: "make room"}})
-	_, hint := classify(err)
+	err := Refused("this VPS cannot be a gate: ", []survey.Refusal{{Why: "it is old", Hint: "upgrade"}, {Why: "it is full", Hint: "make room"}})
+	hint := hintOf(err)
 	if strings.Count(err.Error(), "this VPS cannot be a gate: ") != 2 || hint != "upgrade; make room" {
 		t.Errorf("%v, hint %q", err, hint)
 	}
-	if refused("", nil) != nil {
+	if Refused("", nil) != nil {
 		t.Error("a refusal out of nothing")
-	}
-}
-
-// What was made last goes first, and what cannot be taken back is said beside
-// why it was to be.
-func TestTakeBack(t *testing.T) {
-	var order []string
-	s := &setup{app: &app{out: io.Discard, errOut: io.Discard}}
-	for _, name := range []string{"first", "second", "third"} {
-		s.onFailure(name, func(ctx context.Context) error {
-			order = append(order, name)
-			if name == "second" {
-				return errors.New("it sticks")
-			}
-			return ctx.Err()
-		})
-	}
-	stopped, stop := context.WithCancel(t.Context())
-	stop()
-	err := s.takeBack(stopped, fail(exitUnreachable, "try", "no answer"))
-	code, hint := classify(err)
-	if strings.Join(order, " ") != "third second first" || code != exitUnreachable || hint != "try" {
-		t.Errorf("order %q, code %d, hint %q", order, code, hint)
-	}
-	for _, want := range []string{"no answer", "by hand: second: it sticks"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%v does not say %q", err, want)
-		}
 	}
 }
 
@@ -155,23 +147,23 @@ func put(t *testing.T, root string, names ...string) {
 // when it is taken back.
 func TestKeysWithoutARoleAreRefused(t *testing.T) {
 	for _, name := range []string{"home.json", "home.json.last", "gate.json", "gate.json.last"} {
-		a := &app{root: t.TempDir()}
-		put(t, a.root, "var/lib/gatelodge/gatelodge.log")
-		if err := a.unjoined(); err != nil {
+		p := daemon.Paths{Root: t.TempDir()}
+		put(t, p.Root, "var/lib/gatelodge/gatelodge.log")
+		if err := CheckFresh(p); err != nil {
 			t.Errorf("without keys: %v", err)
 		}
-		put(t, a.root, "var/lib/gatelodge/"+name)
-		err := a.unjoined()
+		put(t, p.Root, "var/lib/gatelodge/"+name)
+		err := CheckFresh(p)
 		role, _, _ := strings.Cut(name, ".")
 		if err == nil || !strings.Contains(err.Error(), "still has the keys of a "+role) {
 			t.Fatalf("with %s: %v", name, err)
 		}
-		if _, hint := classify(err); !strings.Contains(hint, role+".toml back") {
+		if hint := hintOf(err); !strings.Contains(hint, role+".toml back") {
 			t.Errorf("with %s: the hint is %q", name, hint)
 		}
-		s := &setup{app: a}
-		if err := s.makeHome(t.Context()); err == nil || len(s.undo) > 0 {
-			t.Errorf("with %s: %v, to be taken back: %v", name, err, s.undo)
+		s := &setup{here: Here{Instance: instance.Instance{Paths: p}}}
+		if parts, err := s.makeHome(t.Context()); err == nil || len(parts) > 0 {
+			t.Errorf("with %s: %v, to be done: %v", name, err, parts)
 		}
 	}
 }
@@ -239,28 +231,9 @@ func TestAGateThatIsNotDownIsNotUnmade(t *testing.T) {
 			t.Errorf("a gate that never was: exit status %d", got)
 		}
 		calls, err := os.ReadFile(filepath.Join(root, "calls"))
-		if want := "--root " + root + "/ down\n"; err != nil || string(calls) != want {
+		if want := "--root " + root + "/ down --json\n"; err != nil || string(calls) != want {
 			t.Errorf("%v: called %q, wanted %q", err, calls, want)
 		}
-	}
-}
-
-// The question for a password is in the owner's words and ours alone.
-func TestAPasswordIsAskedForInOurWords(t *testing.T) {
-	s := &setup{o: initOptions{destination: "debian@vps.example"}}
-	const want = "Password for sudo on the VPS debian@vps.example (not for this machine): "
-	if got := s.passwordPrompt(); got != want {
-		t.Errorf("%q, not %q", got, want)
-	}
-}
-
-// Whatever words have come into an error, it is lines of ours.
-func TestErrorsAreShownPrintable(t *testing.T) {
-	var out bytes.Buffer
-	report(&out, fail(exitFailed, "try\x1b[2J\n[sudo] password:", "no\tsuch file: \u202e\r\x1b[8m\nsecond line\x9b"))
-	want := "gatelodge: error: no such file: \ufffd\ufffd\ufffd[8m\ngatelodge: error: second line\ufffd\ngatelodge: hint: try\ufffd[2J\ufffd[sudo] password:\n"
-	if out.String() != want {
-		t.Errorf("%q, not %q", out.String(), want)
 	}
 }
 

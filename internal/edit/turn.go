@@ -1,4 +1,4 @@
-package cli
+package edit
 
 import (
 	"bufio"
@@ -13,18 +13,20 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/problem"
 )
 
 // aloneTime is how long a command waits for another that changes the same
 // instance.
 const aloneTime = 15 * time.Second
 
-// alone carries out what changes this instance, one command at a time: two that
+// Alone carries out what changes this instance, one command at a time: two that
 // edit the same file would lose what the first has written. It locks the folder
 // of the program's memory, which others cannot even open; before there is one
 // nothing can be lost.
-func (a *app) alone(ctx context.Context, do func() error) error {
-	folder, err := os.Open(a.paths().State())
+func (e Editor) Alone(ctx context.Context, do func() error) error {
+	folder, err := os.Open(e.Paths.State())
 	if errors.Is(err, fs.ErrNotExist) {
 		return do()
 	}
@@ -32,14 +34,14 @@ func (a *app) alone(ctx context.Context, do func() error) error {
 		return err
 	}
 	defer folder.Close()
-	if err := a.awaitTurn(ctx, folder); err != nil {
+	if err := e.awaitTurn(ctx, folder); err != nil {
 		return err
 	}
 	return do()
 }
 
 // awaitTurn locks the folder, and says for whom it waits.
-func (a *app) awaitTurn(ctx context.Context, folder *os.File) error {
+func (e Editor) awaitTurn(ctx context.Context, folder *os.File) error {
 	ctx, cancel := context.WithTimeout(ctx, aloneTime)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -50,11 +52,11 @@ func (a *app) awaitTurn(ctx context.Context, folder *os.File) error {
 			return os.NewSyscallError("flock", err)
 		}
 		if !said {
-			a.notef("waiting for %s", holder(folder))
+			e.Waits(holder(folder))
 		}
 		select {
 		case <-ctx.Done():
-			return fail(exitFailed, "try again once that has ended", "nothing was changed, because another command is changing this machine: %s", holder(folder))
+			return problem.New(problem.Failed, "try again once that has ended", "nothing was changed, because another command is changing this machine: %s", holder(folder))
 		case <-tick.C:
 		}
 	}

@@ -1,4 +1,4 @@
-package cli
+package onboard
 
 import (
 	"context"
@@ -46,7 +46,7 @@ func readReport(text string) (gateReport, error) {
 }
 
 func (s *setup) gateStatus(ctx context.Context) (gateReport, error) {
-	out, err := s.gatelodge(ctx, "status", "--json")
+	out, err := s.gatelodge(ctx, "status")
 	if err != nil {
 		return gateReport{}, err
 	}

@@ -1,0 +1,140 @@
+package onboard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/edit"
+	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/problem"
+	"github.com/gatelodge/gatelodge/internal/status"
+)
+
+// proofName is the name of the forward that stands while the way is proved.
+const proofName = "init-proof"
+
+// prove has this machine visit itself: out by its own router, in at the gate's
+// public address, through the tunnel, and back. Its router gives the packets
+// an address of the internet, so to the gate they are any visitor's. What the
+// gate itself sends would not do: it passes no prerouting.
+func (s *setup) prove(ctx context.Context) error {
+	gate, why, err := s.visitable(ctx)
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		s.progress.Done("not tried: " + why + "; after expose, try it from a telephone's network")
+		return nil
+	}
+	const tries = 3 // a port may be reserved, or another home's
+	var refused *edit.RefusedError
+	for range tries {
+		err := s.proveOnce(ctx, gate)
+		if !errors.As(err, &refused) {
+			return err
+		}
+	}
+	s.progress.Done("not tried: the gate does not let this home publish a port for it: " + refused.Reason)
+	return nil
+}
+
+// visitable returns the gate's address, or why this machine cannot be a
+// visitor of it.
+func (s *setup) visitable(ctx context.Context) (gate netip.Addr, why string, err error) {
+	r, err := s.here.Client().Status(ctx)
+	if err != nil {
+		return netip.Addr{}, "", err
+	}
+	if r.Tunnel.Peer == nil || !r.Tunnel.Peer.Endpoint.IsValid() {
+		return netip.Addr{}, "", problem.New(problem.Failed, "gatelodge status", "the daemon does not say where the gate is")
+	}
+	endpoint := r.Tunnel.Peer.Endpoint
+	gate = endpoint.Addr().Unmap()
+	// Connecting a UDP socket chooses the way, and sends nothing.
+	c, err := new(net.Dialer).DialContext(ctx, "udp", endpoint.String())
+	if err != nil {
+		return netip.Addr{}, "", err
+	}
+	own, err := netip.ParseAddrPort(c.LocalAddr().String())
+	if err := errors.Join(err, c.Close()); err != nil {
+		return netip.Addr{}, "", err
+	}
+	switch {
+	case !host.Routable(gate):
+		why = fmt.Sprintf("the gate's address %s is not one of the internet, so neither would a visitor's be", gate)
+	case host.Routable(own.Addr().Unmap()):
+		why = fmt.Sprintf("this machine has the public address %s itself, and never lets packets from its own address in by the tunnel", own.Addr().Unmap())
+	}
+	return gate, why, nil
+}
+
+// proveOnce wraps an *edit.RefusedError if the gate does not grant the port.
+func (s *setup) proveOnce(ctx context.Context, gate netip.Addr) (err error) {
+	w, err := listenForProof()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	p, err := s.here.Editor.Publish(ctx, config.NewForward{Name: proofName, Ports: []string{fmt.Sprintf("%d/tcp", w.port)}})
+	if err != nil {
+		return err
+	}
+	// Also when the owner stops this: what is published must not stay so.
+	defer func() { err = errors.Join(err, s.here.Editor.Unpublish(context.WithoutCancel(ctx), proofName)) }()
+	if p.Forward.State != status.Granted {
+		return problem.New(problem.Failed, "gatelodge status", "the gate does not answer whether it forwards a port")
+	}
+	return s.visit(ctx, gate, w)
+}
+
+// visitTime is how long the visit may take in all, and each of its tries.
+const visitTime, visitTry = 8 * time.Second, 4 * time.Second
+
+// visit connects from this machine to the gate until the answer comes back.
+func (s *setup) visit(ctx context.Context, gate netip.Addr, w *witness) error {
+	at := netip.AddrPortFrom(gate, w.port)
+	ctx, cancel := context.WithTimeout(ctx, visitTime)
+	defer cancel()
+	for {
+		begin := time.Now()
+		seen, err := w.visit(ctx, at)
+		if err == nil {
+			s.progress.Done(fmt.Sprintf("%s → tunnel → this machine and back in %d ms; the service saw the visitor's own address, %s", at, time.Since(begin).Milliseconds(), seen))
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return s.explainVisit(context.WithoutCancel(ctx), at, w, err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// explainVisit names the hop at which the visit ended, as far as counters tell.
+func (s *setup) explainVisit(ctx context.Context, at netip.AddrPort, w *witness, why error) error {
+	ctx, cancel := context.WithTimeout(ctx, undoTime)
+	defer cancel()
+	there, err := s.gateStatus(ctx)
+	if err != nil {
+		return fmt.Errorf("no answer from %s (%w), and the gate cannot be asked how far it came: %w", at, why, err)
+	}
+	hop, hint := lostHop(there.arrived(s.o.Name), w.wasVisited())
+	return problem.New(problem.Failed, hint, "all is set up and stays, but no visitor gets through: TCP to %s: %v\n%s", at, why, hop)
+}
+
+// lostHop judges by the last place at which the visit was seen.
+func lostHop(sentOn uint64, visited bool) (hop, hint string) {
+	switch {
+	case visited:
+		return "it reached this machine; the answer was lost on its way back", "look for a firewall or rules that others have made on this machine: nft list ruleset; ip rule"
+	case sentOn > 0:
+		return "the gate got it and sent it on; the service on this machine did not see it: a firewall of others, here or on the VPS", "here, let TCP in from the interface gatelodge (with ufw: ufw allow in on gatelodge); on the VPS, let through what goes there (with ufw: ufw route allow out on gatelodge)"
+	default:
+		return "it never came as far as the gate: a firewall of the VPS's provider, or of others on the VPS", "in the provider's web console, let in the TCP ports that you will publish; then: gatelodge expose 443"
+	}
+}
