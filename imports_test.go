@@ -20,7 +20,7 @@ const module = "github.com/gatelodge/gatelodge/"
 // in ARCHITECTURE.md. Tests are free to import more.
 var rooms = map[string][]string{
 	"cmd/gatelodge":           {"internal/cli"},
-	"internal/cli":            {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/lab", "internal/onboard", "internal/plan", "internal/printable", "internal/problem", "internal/remote", "internal/status", "internal/survey", "internal/systemd"},
+	"internal/cli":            {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/lab", "internal/onboard", "internal/plan", "internal/printable", "internal/problem", "internal/remote", "internal/served", "internal/status", "internal/survey", "internal/systemd"},
 	"internal/daemon":         {"internal/config", "internal/control", "internal/doctor", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/systemd"},
 	"internal/doctor":         {},
 	"internal/registry":       {"internal/forward", "internal/key"},
@@ -47,6 +47,7 @@ var rooms = map[string][]string{
 	"internal/problem":        {},
 	"internal/instance":       {"internal/daemon", "internal/problem", "internal/status", "internal/store", "internal/systemd", "packaging"},
 	"internal/edit":           {"internal/config", "internal/daemon", "internal/plan", "internal/problem", "internal/status", "internal/store"},
+	"internal/served":         {"internal/forward", "internal/host", "internal/status"},
 	"internal/onboard":        {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/plan", "internal/problem", "internal/remote", "internal/status", "internal/survey", "internal/systemd", "packaging"},
 	"internal/remote":         {"internal/printable", "internal/survey", "packaging"},
 	"internal/survey":         {"internal/printable"},

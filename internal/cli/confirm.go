@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
@@ -29,7 +29,7 @@ Opening a new one is enough, if the gate sees it come through.`,
 			if err := asGate(a); err != nil {
 				return err
 			}
-			session, err := visitorsEnd(sshConnection())
+			session, err := visitorsEnd(host.SSHConnection())
 			if err != nil {
 				return err
 			}
@@ -62,56 +62,6 @@ func visitorsEnd(sshConnection string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, bad
 	}
 	return netip.AddrPortFrom(addr.Unmap().WithZone(""), uint16(port)), nil
-}
-
-// sshConnection returns SSH_CONNECTION of the session that this command runs
-// in; "" if it is none of ssh. sudo takes the variable away, so it is looked
-// for in the environment of those who have started this process, too, unless it
-// is there and empty.
-func sshConnection() string {
-	if c, set := os.LookupEnv("SSH_CONNECTION"); set {
-		return c
-	}
-	const generations = 16
-	for pid, n := os.Getppid(), 0; pid > 1 && n < generations; pid, n = parent(pid), n+1 {
-		environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if err != nil {
-			continue // another user's, or gone: the next may tell
-		}
-		for v := range strings.SplitSeq(string(environ), "\x00") {
-			if value, ok := strings.CutPrefix(v, "SSH_CONNECTION="); ok && value != "" {
-				return value
-			}
-		}
-	}
-	return ""
-}
-
-// parent returns the process that has started another (proc_pid_stat(5)), 0 if
-// that cannot be told.
-func parent(pid int) int {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	// The name of the program stands in parentheses and may hold any byte.
-	_, rest, _ := cutLast(string(stat), ")")
-	fields := strings.Fields(rest)
-	if len(fields) < 2 {
-		return 0
-	}
-	ppid, err := strconv.Atoi(fields[1])
-	if err != nil {
-		return 0
-	}
-	return ppid
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
 }
 
 // showTrial says what is on trial, and on a terminal how much time is left,

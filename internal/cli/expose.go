@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -145,43 +144,4 @@ func unexposeCommand(a *app) *cobra.Command {
 	}
 	a.jsonFlag(c, "print what was removed as JSON")
 	return c
-}
-
-// publicAddrs lists where visitors of a forward arrive: the gate's addresses of
-// the families that the forward and the tunnel have.
-func publicAddrs(t status.Tunnel, f status.Forward) []netip.Addr {
-	var list []netip.Addr
-	for _, addr := range t.Public {
-		family, same := "IPv6", netip.Addr.Is6
-		if addr.Is4() {
-			family, same = "IPv4", netip.Addr.Is4
-		}
-		if strings.Contains(f.Families, family) && slices.ContainsFunc(t.Addresses, same) {
-			list = append(list, addr)
-		}
-	}
-	return list
-}
-
-// publicText shows them.
-func publicText(public []netip.Addr, families string) string {
-	if len(public) == 0 {
-		return "no address of the gate, as it takes visitors by " + families + " only"
-	}
-	text := make([]string, len(public))
-	for i, addr := range public {
-		text[i] = addr.String()
-	}
-	return strings.Join(text, " and ")
-}
-
-func targetText(f status.Forward) string {
-	to := "this host"
-	if f.To != "" {
-		to = f.To
-	}
-	if f.Source == forward.Masquerade.String() {
-		to += " (masqueraded: the service does not see visitors' addresses)"
-	}
-	return to
 }

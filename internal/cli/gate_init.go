@@ -57,7 +57,7 @@ func initGate(ctx context.Context, a *app, o gateInit) error {
 	if err := host.MayManage(); err != nil {
 		return err
 	}
-	found, err := host.Look(ctx, a.root, sshConnection())
+	found, err := host.Look(ctx, a.root, host.SSHConnection())
 	if err != nil {
 		return err
 	}

@@ -156,16 +156,3 @@ func TestAnyUserCanReadTheConfiguration(t *testing.T) {
 		}
 	}
 }
-
-// An instance under a root of its own is no business of systemd's.
-func TestOnlyTheMachinesOwnInstanceIsAService(t *testing.T) {
-	a := &app{root: t.TempDir()}
-	unit, err := a.instance().Unit(t.Context())
-	if unit != nil || err != nil {
-		t.Errorf("a unit %v, %v", unit, err)
-	}
-	o, err := a.options(t.Context())
-	if o.Owner != nil || err != nil || o.Paths.Root != a.root {
-		t.Errorf("options %+v, %v", o, err)
-	}
-}

@@ -1,4 +1,4 @@
-package cli
+package served
 
 import (
 	"net/netip"
@@ -53,14 +53,14 @@ func TestServicesThatSomeVisitorsMiss(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var answers []answer
+		var answers []Port
 		for _, m := range mappings {
-			answers = append(answers, answerOf(m, c.listening, tunnel))
+			answers = append(answers, portOf(m, c.listening, tunnel))
 		}
-		if at := strings.ReplaceAll(publicText(answered(both, answers), ""), " and ", " "); at != c.at {
+		if at := strings.ReplaceAll(joinAddrs(At(both, answers)), ", ", " "); at != c.at {
 			t.Errorf("%s: published at %s, not %s", name, at, c.at)
 		}
-		notes := serviceNotes("web", both, answers)
+		notes := Notes("web", both, answers)
 		if len(notes) != len(c.notes) {
 			t.Errorf("%s: %q, not %q", name, notes, c.notes)
 			continue
@@ -76,7 +76,7 @@ func TestServicesThatSomeVisitorsMiss(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if notes := serviceNotes("web", both[:1], []answer{answerOf(m[0], []host.Binding{tcp("0.0.0.0:7024")}, tunnel)}); len(notes) > 0 {
+	if notes := Notes("web", both[:1], []Port{portOf(m[0], []host.Binding{tcp("0.0.0.0:7024")}, tunnel)}); len(notes) > 0 {
 		t.Errorf("of a gate with IPv4 alone: %q", notes)
 	}
 }

@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/served"
+	"github.com/gatelodge/gatelodge/internal/status"
+)
+
+// announce says where a forward is published. Of one that leads to this host it
+// says who is served, as far as can be seen from here.
+func announce(ctx context.Context, a *app, f config.NewForward, s status.Forward, r status.Report) {
+	t := r.Tunnel
+	public, notes := publicAddrs(t, s), []string(nil)
+	if f.To == "" {
+		// Without an answer to this the forward is published as well.
+		if answers, err := served.Look(ctx, f.Ports, t); err == nil {
+			notes = served.Notes(s.Name, public, answers)
+			public = served.At(public, answers)
+		}
+	}
+	a.printf("%s is published: %s at %s → %s\n", s.Name, strings.Join(s.Ports, " "), publicText(public, s.Families), targetText(s))
+	// What keeps visitors out, such as another firewall, is news with the first
+	// forward.
+	for _, note := range append(notes, r.Problems...) {
+		a.notef("%s", note)
+	}
+}
+
+// publicAddrs lists where visitors of a forward arrive: the gate's addresses of
+// the families that the forward and the tunnel have.
+func publicAddrs(t status.Tunnel, f status.Forward) []netip.Addr {
+	var list []netip.Addr
+	for _, addr := range t.Public {
+		family, same := "IPv6", netip.Addr.Is6
+		if addr.Is4() {
+			family, same = "IPv4", netip.Addr.Is4
+		}
+		if strings.Contains(f.Families, family) && slices.ContainsFunc(t.Addresses, same) {
+			list = append(list, addr)
+		}
+	}
+	return list
+}
+
+// publicText shows them.
+func publicText(public []netip.Addr, families string) string {
+	if len(public) == 0 {
+		return "no address of the gate, as it takes visitors by " + families + " only"
+	}
+	text := make([]string, len(public))
+	for i, addr := range public {
+		text[i] = addr.String()
+	}
+	return strings.Join(text, " and ")
+}
+
+func targetText(f status.Forward) string {
+	to := "this host"
+	if f.To != "" {
+		to = f.To
+	}
+	if f.Source == forward.Masquerade.String() {
+		to += " (masqueraded: the service does not see visitors' addresses)"
+	}
+	return to
+}
