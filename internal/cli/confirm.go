@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -29,9 +27,9 @@ Opening a new one is enough, if the gate sees it come through.`,
 			if err := asGate(a); err != nil {
 				return err
 			}
-			session, err := visitorsEnd(host.SSHConnection())
+			session, err := host.SSHClient(host.SSHConnection())
 			if err != nil {
-				return err
+				return fail(exitFailed, "run it in a new ssh session", "%w", err)
 			}
 			r, err := a.client().Confirm(c.Context(), daemon.ConfirmRequest{Session: session})
 			if err != nil {
@@ -43,25 +41,6 @@ Opening a new one is enough, if the gate sees it come through.`,
 	}
 	a.jsonFlag(c, "print the report as JSON")
 	return c
-}
-
-// visitorsEnd reads the address and port of the client from the value of
-// SSH_CONNECTION (ssh(1)); the zero value is none.
-func visitorsEnd(sshConnection string) (netip.AddrPort, error) {
-	fields := strings.Fields(sshConnection)
-	if len(fields) == 0 {
-		return netip.AddrPort{}, nil
-	}
-	bad := fail(exitFailed, "run it in a new ssh session", "SSH_CONNECTION is %q, which is no ssh session", sshConnection)
-	if len(fields) != 4 {
-		return netip.AddrPort{}, bad
-	}
-	addr, addrErr := netip.ParseAddr(fields[0])
-	port, portErr := strconv.ParseUint(fields[1], 10, 16)
-	if addrErr != nil || portErr != nil {
-		return netip.AddrPort{}, bad
-	}
-	return netip.AddrPortFrom(addr.Unmap().WithZone(""), uint16(port)), nil
 }
 
 // showTrial says what is on trial, and on a terminal how much time is left,

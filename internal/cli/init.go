@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"time"
 
@@ -18,7 +16,6 @@ import (
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/onboard"
 	"github.com/gatelodge/gatelodge/internal/remote"
-	"github.com/gatelodge/gatelodge/internal/survey"
 	"github.com/gatelodge/gatelodge/internal/systemd"
 )
 
@@ -156,7 +153,8 @@ func (p *progress) Done(text string) { p.printf("  %s\n", text) }
 
 // Agree implements onboard.Progress.
 func (p *progress) Agree(ctx context.Context, what onboard.Proposal) error {
-	showVPS(p.app, what.Found)
+	p.printf("The VPS:\n")
+	p.printDone(what.VPS)
 	p.printf("To do, on the VPS:\n")
 	p.printDone(what.There)
 	p.printf("To do, on this machine:\n")
@@ -170,32 +168,4 @@ func (p *progress) Agree(ctx context.Context, what onboard.Proposal) error {
 // Password implements onboard.Progress.
 func (p *progress) Password(ctx context.Context) (string, error) {
 	return p.askPassword(ctx, passwordPrompt(p.destination))
-}
-
-func showVPS(a *app, f survey.Facts) {
-	virtual := ""
-	if f.Virtual != "" && f.Virtual != "none" {
-		virtual = ", " + f.Virtual
-	}
-	a.printf("The VPS:\n")
-	a.printf("  system       %s, Linux %s, %s%s\n", f.DistributionName, f.Kernel, f.Machine, virtual)
-	a.printf("  public       %s\n", publicThere(f))
-	if f.NFT != "" {
-		a.printf("  nftables     %s\n", f.NFT)
-	}
-}
-
-func publicThere(f survey.Facts) string {
-	if len(f.Public()) == 0 {
-		return "no address of its own"
-	}
-	return joinAddrs(f.Public())
-}
-
-func joinAddrs(addrs []netip.Addr) string {
-	text := make([]string, len(addrs))
-	for i, a := range addrs {
-		text[i] = a.String()
-	}
-	return strings.Join(text, ", ")
 }

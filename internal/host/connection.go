@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -48,4 +49,23 @@ func parent(pid int) int {
 		return 0
 	}
 	return ppid
+}
+
+// SSHClient reads the client's address and port from the value of SSH_CONNECTION;
+// the zero value is none.
+func SSHClient(sshConnection string) (netip.AddrPort, error) {
+	fields := strings.Fields(sshConnection)
+	if len(fields) == 0 {
+		return netip.AddrPort{}, nil
+	}
+	bad := fmt.Errorf("SSH_CONNECTION is %q, which is no ssh session", sshConnection)
+	if len(fields) != 4 {
+		return netip.AddrPort{}, bad
+	}
+	addr, addrErr := netip.ParseAddr(fields[0])
+	port, portErr := strconv.ParseUint(fields[1], 10, 16)
+	if addrErr != nil || portErr != nil {
+		return netip.AddrPort{}, bad
+	}
+	return netip.AddrPortFrom(addr.Unmap().WithZone(""), uint16(port)), nil
 }

@@ -23,3 +23,19 @@ func TestASessionThatIsNoneOfSSH(t *testing.T) {
 		}
 	}
 }
+
+func TestTheClientOfASession(t *testing.T) {
+	for value, want := range map[string]string{
+		"": "invalid AddrPort", "192.0.2.2 40000 198.51.100.1 22": "192.0.2.2:40000",
+		"::ffff:192.0.2.2 40000 ::1 22": "192.0.2.2:40000", "fe80::1%eth0 40000 fe80::2 22": "[fe80::1]:40000",
+	} {
+		if got, err := SSHClient(value); err != nil || got.String() != want {
+			t.Errorf("%q: %v, %v", value, got, err)
+		}
+	}
+	for _, value := range []string{"192.0.2.2", "192.0.2.2 port 198.51.100.1 22", "x 1 y 2", "192.0.2.2 70000 198.51.100.1 22"} {
+		if got, err := SSHClient(value); err == nil {
+			t.Errorf("%q is taken for %v", value, got)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package onboard
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/gatelodge/gatelodge/internal/install"
 	"github.com/gatelodge/gatelodge/internal/plan"
@@ -11,7 +12,7 @@ import (
 
 // decide shows all that was found and will be done, and asks.
 func (s *setup) decide(ctx context.Context) error {
-	return s.progress.Agree(ctx, Proposal{Found: s.found, There: s.workThere(), Here: s.workHere(), Notes: s.verdict.Notes})
+	return s.progress.Agree(ctx, Proposal{VPS: describe(s.found), There: s.workThere(), Here: s.workHere(), Notes: s.verdict.Notes})
 }
 
 func (s *setup) workThere() []string {
@@ -46,4 +47,31 @@ func asService(is bool) string {
 		return ", as the service gatelodge"
 	}
 	return ""
+}
+
+// describe says in lines what a machine is.
+func describe(f survey.Facts) []string {
+	virtual := ""
+	if f.Virtual != "" && f.Virtual != "none" {
+		virtual = ", " + f.Virtual
+	}
+	lines := []string{
+		fmt.Sprintf("system       %s, Linux %s, %s%s", f.DistributionName, f.Kernel, f.Machine, virtual),
+		"public       " + publicText(f),
+	}
+	if f.NFT != "" {
+		lines = append(lines, "nftables     "+f.NFT)
+	}
+	return lines
+}
+
+func publicText(f survey.Facts) string {
+	var text []string
+	for _, a := range f.Public() {
+		text = append(text, a.String())
+	}
+	if len(text) == 0 {
+		return "no address of its own"
+	}
+	return strings.Join(text, ", ")
 }

@@ -56,7 +56,7 @@ type Progress interface {
 
 // Proposal is what init has found and would do, in lines for the owner.
 type Proposal struct {
-	Found survey.Facts
+	VPS   []string // what it is
 	There []string // to do on the VPS
 	Here  []string // to do on this machine
 	Notes []string
