@@ -58,11 +58,17 @@ func runDaemon(ctx context.Context, a *app) error {
 	if err != nil {
 		log.Warn("an old socket of the firewall's guard is still open", "error", err)
 	}
-	return daemon.Run(ctx, daemon.Options{
+	err = daemon.Run(ctx, daemon.Options{
 		Paths: a.paths(), Version: Version, Log: log, Service: service,
 		TUN: tun, KeepTUN: func(f *os.File) error { return service.KeepFile(keptTUN, f) },
 		Guard: guard, KeepGuard: func(f *os.File) error { return service.KeepFile(keptGuard, f) },
 	})
+	if err != nil {
+		if noteErr := a.instance().NoteFailure(classify(err)); noteErr != nil {
+			log.Debug("the command that has started this does not learn why it ends", "error", noteErr)
+		}
+	}
+	return err
 }
 
 // daemonLogger writes to the journal where that is what reads us.

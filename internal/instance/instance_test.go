@@ -147,3 +147,32 @@ func TestStopWithoutADaemon(t *testing.T) {
 		t.Errorf("comes back %t, %v", comesBack, err)
 	}
 }
+
+// What a daemon says of its end is told, and not what is left of an earlier one.
+func TestWhyADaemonHasEnded(t *testing.T) {
+	i := newInstance(t)
+	if i.failure() != nil || i.forgetFailure() != nil {
+		t.Error("a failure out of nothing")
+	}
+	why := &problem.Error{Err: errors.New("gate.toml:3:1: no key"), Hint: "gatelodge check", Kind: problem.Failed}
+	if err := i.NoteFailure(why); err != nil {
+		t.Fatal(err)
+	}
+	if got := i.failure(); got == nil || got.Error() != why.Error() || got.Hint != why.Hint || i.lastWords() != why.Error() {
+		t.Errorf("%+v, last words %q", got, i.lastWords())
+	}
+	if err := i.forgetFailure(); err != nil || i.failure() != nil {
+		t.Errorf("it is still there: %v", err)
+	}
+	// The folder is the daemon's: what it puts there is nobody else's.
+	secret := i.Paths.Log()
+	if err := os.WriteFile(secret, []byte(`{"error":{"message":"secret","code":1}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(secret, i.failureFile()); err != nil {
+		t.Fatal(err)
+	}
+	if got := i.failure(); got != nil {
+		t.Errorf("read through a link: %v", got)
+	}
+}

@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func (i Instance) startService(ctx context.Context, unit *systemd.Unit) error {
 	if os.Geteuid() != 0 {
 		return problem.New(problem.Privilege, "sudo gatelodge up", "only root can start %s", unit)
 	}
-	if err := daemon.ForgetFailedStarts(i.Paths); err != nil {
+	if err := errors.Join(daemon.ForgetFailedStarts(i.Paths), i.forgetFailure()); err != nil {
 		return err
 	}
 	// A restart, because a service that waits for its next try does not start
@@ -81,8 +82,8 @@ func (i Instance) startService(ctx context.Context, unit *systemd.Unit) error {
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return i.explainUnready(unit)
 	}
-	if failed, ok := errors.AsType[*systemd.StartError](err); ok && failed.Hint != "" {
-		return problem.New(problem.Failed, failed.Hint, "%w", err)
+	if why := i.failure(); err != nil && why != nil {
+		return problem.New(problem.Failed, cmp.Or(why.Hint, serviceLog), "%s does not start: %w", unit, why)
 	}
 	if err != nil {
 		return problem.New(problem.Failed, serviceLog, "%w", err)
@@ -112,6 +113,9 @@ func (i Instance) spawn() (<-chan error, error) {
 		return nil, err
 	}
 	defer log.Close()
+	if err := i.forgetFailure(); err != nil {
+		return nil, err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -148,7 +152,7 @@ func (i Instance) awaitUp(ctx context.Context, exited <-chan error, hint string)
 		}
 		select {
 		case err := <-exited:
-			return last, problem.New(problem.Failed, hint, "the daemon ended at once (%v): %s", err, lastLine(i.Paths.Log()))
+			return last, problem.New(problem.Failed, hint, "the daemon ended at once (%v): %s", err, i.lastWords())
 		case <-ctx.Done():
 			if !last.Running {
 				return last, problem.New(problem.Failed, hint, "the daemon did not start within %s", StartTime)
@@ -159,9 +163,13 @@ func (i Instance) awaitUp(ctx context.Context, exited <-chan error, hint string)
 	}
 }
 
-// lastLine returns the last line of a log, for an error.
-func lastLine(file string) string {
-	data, err := os.ReadFile(file)
+// lastWords returns why a daemon that was started by hand has ended: what it says,
+// or else the last line of its log.
+func (i Instance) lastWords() string {
+	if why := i.failure(); why != nil {
+		return why.Error()
+	}
+	data, err := os.ReadFile(i.Paths.Log())
 	if err != nil {
 		return err.Error()
 	}

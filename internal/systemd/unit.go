@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"time"
 )
@@ -123,7 +122,6 @@ func (u *Unit) do(ctx context.Context, verb string) error {
 type StartError struct {
 	Unit   string
 	Reason string // what the service said last; "" if nothing is known
-	Hint   string // what it said to do; mostly ""
 	Err    error
 }
 
@@ -148,7 +146,7 @@ func (u *Unit) start(ctx context.Context, verb string) error {
 	}
 	if err != nil {
 		failed := &StartError{Unit: u.name, Err: err}
-		failed.Reason, failed.Hint = u.reason(ctx, began)
+		failed.Reason = u.reason(ctx, began)
 		return failed
 	}
 	s, err := u.State(ctx)
@@ -161,45 +159,19 @@ func (u *Unit) start(ctx context.Context, verb string) error {
 	return nil
 }
 
-// The program's voice: see report in package cli.
-const (
-	errorMark = "gatelodge: error: "
-	hintMark  = "gatelodge: hint: "
-)
-
-// reason finds out why the service does not start, and what to do: the error
-// that it has ended with, or else what it says of itself. A unit that systemd
-// did not even try has said nothing.
-func (u *Unit) reason(ctx context.Context, since time.Time) (reason, hint string) {
+// reason finds out why the service does not start: what it says of itself, or
+// else what it has logged last. A unit that systemd did not even try has said
+// nothing.
+func (u *Unit) reason(ctx context.Context, since time.Time) string {
 	s, err := u.State(ctx)
 	if err == nil && s.Load != "loaded" {
-		return "", ""
+		return ""
 	}
 	lines := u.linesSince(ctx, since)
-	if reason, hint = lastWords(lines); reason != "" {
-		return reason, hint
-	}
 	if s.Status != "" || len(lines) == 0 {
-		return s.Status, ""
+		return s.Status
 	}
-	return lines[len(lines)-1], ""
-}
-
-// lastWords returns the error that a process of ours ended with, which may
-// have several lines, and its hint.
-func lastWords(lines []string) (reason, hint string) {
-	var said []string
-	for _, line := range slices.Backward(lines) {
-		if text, found := strings.CutPrefix(line, errorMark); found {
-			said = append(said, text)
-		} else if len(said) > 0 {
-			break
-		} else if text, found := strings.CutPrefix(line, hintMark); found && hint == "" {
-			hint = text
-		}
-	}
-	slices.Reverse(said)
-	return strings.Join(said, "\n"), hint
+	return lines[len(lines)-1]
 }
 
 // linesSince returns the last lines that the service has logged since a time,
