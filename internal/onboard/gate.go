@@ -15,6 +15,9 @@ import (
 	"github.com/gatelodge/gatelodge/packaging"
 )
 
+// gateSteps are those on the VPS.
+type gateSteps struct{ *setup }
+
 // installNFT is what apt-get needs in order to ask nothing.
 const installNFT = `export DEBIAN_FRONTEND=noninteractive
 apt-get update -q >&2 && apt-get install -y -q --no-install-recommends nftables >&2`
@@ -22,7 +25,7 @@ apt-get update -q >&2 && apt-get install -y -q --no-install-recommends nftables 
 // transferTime bounds the copying of the program, over a slow line.
 const transferTime = 15 * time.Minute
 
-func (s *setup) installThere(context.Context) ([]part, error) {
+func (s gateSteps) installThere(context.Context) ([]part, error) {
 	var parts []part
 	if s.verdict.InstallNFT {
 		parts = append(parts, part{do: s.installNFTThere}) // which stays, whatever comes
@@ -34,10 +37,10 @@ func (s *setup) installThere(context.Context) ([]part, error) {
 	return append(parts, bring), nil
 }
 
-func (s *setup) installNFTThere(ctx context.Context) error {
+func (s gateSteps) installNFTThere(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), transferTime)
 	defer cancel()
-	if _, err := s.conn.Root(ctx, remote.Command{Script: installNFT}); err != nil {
+	if _, err := s.vps.conn.Root(ctx, remote.Command{Script: installNFT}); err != nil {
 		return problem.New(problem.Failed, "make this work by hand, on the VPS: apt-get install nftables", "cannot install nftables: %w", err)
 	}
 	s.progress.Done("installed nftables, which stays whatever comes")
@@ -45,7 +48,7 @@ func (s *setup) installNFTThere(ctx context.Context) error {
 }
 
 // bringProgram goes on to its end, also when its owner stops it.
-func (s *setup) bringProgram(ctx context.Context) error {
+func (s gateSteps) bringProgram(ctx context.Context) error {
 	if !s.verdict.Bring {
 		s.progress.Done("nothing to do: it has gatelodge " + s.found.Version)
 		return nil
@@ -56,7 +59,7 @@ func (s *setup) bringProgram(ctx context.Context) error {
 	if s.o.Binary != "" {
 		version = "" // it is what its owner says that it is
 	}
-	if err := s.conn.Bring(ctx, s.bring, version, s.o.RemoteRoot); err != nil {
+	if err := s.vps.conn.Bring(ctx, s.bring, version, s.o.RemoteRoot); err != nil {
 		return explainThere(err)
 	}
 	s.progress.Done(fmt.Sprintf("copied %d MB, checked by SHA-256", len(s.bring)>>20))
@@ -65,18 +68,18 @@ func (s *setup) bringProgram(ctx context.Context) error {
 
 // purges reports whether taking the program back also takes all that it keeps
 // on the VPS: only where all of that is of this run.
-func (s *setup) purges() bool {
+func (s gateSteps) purges() bool {
 	return s.verdict.Init && s.found.Program == "" && len(s.found.Kept) == 0
 }
 
 // uninstallThere removes gatelodge from the VPS, if it has come there at all.
-func (s *setup) uninstallThere(ctx context.Context) error {
-	root := s.rootThere()
+func (s gateSteps) uninstallThere(ctx context.Context) error {
+	root := s.vps.root
 	args := []string{root + install.Program, "--root", root + "/", "uninstall"}
 	if s.purges() {
 		args = append(args, "--purge")
 	}
-	_, err := s.conn.Root(ctx, remote.Command{
+	_, err := s.vps.conn.Root(ctx, remote.Command{
 		Script: orWithoutJSON + `if [ -x "$1" ]; then orWithoutJSON "$@"; fi`,
 		Args:   args,
 	})
@@ -96,27 +99,27 @@ rm -f "$2/etc/gatelodge/gate.toml" "$2/var/lib/gatelodge/gate.json" "$2/var/lib/
 
 // makeGate makes the VPS a gate, unless it is one. Where all that is on the VPS
 // goes with the program, that is enough to take it back.
-func (s *setup) makeGate(context.Context) ([]part, error) {
+func (s gateSteps) makeGate(context.Context) ([]part, error) {
 	if !s.verdict.Init {
 		return s.useGate(), nil
 	}
 	gate := part{what: "the gate", do: s.initGate}
 	if !s.purges() {
 		gate.undo = func(ctx context.Context) error {
-			root := s.rootThere()
-			_, err := s.conn.Root(ctx, remote.Command{Script: unmakeGate, Args: []string{root + s.program(), root}})
+			root := s.vps.root
+			_, err := s.vps.conn.Root(ctx, remote.Command{Script: unmakeGate, Args: []string{root + s.vps.program, root}})
 			return explainThere(err)
 		}
 	}
 	return []part{gate, {do: s.proveInput}}, nil
 }
 
-func (s *setup) initGate(ctx context.Context) error {
+func (s gateSteps) initGate(ctx context.Context) error {
 	args := []string{"gate", "init", "--yes", "--listen-port", strconv.Itoa(int(s.o.ListenPort)), "--input", s.o.Input}
 	for _, e := range s.o.Endpoints {
 		args = append(args, "--endpoint", e)
 	}
-	if _, err := s.gatelodge(ctx, args...); err != nil {
+	if _, err := s.vps.gatelodge(ctx, args...); err != nil {
 		return err
 	}
 	s.progress.Done("it runs")
@@ -125,10 +128,10 @@ func (s *setup) initGate(ctx context.Context) error {
 
 // useGate has a gate that was there before come back after a reboot, too, and
 // starts it.
-func (s *setup) useGate() []part {
+func (s gateSteps) useGate() []part {
 	s.progress.Done("it is one already")
 	up := part{do: func(ctx context.Context) error {
-		_, err := s.gatelodge(ctx, "up")
+		_, err := s.vps.gatelodge(ctx, "up")
 		return err
 	}}
 	if !s.verdict.Enable {
@@ -136,7 +139,7 @@ func (s *setup) useGate() []part {
 	}
 	systemctl := func(verb string) func(context.Context) error {
 		return func(ctx context.Context) error {
-			_, err := s.conn.Root(ctx, remote.Command{Script: `exec systemctl "$@"`, Args: []string{"--quiet", verb, packaging.Service}})
+			_, err := s.vps.conn.Root(ctx, remote.Command{Script: `exec systemctl "$@"`, Args: []string{"--quiet", verb, packaging.Service}})
 			return explainThere(err)
 		}
 	}
@@ -145,8 +148,8 @@ func (s *setup) useGate() []part {
 
 // proveInput shows the gate a new ssh connection, so that it keeps the input
 // policy that is on trial there.
-func (s *setup) proveInput(ctx context.Context) error {
-	r, err := s.gateStatus(ctx)
+func (s gateSteps) proveInput(ctx context.Context) error {
+	r, err := s.vps.status(ctx)
 	if err != nil || !r.inState(status.OnTrial) {
 		return err
 	}
@@ -155,8 +158,8 @@ func (s *setup) proveInput(ctx context.Context) error {
 	defer tick.Stop()
 	var knock error
 	for until := time.Now().Add(patience); time.Now().Before(until); {
-		knock = s.conn.Knock(ctx)
-		if r, err = s.gateStatus(ctx); err != nil {
+		knock = s.vps.conn.Knock(ctx)
+		if r, err = s.vps.status(ctx); err != nil {
 			return err
 		}
 		if r.inState(status.Kept) {
@@ -178,24 +181,19 @@ func (s *setup) proveInput(ctx context.Context) error {
 
 // makeInvite gets an invite, which is shown nowhere. A gate that was made for
 // this run takes it along when it goes.
-func (s *setup) makeInvite(context.Context) ([]part, error) {
+func (s gateSteps) makeInvite(context.Context) ([]part, error) {
 	// An invite that was refused is none of ours, nor is what has its name.
 	invite := part{what: "the invite of " + s.o.Name, do: s.getInvite, whole: true}
 	if !s.verdict.Init {
-		invite.undo = func(ctx context.Context) error { return s.revoke(ctx, s.o.Name) }
+		invite.undo = func(ctx context.Context) error { return s.vps.revoke(ctx, s.o.Name) }
 	}
 	return []part{{do: s.clearName}, invite}, nil
 }
 
-func (s *setup) revoke(ctx context.Context, name string) error {
-	_, err := s.gatelodge(ctx, "gate", "revoke", name)
-	return err
-}
-
 // clearName makes sure that the name is free, now that the gate runs. An invite
 // of the same name that an interrupted run has left is void.
-func (s *setup) clearName(ctx context.Context) error {
-	r, err := s.gateStatus(ctx)
+func (s gateSteps) clearName(ctx context.Context) error {
+	r, err := s.vps.status(ctx)
 	if err != nil {
 		return err
 	}
@@ -207,15 +205,15 @@ func (s *setup) clearName(ctx context.Context) error {
 			continue
 		}
 		s.progress.Done("an earlier invite for " + i.Name + " is void now")
-		if err := s.revoke(ctx, i.Name); err != nil {
+		if err := s.vps.revoke(ctx, i.Name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *setup) getInvite(ctx context.Context) error {
-	out, err := s.gatelodge(ctx, "gate", "invite", s.o.Name, "--for", "1h")
+func (s gateSteps) getInvite(ctx context.Context) error {
+	out, err := s.vps.gatelodge(ctx, "gate", "invite", s.o.Name, "--for", "1h")
 	if err != nil {
 		return err
 	}

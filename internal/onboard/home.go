@@ -15,9 +15,12 @@ import (
 	"github.com/gatelodge/gatelodge/internal/problem"
 )
 
+// homeSteps are those on this machine.
+type homeSteps struct{ *setup }
+
 // makeHome joins this machine to the gate by what the commands install, join
 // and up do.
-func (s *setup) makeHome(context.Context) ([]part, error) {
+func (s homeSteps) makeHome(context.Context) ([]part, error) {
 	// Again: somebody may have joined while init asked and copied.
 	if err := CheckFresh(s.here.Paths); err != nil {
 		return nil, err
@@ -34,7 +37,7 @@ func (s *setup) makeHome(context.Context) ([]part, error) {
 	return append(parts, s.homePart()), nil
 }
 
-func (s *setup) installHere(ctx context.Context) error {
+func (s homeSteps) installHere(ctx context.Context) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -49,7 +52,7 @@ func (s *setup) installHere(ctx context.Context) error {
 	return nil
 }
 
-func (s *setup) uninstallHere(purge bool) func(context.Context) error {
+func (s homeSteps) uninstallHere(purge bool) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := install.Uninstall(ctx, install.Options{Root: s.here.Paths.Root}, purge)
 		if errors.Is(err, install.ErrNotInstalled) {
@@ -78,7 +81,7 @@ func emptyFolders(folders ...string) (bool, error) {
 
 // homePart makes this machine a home. What folders there are is found out when it
 // begins, so that leaving leaves no more behind.
-func (s *setup) homePart() part {
+func (s homeSteps) homePart() part {
 	var made []string
 	return part{
 		what: "the home",
@@ -92,7 +95,7 @@ func (s *setup) homePart() part {
 	}
 }
 
-func (s *setup) join(ctx context.Context) error {
+func (s homeSteps) join(ctx context.Context) error {
 	invite, err := key.ParseInvite(s.invite)
 	if err != nil {
 		return fmt.Errorf("the invite of the VPS is none: %w", err)
@@ -114,7 +117,7 @@ func (s *setup) join(ctx context.Context) error {
 // the gate by the same port.
 const tunnelTime = 30 * time.Second
 
-func (s *setup) awaitTunnel(ctx context.Context, name string) error {
+func (s homeSteps) awaitTunnel(ctx context.Context, name string) error {
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, tunnelTime)
 	defer cancel()
@@ -144,7 +147,7 @@ func missing(folders ...string) ([]string, error) {
 
 // leave makes this machine no home again, and removes the folders that were made
 // for it.
-func (s *setup) leave(ctx context.Context, made []string) error {
+func (s homeSteps) leave(ctx context.Context, made []string) error {
 	p := s.here.Paths
 	if _, err := p.Role(); err == nil {
 		if err := s.here.Down(ctx); err != nil {

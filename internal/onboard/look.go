@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/install"
 	"github.com/gatelodge/gatelodge/internal/problem"
 	"github.com/gatelodge/gatelodge/internal/remote"
 	"github.com/gatelodge/gatelodge/internal/survey"
@@ -24,7 +25,7 @@ func (s *setup) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.conn, err = remote.Connect(ctx, remote.Options{
+	s.vps.conn, err = remote.Connect(ctx, remote.Options{
 		Destination: s.o.Destination, Port: s.o.Port, Settings: s.o.SSHSettings,
 		As: as, Agent: s.o.SSHAgent, Terminal: s.here.Terminal,
 	})
@@ -34,7 +35,7 @@ func (s *setup) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.conn.Rise(ctx, func() (string, error) { return s.progress.Password(ctx) })
+	err = s.vps.conn.Rise(ctx, func() (string, error) { return s.progress.Password(ctx) })
 	if errors.Is(err, remote.ErrNoRoot) {
 		return problem.New(problem.Privilege, "log in as root, or as a user who may use sudo there", "%w", err)
 	}
@@ -84,7 +85,7 @@ func (s *setup) look(ctx context.Context) error {
 	if err := Refused("this machine cannot be a home: ", survey.JudgeHome(here.Survey)); err != nil {
 		return err
 	}
-	if s.found, err = s.conn.Look(ctx, s.o.RemoteRoot); err != nil {
+	if s.found, err = s.vps.conn.Look(ctx, s.o.RemoteRoot); err != nil {
 		return err
 	}
 	four, six := families(here.Facts.Public)
@@ -94,6 +95,10 @@ func (s *setup) look(ctx context.Context) error {
 	})
 	if err := Refused("this VPS cannot be a gate: ", s.verdict.Refusals); err != nil {
 		return err
+	}
+	s.vps.program = s.found.Program
+	if s.verdict.Bring || s.found.Program == "" {
+		s.vps.program = install.Program
 	}
 	if err := s.findEndpoint(ctx); err != nil {
 		return err
@@ -131,7 +136,7 @@ func (s *setup) findEndpoint(ctx context.Context) error {
 	if !s.verdict.Init || len(s.o.Endpoints) > 0 || len(s.found.Public()) > 0 {
 		return nil
 	}
-	name, direct, err := s.conn.Address(ctx)
+	name, direct, err := s.vps.conn.Address(ctx)
 	if err != nil {
 		return err
 	}
@@ -167,7 +172,7 @@ func (s *setup) checkHomes(ctx context.Context) error {
 	if s.verdict.Init || s.verdict.Bring {
 		return nil
 	}
-	r, err := s.gateStatus(ctx)
+	r, err := s.vps.status(ctx)
 	if notRunning(err) {
 		return nil
 	}

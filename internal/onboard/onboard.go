@@ -5,12 +5,12 @@ package onboard
 import (
 	"context"
 	"io"
+	"strings"
 
 	"github.com/gatelodge/gatelodge/internal/edit"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/instance"
 	"github.com/gatelodge/gatelodge/internal/key"
-	"github.com/gatelodge/gatelodge/internal/remote"
 	"github.com/gatelodge/gatelodge/internal/survey"
 )
 
@@ -67,7 +67,7 @@ type setup struct {
 	o        Options
 	here     Here
 	progress Progress
-	conn     *remote.Conn
+	vps      vps
 	found    survey.Facts
 	verdict  survey.Verdict
 	bring    []byte // the program, if the VPS needs it
@@ -76,27 +76,29 @@ type setup struct {
 }
 
 func (s *setup) steps() []step {
+	gate, home := gateSteps{s}, homeSteps{s}
+	prove := proof{here: s.here, vps: &s.vps, progress: s.progress, home: s.o.Name}.prove
 	return []step{
 		{name: "connect to " + s.o.Destination, parts: act(s.connect)},
 		{name: "look at both machines", parts: act(s.look)},
 		{name: "decide", parts: act(s.decide)},
-		{name: "install gatelodge on the VPS", parts: s.installThere},
-		{name: "make the VPS a gate", parts: s.makeGate},
-		{name: "invite " + s.o.Name, parts: s.makeInvite},
-		{name: "make this machine a home", parts: s.makeHome},
+		{name: "install gatelodge on the VPS", parts: gate.installThere},
+		{name: "make the VPS a gate", parts: gate.makeGate},
+		{name: "invite " + s.o.Name, parts: gate.makeInvite},
+		{name: "make this machine a home", parts: home.makeHome},
 		// What keeps a visitor out is none of ours.
-		{name: "prove the way from outside to here and back", parts: act(s.prove), stays: true},
+		{name: "prove the way from outside to here and back", parts: act(prove), stays: true},
 	}
 }
 
 // Run sets all up. CheckHere comes before.
 func Run(ctx context.Context, o Options, here Here, progress Progress) error {
-	s := &setup{o: o, here: here, progress: progress}
+	s := &setup{o: o, here: here, progress: progress, vps: vps{root: strings.TrimRight(o.RemoteRoot, "/")}}
 	err := run(ctx, s.steps(), progress)
-	if s.conn == nil {
+	if s.vps.conn == nil {
 		return err
 	}
-	if closeErr := s.conn.Close(); closeErr != nil {
+	if closeErr := s.vps.conn.Close(); closeErr != nil {
 		here.Note("the connection to the VPS was not cleaned up: " + closeErr.Error())
 	}
 	return err

@@ -162,7 +162,7 @@ func TestKeysWithoutARoleAreRefused(t *testing.T) {
 			t.Errorf("with %s: the hint is %q", name, hint)
 		}
 		s := &setup{here: Here{Instance: instance.Instance{Paths: p}}}
-		if parts, err := s.makeHome(t.Context()); err == nil || len(parts) > 0 {
+		if parts, err := (homeSteps{s}).makeHome(t.Context()); err == nil || len(parts) > 0 {
 			t.Errorf("with %s: %v, to be done: %v", name, err, parts)
 		}
 	}
@@ -192,7 +192,7 @@ func TestWhatOthersLeftIsNotPurged(t *testing.T) {
 		{survey.Facts{Program: "/usr/bin/gatelodge"}, true, false},
 	} {
 		s := &setup{found: c.found, verdict: survey.Verdict{Init: c.init}}
-		if got := s.purges(); got != c.want {
+		if got := (gateSteps{s}).purges(); got != c.want {
 			t.Errorf("%+v, a gate to be made: %t: purges %t", c.found, c.init, got)
 		}
 	}

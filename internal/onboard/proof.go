@@ -18,35 +18,43 @@ import (
 // proofName is the name of the forward that stands while the way is proved.
 const proofName = "init-proof"
 
+// proof is a visit of this machine to itself.
+type proof struct {
+	here     Here
+	vps      *vps
+	progress Progress
+	home     string // its name at the gate
+}
+
 // prove has this machine visit itself: out by its own router, in at the gate's
 // public address, through the tunnel, and back. Its router gives the packets
 // an address of the internet, so to the gate they are any visitor's. What the
 // gate itself sends would not do: it passes no prerouting.
-func (s *setup) prove(ctx context.Context) error {
-	gate, why, err := s.visitable(ctx)
+func (p proof) prove(ctx context.Context) error {
+	gate, why, err := p.visitable(ctx)
 	if err != nil {
 		return err
 	}
 	if why != "" {
-		s.progress.Done("not tried: " + why + "; after expose, try it from a telephone's network")
+		p.progress.Done("not tried: " + why + "; after expose, try it from a telephone's network")
 		return nil
 	}
 	const tries = 3 // a port may be reserved, or another home's
 	var refused *edit.RefusedError
 	for range tries {
-		err := s.proveOnce(ctx, gate)
+		err := p.proveOnce(ctx, gate)
 		if !errors.As(err, &refused) {
 			return err
 		}
 	}
-	s.progress.Done("not tried: the gate does not let this home publish a port for it: " + refused.Reason)
+	p.progress.Done("not tried: the gate does not let this home publish a port for it: " + refused.Reason)
 	return nil
 }
 
 // visitable returns the gate's address, or why this machine cannot be a
 // visitor of it.
-func (s *setup) visitable(ctx context.Context) (gate netip.Addr, why string, err error) {
-	r, err := s.here.Client().Status(ctx)
+func (p proof) visitable(ctx context.Context) (gate netip.Addr, why string, err error) {
+	r, err := p.here.Client().Status(ctx)
 	if err != nil {
 		return netip.Addr{}, "", err
 	}
@@ -74,29 +82,29 @@ func (s *setup) visitable(ctx context.Context) (gate netip.Addr, why string, err
 }
 
 // proveOnce wraps an *edit.RefusedError if the gate does not grant the port.
-func (s *setup) proveOnce(ctx context.Context, gate netip.Addr) (err error) {
+func (p proof) proveOnce(ctx context.Context, gate netip.Addr) (err error) {
 	w, err := listenForProof()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	p, err := s.here.Editor.Publish(ctx, config.NewForward{Name: proofName, Ports: []string{fmt.Sprintf("%d/tcp", w.port)}})
+	published, err := p.here.Editor.Publish(ctx, config.NewForward{Name: proofName, Ports: []string{fmt.Sprintf("%d/tcp", w.port)}})
 	if err != nil {
 		return err
 	}
 	// Also when the owner stops this: what is published must not stay so.
-	defer func() { err = errors.Join(err, s.here.Editor.Unpublish(context.WithoutCancel(ctx), proofName)) }()
-	if p.Forward.State != status.Granted {
+	defer func() { err = errors.Join(err, p.here.Editor.Unpublish(context.WithoutCancel(ctx), proofName)) }()
+	if published.Forward.State != status.Granted {
 		return problem.New(problem.Failed, "gatelodge status", "the gate does not answer whether it forwards a port")
 	}
-	return s.visit(ctx, gate, w)
+	return p.visit(ctx, gate, w)
 }
 
 // visitTime is how long the visit may take in all, and each of its tries.
 const visitTime, visitTry = 8 * time.Second, 4 * time.Second
 
 // visit connects from this machine to the gate until the answer comes back.
-func (s *setup) visit(ctx context.Context, gate netip.Addr, w *witness) error {
+func (p proof) visit(ctx context.Context, gate netip.Addr, w *witness) error {
 	at := netip.AddrPortFrom(gate, w.port)
 	ctx, cancel := context.WithTimeout(ctx, visitTime)
 	defer cancel()
@@ -104,26 +112,26 @@ func (s *setup) visit(ctx context.Context, gate netip.Addr, w *witness) error {
 		begin := time.Now()
 		seen, err := w.visit(ctx, at)
 		if err == nil {
-			s.progress.Done(fmt.Sprintf("%s → tunnel → this machine and back in %d ms; the service saw the visitor's own address, %s", at, time.Since(begin).Milliseconds(), seen))
+			p.progress.Done(fmt.Sprintf("%s → tunnel → this machine and back in %d ms; the service saw the visitor's own address, %s", at, time.Since(begin).Milliseconds(), seen))
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return s.explainVisit(context.WithoutCancel(ctx), at, w, err)
+			return p.explainVisit(context.WithoutCancel(ctx), at, w, err)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }
 
 // explainVisit names the hop at which the visit ended, as far as counters tell.
-func (s *setup) explainVisit(ctx context.Context, at netip.AddrPort, w *witness, why error) error {
+func (p proof) explainVisit(ctx context.Context, at netip.AddrPort, w *witness, why error) error {
 	ctx, cancel := context.WithTimeout(ctx, undoTime)
 	defer cancel()
-	there, err := s.gateStatus(ctx)
+	there, err := p.vps.status(ctx)
 	if err != nil {
 		return fmt.Errorf("no answer from %s (%w), and the gate cannot be asked how far it came: %w", at, why, err)
 	}
-	hop, hint := lostHop(there.arrived(s.o.Name), w.wasVisited())
+	hop, hint := lostHop(there.arrived(p.home), w.wasVisited())
 	return problem.New(problem.Failed, hint, "all is set up and stays, but no visitor gets through: TCP to %s: %v\n%s", at, why, hop)
 }
 

@@ -45,8 +45,9 @@ func readReport(text string) (gateReport, error) {
 	return r, nil
 }
 
-func (s *setup) gateStatus(ctx context.Context) (gateReport, error) {
-	out, err := s.gatelodge(ctx, "status")
+// status asks the gate how it is.
+func (v *vps) status(ctx context.Context) (gateReport, error) {
+	out, err := v.gatelodge(ctx, "status")
 	if err != nil {
 		return gateReport{}, err
 	}

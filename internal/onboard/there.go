@@ -6,22 +6,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatelodge/gatelodge/internal/install"
 	"github.com/gatelodge/gatelodge/internal/problem"
 	"github.com/gatelodge/gatelodge/internal/remote"
 )
 
-// program returns where gatelodge is on the VPS.
-func (s *setup) program() string {
-	if s.verdict.Bring || s.found.Program == "" {
-		return install.Program
-	}
-	return s.found.Program
+// vps is the gatelodge on the VPS.
+type vps struct {
+	conn *remote.Conn
+	// root stands before every path of it; nothing, unless several instances
+	// live there.
+	root    string
+	program string // where it is below root, or will be
 }
-
-// rootThere is what stands before every path of the gate on the VPS; nothing,
-// unless several instances live there.
-func (s *setup) rootThere() string { return strings.TrimRight(s.o.RemoteRoot, "/") }
 
 // commandTime bounds a command of gatelodge on the VPS: a slow one has half a
 // minute to start its daemon.
@@ -31,16 +27,21 @@ const commandTime = 2 * time.Minute
 // half-way leaves who knows what. It returns the JSON that the command prints. A
 // gatelodge of an earlier version that refuses --json for this command is told to
 // do without: of what it does then, only the exit status and its text are known.
-func (s *setup) gatelodge(ctx context.Context, args ...string) (string, error) {
+func (v *vps) gatelodge(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTime)
 	defer cancel()
-	root := s.rootThere()
-	words := append([]string{root + s.program(), "--root", root + "/"}, args...)
-	out, err := s.conn.Root(ctx, remote.Command{Script: `exec "$@"`, Args: append(words, "--json")})
+	words := append([]string{v.root + v.program, "--root", v.root + "/"}, args...)
+	out, err := v.conn.Root(ctx, remote.Command{Script: `exec "$@"`, Args: append(words, "--json")})
 	if speaksNoJSON(err) {
-		out, err = s.conn.Root(ctx, remote.Command{Script: `exec "$@"`, Args: words})
+		out, err = v.conn.Root(ctx, remote.Command{Script: `exec "$@"`, Args: words})
 	}
 	return out, explainThere(err)
+}
+
+// revoke takes back an invite, or shuts a home out.
+func (v *vps) revoke(ctx context.Context, name string) error {
+	_, err := v.gatelodge(ctx, "gate", "revoke", name)
+	return err
 }
 
 // speaksNoJSON reports whether a gatelodge has refused its command line without

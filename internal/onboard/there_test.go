@@ -10,7 +10,6 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/problem"
 	"github.com/gatelodge/gatelodge/internal/remote"
-	"github.com/gatelodge/gatelodge/internal/survey"
 )
 
 // A VPS on this machine: an ssh that carries commands out here, as root.
@@ -51,8 +50,8 @@ func onVPS(t *testing.T, program string) (s *setup, calls string) {
 		}
 	})
 	return &setup{
-		o: Options{Name: "attic", RemoteRoot: root}, conn: conn, progress: &told{},
-		found: survey.Facts{Program: "/usr/bin/gatelodge"},
+		o: Options{Name: "attic"}, progress: &told{},
+		vps: vps{conn: conn, root: root, program: "/usr/bin/gatelodge"},
 	}, calls
 }
 
@@ -69,13 +68,13 @@ esac
 
 func TestAVersionBeforeIsUnderstood(t *testing.T) {
 	s, calls := onVPS(t, before)
-	if err := s.clearName(t.Context()); err != nil {
+	if err := (gateSteps{s}).clearName(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.getInvite(t.Context()); err != nil || s.invite != "GL1-OLD" {
+	if err := (gateSteps{s}).getInvite(t.Context()); err != nil || s.invite != "GL1-OLD" {
 		t.Errorf("%v, invite %q", err, s.invite)
 	}
-	_, err := s.gatelodge(t.Context(), "up")
+	_, err := s.vps.gatelodge(t.Context(), "up")
 	if err == nil || err.Error() != "on the VPS: gatelodge: error: no room" {
 		t.Errorf("its error is told as %v", err)
 	}
@@ -117,7 +116,7 @@ func TestAGateThatDoesNotAnswerIsToldApart(t *testing.T) {
 func TestAnInviteIsNotShown(t *testing.T) {
 	for _, program := range []string{"echo GL1-SECRET", `echo '{"invite":7,"x":"GL1-SECRET"}'`} {
 		s, _ := onVPS(t, program)
-		if err := s.getInvite(t.Context()); err == nil || strings.Contains(err.Error(), "SECRET") {
+		if err := (gateSteps{s}).getInvite(t.Context()); err == nil || strings.Contains(err.Error(), "SECRET") {
 			t.Errorf("%v", err)
 		}
 	}
@@ -126,7 +125,7 @@ func TestAnInviteIsNotShown(t *testing.T) {
 // An invite that was refused is not revoked: what has its name may be a home.
 func TestARefusedInviteIsNotRevoked(t *testing.T) {
 	s, calls := onVPS(t, `case "$*" in *status*) echo '{}' ;; *) echo '{"error":{"message":"attic is a home","code":1}}' >&2; exit 1 ;; esac`)
-	err := run(t.Context(), []step{{name: "invite", parts: s.makeInvite}}, s.progress)
+	err := run(t.Context(), []step{{name: "invite", parts: (gateSteps{s}).makeInvite}}, s.progress)
 	text, readErr := os.ReadFile(calls)
 	if err == nil || readErr != nil || strings.Contains(string(text), "revoke") {
 		t.Errorf("%v, %v, called %q", err, readErr, text)
