@@ -49,7 +49,7 @@ func Look(ctx context.Context, root, sshConnection string) (Found, error) {
 // lookByScript carries the script out here.
 func lookByScript(ctx context.Context, root string) (survey.Facts, error) {
 	look := exec.CommandContext(ctx, "sh", "-s")
-	look.Stdin = strings.NewReader("root_prefix='" + strings.ReplaceAll(root, "'", `'\''`) + "'\n" + survey.Script)
+	look.Stdin = strings.NewReader("root_prefix='" + strings.ReplaceAll(root, "'", `'\''`) + "'\nskip_network=yes\n" + survey.Script)
 	out, err := look.Output()
 	if err != nil {
 		return survey.Facts{}, err

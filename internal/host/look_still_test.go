@@ -1,6 +1,8 @@
 package host_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -34,5 +36,27 @@ func TestLookMakesNoInterface(t *testing.T) {
 		case <-time.After(time.Minute):
 			t.Fatal("the kernel tells of no interface")
 		}
+	}
+}
+
+// Nor does it run anything that loads a module: ss does, and modprobe unless it is
+// only asked.
+func TestLookLoadsNoModule(t *testing.T) {
+	m := newMachine(t)
+	bin := t.TempDir()
+	loaded := filepath.Join(bin, "loaded")
+	for name, text := range map[string]string{
+		"ss":       "#!/bin/sh\necho ss >>" + loaded + "\n",
+		"modprobe": "#!/bin/sh\ncase \"$1\" in -n | --dry-run) exit 1 ;; esac\necho modprobe \"$@\" >>" + loaded + "\n",
+	} {
+		must(t, os.WriteFile(filepath.Join(bin, name), []byte(text), 0o755))
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	must(t, m.ns.Do(func() error {
+		_, err := host.Look(t.Context(), "/", "")
+		return err
+	}))
+	if text, err := os.ReadFile(loaded); err == nil {
+		t.Errorf("looking has run %s", text)
 	}
 }

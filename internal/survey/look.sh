@@ -1,5 +1,6 @@
 # What this machine is, as lines KEY=VALUE. It changes nothing. Before it comes
-# a line that sets root_prefix.
+# a line that sets root_prefix, and one that sets skip_network if the caller knows
+# better ways to look at that: ss makes the kernel load a module.
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
@@ -50,6 +51,7 @@ look_at_tools() {
 }
 
 look_at_network() {
+	[ -n "$skip_network" ] && return
 	say ssh_connection "$SSH_CONNECTION"
 	has ip && ip -o address show scope global | while read -r _ _ _ address _; do say address "${address%/*}"; done
 	if has ss; then

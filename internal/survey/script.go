@@ -3,7 +3,8 @@ package survey
 import _ "embed" // for the script
 
 // Script is for sh(1), after a line that sets root_prefix: what stands before
-// all paths of gatelodge. It changes nothing, and prints what Parse reads.
+// all paths of gatelodge. With skip_network set, too, it leaves out addresses and
+// open ports. It changes nothing, and prints what Parse reads.
 //
 //go:embed look.sh
 var Script string
