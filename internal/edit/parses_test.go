@@ -4,7 +4,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -54,12 +53,18 @@ func TestAFileIsReadTwiceByACommandAtMost(t *testing.T) {
 // in which they stand.
 func callsIn(t *testing.T, room string, names []string, found map[string]int) {
 	t.Helper()
-	notTests := func(i fs.FileInfo) bool { return !strings.HasSuffix(i.Name(), "_test.go") }
-	packages, err := parser.ParseDir(token.NewFileSet(), filepath.Join("..", room), notTests, 0)
-	if err != nil || packages[room] == nil {
+	files, err := filepath.Glob(filepath.Join("..", room, "*.go"))
+	if err != nil || len(files) == 0 {
 		t.Fatalf("%s: %v", room, err)
 	}
-	for _, file := range packages[room].Files {
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, d := range file.Decls {
 			f, ok := d.(*ast.FuncDecl)
 			if !ok {
