@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
-	"github.com/gatelodge/gatelodge/internal/key"
 )
 
 // clientTimeout bounds a request from dialling to the last byte. A gate may
@@ -48,14 +47,6 @@ func NewClient(gate netip.AddrPort, dial Dial) *Client {
 
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-// Enrol redeems an invite for a place of publicKey at the gate. If the answer
-// is lost, the same call with the same key gets it again.
-func (c *Client) Enrol(ctx context.Context, secret key.Secret, publicKey key.Public) (EnrolResponse, error) {
-	var answer EnrolResponse
-	err := c.do(ctx, http.MethodPost, pathEnrol, EnrolRequest{Version, secret, publicKey}, &answer)
-	return answer, err
-}
 
 // Push replaces what this home publishes and returns the gate's verdicts.
 func (c *Client) Push(ctx context.Context, generation uint64, forwards []forward.Published) (PushResponse, error) {
@@ -101,7 +92,7 @@ func (c *Client) do(ctx context.Context, method, path string, message any, answe
 		return badAnswer("it is too large")
 	}
 	if reply.StatusCode != http.StatusOK {
-		return refusal(reply.StatusCode, text)
+		return refusal(fmt.Sprintf("HTTP status %d", reply.StatusCode), text)
 	}
 	return decodeAnswer(text, answer)
 }
@@ -128,11 +119,12 @@ func (c *Client) request(ctx context.Context, method, path string, message any) 
 	return r, nil
 }
 
-// refusal reads an Error, from a gate or from whatever stands in its place.
-func refusal(status int, text []byte) error {
+// refusal reads an Error, from a gate or from whatever stands in its place; then
+// what says how it looks.
+func refusal(what string, text []byte) error {
 	var e Error
 	if answerBounds.check(text) != nil || json.Unmarshal(text, &e) != nil || e.Code == "" || e.Message == "" {
-		return badAnswer(fmt.Sprintf("HTTP status %d", status))
+		return badAnswer(what)
 	}
 	return &Error{Code: Code(plain(string(e.Code))), Message: plain(e.Message)}
 }

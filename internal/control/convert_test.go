@@ -251,7 +251,7 @@ func FuzzAnswers(f *testing.F) {
 				t.Errorf("accepted %+v", s)
 			}
 		}
-		if err := refusal(500, text); !isPlain(err.Error()) {
+		if err := refusal("HTTP status 500", text); !isPlain(err.Error()) {
 			t.Errorf("error %q", err)
 		}
 	})

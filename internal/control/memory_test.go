@@ -80,7 +80,6 @@ func TestNoAnswerIsLargeInMemory(t *testing.T) {
 	}{
 		"state":   {ok, func(c *Client) { _, _ = c.State(t.Context()) }},
 		"push":    {ok, func(c *Client) { _, _ = c.Push(t.Context(), 1, someForwards()) }},
-		"enrol":   {ok, func(c *Client) { _, _ = c.Enrol(t.Context(), newSecret(t), [32]byte{1}) }},
 		"doctor":  {ok, func(c *Client) { _, _ = c.Doctor(t.Context(), DoctorAll) }},
 		"refusal": {refused, func(c *Client) { _, _ = c.State(t.Context()) }}, // of whatever
 	}

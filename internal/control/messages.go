@@ -9,7 +9,8 @@
 //	GET  /v1/state                  → StateResponse   what the gate holds of it
 //	POST /v1/doctor    DoctorRequest → DoctorResponse what the gate finds wrong
 //
-// and, on UDP, an echo that tells whether the other side lives (see Pinger).
+// and, on UDP, an echo that tells whether the other side lives (see Pinger), and
+// the first of these messages for homes that have not joined yet (see Enrol).
 // Every refusal is an Error. Fields that are not known are refused in
 // requests, where ignoring one could give visitors more than the home meant
 // to, and ignored in responses, which give nothing.

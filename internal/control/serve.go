@@ -165,10 +165,21 @@ func (s *Server) state(ctx context.Context, from netip.Addr, _ []byte) (any, err
 	return answer, err
 }
 
-// reply sends an answer or a refusal. Errors that are no refusals may speak
-// of the gate's files, and stay here.
+// reply sends an answer or a refusal.
 func (s *Server) reply(w http.ResponseWriter, answer any, err error) {
-	status := http.StatusOK
+	status, text := s.outcome(answer, err)
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(text) // a peer that has gone needs no answer
+}
+
+// outcome is what is sent for an answer or a refusal. Errors that are no
+// refusals may speak of the gate's files, and stay here.
+func (s *Server) outcome(answer any, err error) (status int, text []byte) {
+	status = http.StatusOK
 	if err != nil {
 		refusal, ok := errors.AsType[*Error](err)
 		if !ok {
@@ -177,15 +188,10 @@ func (s *Server) reply(w http.ResponseWriter, answer any, err error) {
 		}
 		status, answer = refusal.Code.status(), refusal
 	}
-	text, err := json.Marshal(answer)
+	text, err = json.Marshal(answer)
 	if err != nil {
 		s.log.Error("an answer cannot be sent", "error", err)
-		status, text = http.StatusInternalServerError, []byte("{}")
+		return http.StatusInternalServerError, []byte("{}")
 	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(text) // a peer that has gone needs no answer
+	return status, text
 }

@@ -199,23 +199,24 @@ func (s *controlServer) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot listen for homes: %w", err)
 	}
-	pings, err := lc.ListenPacket(ctx, "udp", addr)
+	datagrams, err := lc.ListenPacket(ctx, "udp", addr)
 	if err != nil {
-		return errors.Join(fmt.Errorf("cannot listen for pings: %w", err), l.Close())
+		return errors.Join(fmt.Errorf("cannot listen for pings and invites: %w", err), l.Close())
 	}
 	s.gate.ready.reach(controlListens)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	server := control.NewServer(s.gate, s.gate.log)
 	done := make(chan error, 1)
 	go func() {
 		defer cancel() // one without the other is no control channel
-		done <- control.ServePing(ctx, pings, s.gate.runs)
+		done <- server.ServeDatagrams(ctx, datagrams, s.gate.runs)
 	}()
 	go func() {
 		defer cancel()
 		s.untilMoved(ctx, addr)
 	}()
-	err = control.NewServer(s.gate, s.gate.log).Serve(ctx, l)
+	err = server.Serve(ctx, l)
 	cancel()
 	return errors.Join(err, <-done)
 }

@@ -139,7 +139,7 @@ func redeem(ctx context.Context, o Options, invite key.Invite, public key.Public
 		}
 		for _, addr := range usable {
 			answer, err := redeemAt(ctx, addr, invite, public)
-			if err == nil || errors.As(err, new(*control.Error)) || ctx.Err() != nil {
+			if err == nil || errors.As(err, new(*control.Error)) || errors.Is(err, control.ErrOlderGate) || ctx.Err() != nil {
 				return answer, refusedByGate(err)
 			}
 			o.Log.Debug("no answer", "endpoint", addr, "error", err)
@@ -166,6 +166,12 @@ func leadsTo(ctx context.Context, addr netip.Addr) bool {
 
 // refusedByGate turns the gate's refusal into one of ours.
 func refusedByGate(err error) error {
+	if errors.Is(err, control.ErrOlderGate) {
+		return &RefusedError{
+			Message: "the gate is there and does not answer the invite: it runs an older gatelodge than this machine, or has too much to do",
+			Hint:    "update gatelodge on the gate, then join again with the same invite",
+		}
+	}
 	e, refused := errors.AsType[*control.Error](err)
 	if !refused {
 		return err
@@ -182,32 +188,13 @@ func redeemAt(ctx context.Context, endpoint netip.AddrPort, invite key.Invite, p
 		Peer:       invite.Gate,
 		Endpoint:   endpoint,
 		Address:    invite.Address,
+		To:         netip.AddrPortFrom(invite.GateAddress, invite.ControlPort),
 	})
 	if err != nil {
 		return control.EnrolResponse{}, err
 	}
 	defer tunnel.Close()
-	gate := netip.AddrPortFrom(invite.GateAddress, invite.ControlPort)
-	client := control.NewClient(gate, tunnel.DialContext)
-	defer client.Close()
-	return enrol(ctx, client, invite.Secret, public)
-}
-
-// enrol asks until there is an answer: the gate may be starting just now.
-func enrol(ctx context.Context, client *control.Client, secret key.Secret, public key.Public) (control.EnrolResponse, error) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		answer, err := client.Enrol(ctx, secret, public)
-		if err == nil || !errors.Is(err, control.ErrUnreachable) {
-			return answer, err
-		}
-		select {
-		case <-ctx.Done():
-			return answer, err
-		case <-tick.C:
-		}
-	}
+	return control.Enrol(ctx, tunnel, invite.Secret, public)
 }
 
 // dialFrom returns a dialler that binds to our own address in the tunnel: it

@@ -3,7 +3,7 @@ package wireguard
 import (
 	"context"
 	"fmt"
-	"net"
+	"math/rand/v2"
 	"net/netip"
 
 	"golang.zx2c4.com/wireguard/device"
@@ -18,38 +18,36 @@ type TunnelConfig struct {
 	PrivateKey key.Private
 	Peer       key.Public
 	Endpoint   netip.AddrPort // of the peer
-	Address    netip.Addr     // ours in the tunnel
-	MTU        int            // of the tunnel, in bytes; 0: one that nearly any path passes
+	Address    netip.Addr     // ours in the tunnel, of IPv4
+	To         netip.AddrPort // where the peer takes datagrams, in the tunnel
 }
 
-// Tunnel is a WireGuard tunnel to one peer that ends inside this process: with
-// a TCP/IP of its own, without an interface, and without privilege.
+// Tunnel is a WireGuard tunnel to one peer that ends inside this process: it
+// carries datagrams between two addresses, without an interface, and without
+// privilege. It is safe for concurrent use.
 type Tunnel struct {
 	device *device.Device
-	stack  *stackTUN
-	peer   key.Public
+	ends   *datagramTUN
 }
 
-// IPv6 links have an MTU of at least 1280 bytes (RFC 8200), those inside the
-// tunnel too. An IPv4 tunnel's default leaves room for WireGuard's overhead
-// within that.
-const (
-	minMTU6     = 1280
-	defaultMTU4 = minMTU6 - plan.Overhead
-)
+// tunnelMTU is that of such a tunnel, in bytes: one that nearly any path passes,
+// since IPv6 links have an MTU of at least 1280 bytes (RFC 8200).
+const tunnelMTU = 1280 - plan.Overhead
 
 // OpenTunnel opens a tunnel to one peer and begins the handshake. It does not
-// wait for it: see the deadline of DialContext.
+// wait for it.
 func OpenTunnel(ctx context.Context, c TunnelConfig) (*Tunnel, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	stack, err := newStackTUN(c.Address, c.mtu())
+	const first, count = 49152, 16384 // ports for whoever needs one (RFC 6335)
+	own := netip.AddrPortFrom(c.Address, uint16(first+rand.IntN(count)))
+	ends, err := newDatagramTUN(own, c.To)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open a tunnel: %w", err)
 	}
 	silent := &device.Logger{Verbosef: device.DiscardLogf, Errorf: device.DiscardLogf}
-	t := &Tunnel{device.NewDevice(stack, bind.New(), silent), stack, c.Peer}
+	t := &Tunnel{device.NewDevice(ends, bind.New(), silent), ends}
 	if err := t.start(c); err != nil {
 		t.Close()
 		return nil, fmt.Errorf("cannot open a tunnel: %w", err)
@@ -57,22 +55,11 @@ func OpenTunnel(ctx context.Context, c TunnelConfig) (*Tunnel, error) {
 	return t, nil
 }
 
-func (c TunnelConfig) mtu() int {
-	switch {
-	case c.MTU != 0:
-		return c.MTU
-	case c.Address.Is6():
-		return minMTU6
-	default:
-		return defaultMTU4
-	}
-}
-
 func (t *Tunnel) start(c TunnelConfig) error {
 	peer := plan.Peer{
 		PublicKey:  c.Peer,
 		Endpoint:   c.Endpoint,
-		AllowedIPs: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)},
+		AllowedIPs: []netip.Prefix{netip.PrefixFrom(c.To.Addr(), c.To.Addr().BitLen())},
 	}
 	err := t.device.IpcSet(uapi(configuration{PrivateKey: &c.PrivateKey, Peers: []peerChange{newPeer(peer)}}))
 	if err != nil {
@@ -86,16 +73,13 @@ func (t *Tunnel) start(c TunnelConfig) error {
 	return nil
 }
 
-// DialContext connects to an address in the tunnel, such as "10.99.0.1:55107".
-// The network is "tcp" or "udp", with or without "4" or "6". Names are not
-// looked up.
-func (t *Tunnel) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	to, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("cannot dial %q in the tunnel: %w", address, err)
-	}
-	return t.stack.dial(ctx, network, to)
-}
+// Send sends a message of at most 1172 bytes. Like any datagram, it may be
+// lost. An error says that it is too long, or that the tunnel is closed.
+func (t *Tunnel) Send(message []byte) error { return t.ends.send(message) }
 
-// Close ends the tunnel and all its connections.
+// Receive waits for the next message from where the others go. The error is
+// ctx's once that is done, and net.ErrClosed if the tunnel is closed.
+func (t *Tunnel) Receive(ctx context.Context) ([]byte, error) { return t.ends.receive(ctx) }
+
+// Close ends the tunnel. It may be called again.
 func (t *Tunnel) Close() { t.device.Close() }
