@@ -1,7 +1,7 @@
 # make demo    the main job end to end, on this machine, in network namespaces
 # make test    all tests and checks
 # make crash   killed at every step and with every system call failing; docs/crashes.md
-# make build   the static binary, bin/gatelodge
+# make build   the static binaries, bin/gatelodge and bin/gatelodge-lab
 # make vm-test the package on virtual machines: kernel WireGuard, systemd, reboots
 # make vm-more more of that, for an hour: others' firewalls, hundreds of crashes, odd VPSs
 # make release binaries, packages and checksums, in dist/
@@ -10,7 +10,7 @@
 SHELL    := /bin/bash
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS  := -s -w -buildid= -X github.com/gatelodge/gatelodge/internal/cli.Version=$(VERSION)
+LDFLAGS  := -s -w -buildid= -X github.com/gatelodge/gatelodge/internal/cli.Version=$(VERSION) -X github.com/gatelodge/gatelodge/internal/lab/command.Version=$(VERSION)
 PROGRAMS := nft:nftables ip:iproute2 nsenter:util-linux gcc:gcc strace:strace
 
 # What only tests need: the .rpm is installed by rpm(8), in a tree of its own;
@@ -33,7 +33,7 @@ demo: deps build
 test: test-deps check race
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/gatelodge ./cmd/gatelodge
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/gatelodge ./cmd/gatelodge-lab
 
 # What tests and demo need from the system, installed if it is missing.
 deps: WANTED = $(PROGRAMS)

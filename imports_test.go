@@ -20,7 +20,8 @@ const module = "github.com/gatelodge/gatelodge/"
 // in ARCHITECTURE.md. Tests are free to import more.
 var rooms = map[string][]string{
 	"cmd/gatelodge":           {"internal/cli"},
-	"internal/cli":            {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/lab", "internal/onboard", "internal/plan", "internal/printable", "internal/problem", "internal/remote", "internal/served", "internal/status", "internal/survey", "internal/systemd"},
+	"cmd/gatelodge-lab":       {"internal/lab", "internal/lab/command"},
+	"internal/cli":            {"internal/config", "internal/daemon", "internal/doctor", "internal/forward", "internal/host", "internal/install", "internal/key", "internal/plan", "internal/printable", "internal/remote", "internal/sibling", "internal/status", "internal/store", "internal/survey", "internal/systemd", "packaging"},
 	"internal/daemon":         {"internal/config", "internal/control", "internal/doctor", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/systemd"},
 	"internal/doctor":         {},
 	"internal/registry":       {"internal/forward", "internal/key"},
@@ -41,7 +42,9 @@ var rooms = map[string][]string{
 	"internal/event":          {"internal/key"},
 	"internal/step":           {},
 	"internal/lab":            {"internal/forward", "internal/lab/netns"},
+	"internal/lab/command":    {"internal/lab", "internal/printable", "internal/sibling"},
 	"internal/lab/netns":      {},
+	"internal/sibling":        {},
 	"internal/systemd":        {},
 	"internal/install":        {"internal/systemd", "packaging"},
 	"internal/problem":        {},
@@ -55,7 +58,7 @@ var rooms = map[string][]string{
 	"internal/host/wireguard/bind": {},
 	// What is shipped around the binary, and the programs that make it.
 	"packaging":         {},
-	"packaging/manual":  {"internal/cli"},
+	"packaging/manual":  {"internal/cli", "internal/lab/command"},
 	"packaging/release": {},
 	// The benchmarks: a program of its own.
 	"bench": {"internal/forward", "internal/lab", "internal/lab/netns"},
@@ -65,7 +68,7 @@ var rooms = map[string][]string{
 }
 
 // runners are the packages that may start programs.
-var runners = []string{"bench", "internal/cli", "packaging/release", "internal/host", "internal/host/firewall", "internal/host/foreign", "internal/host/routing", "internal/host/wireguard", "internal/install", "internal/instance", "internal/lab", "internal/lab/machine", "internal/lab/netns", "internal/remote", "internal/systemd"}
+var runners = []string{"bench", "internal/cli", "packaging/release", "internal/host", "internal/host/firewall", "internal/host/foreign", "internal/host/routing", "internal/host/wireguard", "internal/install", "internal/lab", "internal/lab/command", "internal/lab/machine", "internal/lab/netns", "internal/remote", "internal/sibling", "internal/systemd"}
 
 // pure are the packages that touch neither files, nor the network, nor time.
 var pure = []string{"internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor", "internal/problem", "internal/survey"}

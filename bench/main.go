@@ -50,6 +50,7 @@ func parseFlags() options {
 }
 
 func main() {
+	lab.StandIn()
 	o := parseFlags()
 	run := runBench
 	if o.Worker != "" {

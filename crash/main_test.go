@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatelodge/gatelodge/internal/lab"
 	"github.com/gatelodge/gatelodge/internal/lab/netns/netnstest"
 )
 
@@ -25,6 +26,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	lab.StandIn()
 	if name := os.Getenv(envCommand); name != "" {
 		os.Exit(command(name, os.Getenv(envFolder)))
 	}

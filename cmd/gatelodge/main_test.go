@@ -10,6 +10,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/gatelodge/gatelodge/internal/lab"
 	"github.com/gatelodge/gatelodge/internal/lab/netns"
 )
 
@@ -43,6 +44,7 @@ func listen(at string) error {
 }
 
 func TestMain(m *testing.M) {
+	lab.StandIn()
 	if at := os.Getenv(envListen); at != "" {
 		if err := listen(at); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,10 +19,8 @@ import (
 
 // TestMain lets the test binary stand in for gatelodge where the lab runs it.
 func TestMain(m *testing.M) {
-	switch {
-	case slices.Equal(os.Args[1:], []string{"lab", SSHCommand}):
-		exit(ServeSSH(context.Background()))
-	case len(os.Args) > 3 && os.Args[1] == "--root":
+	StandIn()
+	if len(os.Args) > 3 && os.Args[1] == "--root" {
 		exit(standIn(os.Args[2], os.Args[3:]))
 	}
 	netnstest.Main(m)

@@ -13,19 +13,36 @@ import (
 	"time"
 )
 
-// SSHCommand is the name of the command, below `lab`, that makes the lab's
-// program the stand-in for an ssh server: it calls ServeSSH.
-const SSHCommand = "sshd"
+// envSSH makes a program that makes labs the ssh server of a lab's gate.
+const envSSH = "GATELODGE_LAB_SSHD"
 
-// startSSH starts the host's ssh server: the lab's program under the name
-// sshd, which is how the gate finds out which ports it must never take.
+// StandIn makes this process the ssh server of a lab's gate, and does not
+// return, if a lab has started it for that; otherwise it does nothing. Every
+// program that makes a lab calls it first.
+func StandIn() {
+	if os.Getenv(envSSH) == "" {
+		return
+	}
+	if err := serveSSH(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// startSSH starts the host's ssh server: this very program under the name sshd,
+// which is how the gate finds out which ports it must never take.
 func (h *Host) startSSH(ctx context.Context) error {
 	name := filepath.Join(h.bin(), "sshd")
-	if err := os.Symlink(h.lab.options.Binary, name); err != nil {
+	self, err := os.Executable()
+	if err != nil {
 		return err
 	}
-	cmd := h.command(context.Background(), name, "lab", SSHCommand)
-	cmd.Args[0] = h.lab.options.Binary
+	if err := os.Symlink(self, name); err != nil {
+		return err
+	}
+	cmd := h.command(context.Background(), name)
+	cmd.Env = append(cmd.Env, envSSH+"=1")
 	log := filepath.Join(h.dir, "sshd.log")
 	p, err := h.start(cmd, log)
 	if err != nil {
@@ -44,10 +61,10 @@ func (h *Host) startSSH(ctx context.Context) error {
 	})
 }
 
-// ServeSSH is the stand-in for an ssh server: it listens on port 2222 and
+// serveSSH is the stand-in for an ssh server: it listens on port 2222 and
 // sends each visitor the identification string of RFC 4253, section 4.2, with
 // the lab's greeting as its comment.
-func ServeSSH(ctx context.Context) error {
+func serveSSH(ctx context.Context) error {
 	l, err := net.Listen("tcp", fmt.Sprintf(":%d", portGateSSH))
 	if err != nil {
 		return err

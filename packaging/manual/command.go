@@ -10,14 +10,21 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// commandPages returns a page for the command and each one below it.
+// commandPages returns a page for the command and each one below it that has no
+// program of its own.
 func commandPages(c *cobra.Command, s stamp) []*page {
 	pages := []*page{commandPage(c, s)}
 	for _, sub := range visible(c) {
-		pages = append(pages, commandPages(sub, s)...)
+		if !handedOver(sub) {
+			pages = append(pages, commandPages(sub, s)...)
+		}
 	}
 	return pages
 }
+
+// handedOver reports whether a command is a program of its own, which describes
+// itself: it leaves all flags to that.
+func handedOver(c *cobra.Command) bool { return c.DisableFlagParsing }
 
 func commandPage(c *cobra.Command, s stamp) *page {
 	p := newPage(pageName(c), 1, s, lowerFirst(c.Short))
@@ -53,8 +60,11 @@ func (p *page) finish(seeAlso []string) {
 // seeAlso names the parent of a command, what is below it, and the files.
 func seeAlso(c *cobra.Command) []string {
 	var names []string
-	if c.HasParent() {
+	switch {
+	case c.HasParent():
 		names = append(names, pageName(c.Parent())+"(1)")
+	case c.Name() != "gatelodge":
+		names = append(names, "gatelodge(1)")
 	}
 	for _, sub := range visible(c) {
 		names = append(names, pageName(sub)+"(1)")

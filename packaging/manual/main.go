@@ -10,12 +10,14 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/cli"
+	"github.com/gatelodge/gatelodge/internal/lab/command"
 )
 
 func main() {
@@ -34,15 +36,22 @@ func main() {
 	}
 }
 
+// programs are the commands of gatelodge and of gatelodge-lab.
+func programs() []*cobra.Command { return []*cobra.Command{cli.Command(), command.Tree()} }
+
 // write makes all files below out.
 func write(out, docs string, s stamp) error {
 	pages, err := manual(docs, s)
 	if err != nil {
 		return err
 	}
-	files, err := completions(cli.Command())
-	if err != nil {
-		return err
+	files := map[string][]byte{}
+	for _, root := range programs() {
+		completions, err := completions(root)
+		if err != nil {
+			return err
+		}
+		maps.Copy(files, completions)
 	}
 	for _, p := range pages {
 		files[p.file()] = []byte(p.text.String())
@@ -65,13 +74,15 @@ func manual(docs string, s stamp) ([]*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	root := cli.Command()
-	pages := commandPages(root, s)
-	for _, p := range pages {
-		if err := p.common(commands, p == pages[0]); err != nil {
-			return nil, err
+	var pages []*page
+	for _, root := range programs() {
+		for _, p := range commandPages(root, s) {
+			if err := p.common(commands, len(pages) == 0); err != nil {
+				return nil, err
+			}
+			p.finish(seeAlso(find(root, p.name)))
+			pages = append(pages, p)
 		}
-		p.finish(seeAlso(find(root, p.name)))
 	}
 	for name, short := range map[string]string{
 		"gate.toml": "configuration of a gate of Gatelodge",
@@ -130,9 +141,9 @@ func completions(root *cobra.Command) (map[string][]byte, error) {
 		return nil, fmt.Errorf("completion for fish: %w", err)
 	}
 	return map[string][]byte{
-		"bash/gatelodge":      bash.Bytes(),
-		"zsh/_gatelodge":      zsh.Bytes(),
-		"fish/gatelodge.fish": fish.Bytes(),
+		"bash/" + root.Name():           bash.Bytes(),
+		"zsh/_" + root.Name():           zsh.Bytes(),
+		"fish/" + root.Name() + ".fish": fish.Bytes(),
 	}, nil
 }
 
