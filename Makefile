@@ -87,8 +87,8 @@ vm-more:
 # Two versions of the packages, so that one can be upgraded to the other.
 vm-packages: build
 	rm -rf bin/vm && mkdir -p bin/vm/new
-	$(GO) -C packaging/release run . -out $(CURDIR)/bin/vm -arch amd64 -formats $(VM_FORMATS) -foreign=false -version 0.0.1 -binary $(CURDIR)/bin/gatelodge
-	$(MAKE) build VERSION=0.0.2 && $(GO) -C packaging/release run . -out $(CURDIR)/bin/vm/new -arch amd64 -formats $(VM_FORMATS) -foreign=false -version 0.0.2 -binary $(CURDIR)/bin/gatelodge
+	$(GO) -C packaging/release run . -out $(CURDIR)/bin/vm -arch amd64 -formats $(VM_FORMATS) -foreign=false -lab=false -version 0.0.1 -binary $(CURDIR)/bin/gatelodge
+	$(MAKE) build VERSION=0.0.2 && $(GO) -C packaging/release run . -out $(CURDIR)/bin/vm/new -arch amd64 -formats $(VM_FORMATS) -foreign=false -lab=false -version 0.0.2 -binary $(CURDIR)/bin/gatelodge
 	cd bin/vm && for f in $$(echo $(VM_FORMATS) | tr , ' '); do mv gatelodge[-_]*.$$f gatelodge.$$f && mv new/gatelodge[-_]*.$$f next.$$f; done
 
 # The same commit and the same Go give the same bytes; see docs/releasing.md.

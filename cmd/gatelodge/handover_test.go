@@ -86,7 +86,7 @@ func TestALabThatIsMissingIsSaid(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(broken, "gatelodge-lab"), []byte("\x7fELF for another machine"), 0o755))
 	for path, want := range map[string][]string{
 		t.TempDir(): {"gatelodge: error: the lab is a program of its own, and it is missing: gatelodge-lab not found in " + filepath.Dir(self) + " or in PATH\n", "gatelodge: hint: install the package gatelodge-lab"},
-		broken:      {"gatelodge: error: cannot run the lab, " + broken + "/gatelodge-lab: exec format error\n"},
+		broken:      {"gatelodge: error: cannot run the lab: " + broken + "/gatelodge-lab: exec format error\n"},
 	} {
 		var said bytes.Buffer
 		cmd := asked(t, self, path, "lab", "--help")

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 
@@ -38,15 +39,21 @@ func handOver(args []string) error {
 		return fail(exitFailed, "install the package gatelodge-lab, or put the program of that name beside this one",
 			"the lab is a program of its own, and it is missing: %w", err)
 	}
-	var self string
 	if err == nil {
-		self, err = os.Executable()
+		err = become(program, args)
 	}
-	if err == nil {
-		err = os.Setenv(envLabProgram, self)
+	return fail(exitFailed, "", "cannot run the lab: %w", err)
+}
+
+// become replaces this process by the lab's program, which runs this very file
+// as its gate and homes. It returns only if it cannot.
+func become(program string, args []string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = syscall.Exec(program, append([]string{labProgram}, args...), os.Environ())
+	if err := os.Setenv(envLabProgram, self); err != nil {
+		return err
 	}
-	return fail(exitFailed, "", "cannot run the lab, %s: %w", program, err)
+	return fmt.Errorf("%s: %w", program, syscall.Exec(program, append([]string{labProgram}, args...), os.Environ()))
 }

@@ -53,7 +53,7 @@ type licenceChoice struct {
 
 // writeBill writes down what a binary was linked from, as the binary itself
 // says it.
-func (r *release) writeBill(name, binary string) error {
+func (r *release) writeBill(binary string) error {
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		return fmt.Errorf("the bill of materials: %w", err)
@@ -70,7 +70,7 @@ func (r *release) writeBill(name, binary string) error {
 	if err != nil {
 		return err
 	}
-	file := binaryName(name) + ".cdx.json"
+	file := filepath.Base(binary) + ".cdx.json"
 	r.made = append(r.made, file)
 	return os.WriteFile(filepath.Join(r.out, file), append(text, '\n'), 0o644)
 }

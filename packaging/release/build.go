@@ -35,45 +35,46 @@ func foreignTo(name string) []string {
 	return slices.DeleteFunc(slices.Clone(brought), func(other string) bool { return other == name })
 }
 
-func binaryName(arch string) string { return "gatelodge-linux-" + arch }
+func binaryName(program, arch string) string { return program + "-linux-" + arch }
 
 // linkerFlags are those of make build.
 func linkerFlags(version string) string {
-	return "-s -w -buildid= -X " + module + "/internal/cli.Version=" + version
+	return "-s -w -buildid= -X " + module + "/internal/cli.Version=" + version +
+		" -X " + module + "/internal/lab/command.Version=" + version
 }
 
-// build links the program for one architecture. Nothing of this machine is in
+// build links a program for one architecture. Nothing of this machine is in
 // it: no paths, no cgo, no settings of the environment.
-func (r *release) build(name, file string) error {
+func (r *release) build(program, name, file string) error {
 	fmt.Fprintln(os.Stderr, "building", filepath.Base(file))
 	a := archs[name]
 	_, err := command(r.source, []string{
 		"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + a.goarch, a.setting, "GOFLAGS=", "GOEXPERIMENT=", "GOWORK=off",
-	}, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", linkerFlags(r.version), "-o", file, "./cmd/gatelodge")
+	}, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", linkerFlags(r.version), "-o", file, "./cmd/"+program)
 	return err
 }
 
-// binary returns the program for an architecture, and builds it if nobody has
+// binary returns a program for an architecture, and builds it if nobody has
 // asked for it before.
-func (r *release) binary(name string) (string, error) {
-	if file, ok := r.binaries[name]; ok {
+func (r *release) binary(program, name string) (string, error) {
+	if file, ok := r.binaries[binaryName(program, name)]; ok {
 		return file, nil
 	}
 	folder := r.staging
 	if slices.Contains(r.archs, name) {
 		folder = r.out
 	}
-	file := filepath.Join(folder, binaryName(name))
-	if err := r.obtain(name, file); err != nil {
+	file := filepath.Join(folder, binaryName(program, name))
+	if err := r.obtain(program, name, file); err != nil {
 		return "", err
 	}
-	r.binaries[name] = file
+	r.binaries[binaryName(program, name)] = file
 	return file, nil
 }
 
-func (r *release) obtain(name, file string) error {
-	if r.ready == "" || !slices.Contains(r.archs, name) {
-		return r.build(name, file)
+func (r *release) obtain(program, name, file string) error {
+	if r.ready == "" || program != gatelodge.name || !slices.Contains(r.archs, name) {
+		return r.build(program, name, file)
 	}
 	content, err := os.ReadFile(r.ready)
 	if err != nil {
@@ -82,13 +83,13 @@ func (r *release) obtain(name, file string) error {
 	return os.WriteFile(file, content, 0o755)
 }
 
-// compressed returns the program for a foreign architecture as it is shipped.
+// compressed returns gatelodge for a foreign architecture as it is shipped.
 func (r *release) compressed(name string) (string, error) {
-	file := filepath.Join(r.staging, binaryName(name)+".gz")
+	file := filepath.Join(r.staging, binaryName(gatelodge.name, name)+".gz")
 	if _, err := os.Stat(file); err == nil {
 		return file, nil
 	}
-	binary, err := r.binary(name)
+	binary, err := r.binary(gatelodge.name, name)
 	if err != nil {
 		return "", err
 	}

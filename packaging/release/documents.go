@@ -46,19 +46,25 @@ func (r *release) stageChangelogs() error {
 	if err := writeCompressed(filepath.Join(r.staging, "changelog.gz"), changelog); err != nil {
 		return err
 	}
-	return writeCompressed(filepath.Join(r.staging, "changelog.Debian.gz"), []byte(r.debianChangelog()))
+	for _, p := range []program{gatelodge, laboratory} {
+		file := filepath.Join(r.staging, p.name, "changelog.Debian.gz")
+		if err := writeCompressed(file, []byte(r.debianChangelog(p))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // debianChangelog says that Debian's package is the release and no more.
-func (r *release) debianChangelog() string {
-	return fmt.Sprintf("gatelodge (%s-%s) unstable; urgency=medium\n\n"+
+func (r *release) debianChangelog(p program) string {
+	return fmt.Sprintf("%s (%s-%s) unstable; urgency=medium\n\n"+
 		"  * The release as it is; what changed in it is in changelog.gz.\n\n"+
-		" -- %s  %s\n", r.version, packageRelease, maintainer, r.date.Format(time.RFC1123Z))
+		" -- %s  %s\n", p.name, r.version, packageRelease, maintainer, r.date.Format(time.RFC1123Z))
 }
 
 // stageLicences collects the licences of all that is linked into a binary:
 // most ask that their text goes where the binary goes.
-func (r *release) stageLicences(name, binary string) (string, error) {
+func (r *release) stageLicences(binary string) (string, error) {
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		return "", err
@@ -82,7 +88,7 @@ func (r *release) stageLicences(name, binary string) (string, error) {
 		}
 		text += "\n" + licence
 	}
-	file := filepath.Join(r.staging, name, "third-party-licenses.gz")
+	file := filepath.Join(r.staging, filepath.Base(binary)+".licences", "third-party-licenses.gz")
 	return file, writeCompressed(file, []byte(text))
 }
 

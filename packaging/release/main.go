@@ -36,6 +36,7 @@ type order struct {
 	formats list
 	binary  string
 	foreign bool
+	lab     bool
 	source  string
 }
 
@@ -59,8 +60,9 @@ func parseOrder(args []string) (order, error) {
 	flags.StringVar(&o.version, "version", "", "version, as Debian writes it (default: from git)")
 	flags.Var(&o.archs, "arch", "architectures, separated by commas")
 	flags.Var(&o.formats, "formats", "package formats, separated by commas; none: only binaries")
-	flags.StringVar(&o.binary, "binary", "", "take this binary instead of building one; needs a single -arch")
+	flags.StringVar(&o.binary, "binary", "", "take this gatelodge instead of building one; needs a single -arch")
 	flags.BoolVar(&o.foreign, "foreign", true, "packages carry the binaries that gatelodge init brings to machines of another architecture")
+	flags.BoolVar(&o.lab, "lab", true, "make gatelodge-lab, too")
 	flags.StringVar(&o.source, "source", "", "folder of the sources (default: found from here)")
 	if err := flags.Parse(args); err != nil {
 		return order{}, err
@@ -78,7 +80,7 @@ func (o order) check() error {
 		}
 	}
 	for _, name := range o.formats {
-		if _, ok := formats[name]; !ok {
+		if _, ok := gatelodge.formats[name]; !ok {
 			return fmt.Errorf("-formats: unknown format %q, known are deb, rpm and apk", name)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/goreleaser/nfpm/v2"
@@ -18,11 +19,6 @@ import (
 // packageRelease counts packages of one version.
 const packageRelease = "1"
 
-const description = `make a server at home reachable from the internet through a cheap VPS
-A server behind NAT or CGNAT becomes reachable through a VPS: WireGuard joins
-the two, nftables on the VPS forwards chosen ports. Services see the visitors'
-own addresses; TLS keys and services stay at home.`
-
 // format is how one kind of package differs from the others.
 type format struct {
 	unit     string   // folder of systemd's units; none: another init
@@ -32,39 +28,13 @@ type format struct {
 	licence  string   // type of the licence, which it gets nevertheless
 	depends  []string
 	suggests []string
+	replaces []string          // what is taken over from an earlier version, of whose files some are here now
 	scripts  map[string]string // packaging/KIND/NAME by the moment it runs
-}
-
-var formats = map[string]format{
-	"deb": {
-		unit:     "/lib/systemd/system",
-		zsh:      "/usr/share/zsh/vendor-completions",
-		depends:  []string{"nftables (>= 1.0.2)"},
-		suggests: []string{"openssh-client", "wireguard-tools"},
-		scripts:  map[string]string{"postinstall": "postinst", "preremove": "prerm", "postremove": "postrm"},
-	},
-	"rpm": {
-		unit:     "/usr/lib/systemd/system",
-		zsh:      "/usr/share/zsh/site-functions",
-		manual:   files.TypeRPMDoc,
-		licence:  files.TypeRPMLicence,
-		depends:  []string{"nftables >= 1.0.2", "systemd"},
-		suggests: []string{"openssh-clients", "wireguard-tools"},
-		scripts:  map[string]string{"postinstall": "post", "preremove": "preun", "postremove": "postun"},
-		owns: []string{
-			"/usr/lib/systemd/networkd.conf.d", "/usr/share/bash-completion", "/usr/share/bash-completion/completions",
-			"/usr/share/fish", "/usr/share/fish/vendor_completions.d", "/usr/share/zsh", "/usr/share/zsh/site-functions",
-		},
-	},
-	"apk": {
-		zsh:     "/usr/share/zsh/site-functions",
-		depends: []string{"nftables>=1.0.2"},
-		scripts: map[string]string{"postinstall": "post-install", "postupgrade": "post-upgrade", "preremove": "pre-deinstall"},
-	},
 }
 
 // parts are the files of a package that differ between architectures.
 type parts struct {
+	program  program
 	binary   string
 	licences string
 	foreign  map[string]string // compressed binaries, by architecture
@@ -107,31 +77,32 @@ func (r *release) info(archName, formatName string, p parts) (*nfpm.Info, error)
 	if err != nil {
 		return nil, err
 	}
-	f := formats[formatName]
+	f := p.program.formats[formatName]
 	info := &nfpm.Info{
-		Name: "gatelodge", Arch: archs[archName].nfpm, Platform: "linux",
+		Name: p.program.name, Arch: archs[archName].nfpm, Platform: "linux",
 		Version: version, VersionSchema: "none", Release: packageRelease,
 		Section: "net", Priority: "optional", Maintainer: maintainer,
-		Description: description, Homepage: "https://" + module, License: "Apache-2.0",
+		Description: p.program.description, Homepage: "https://" + module, License: "Apache-2.0",
 		MTime: r.date, DisableGlobbing: true,
-		Overridables: nfpm.Overridables{Depends: f.depends, Suggests: f.suggests, Contents: contents},
+		Overridables: nfpm.Overridables{Depends: at(version, f.depends), Suggests: f.suggests, Replaces: at(version, f.replaces), Contents: contents},
 	}
+	info.Deb.Breaks = info.Replaces // what is replaced in part is not whole any more
 	info.RPM.Arch = archs[archName].rpm
 	info.RPM.BuildHost = "localhost" // not the name of this machine
-	info.RPM.Summary, _, _ = strings.Cut(description, "\n")
+	info.RPM.Summary, _, _ = strings.Cut(p.program.description, "\n")
 	if formatName == "apk" {
 		info.Description = info.RPM.Summary
 	}
 	if formatName == "deb" {
 		info.License = "" // Debian has it in the file "copyright"
 	}
-	r.setScripts(info, formatName)
+	r.setScripts(info, formatName, f)
 	return info, nil
 }
 
-func (r *release) setScripts(info *nfpm.Info, formatName string) {
+func (r *release) setScripts(info *nfpm.Info, formatName string, f format) {
 	script := func(moment string) string {
-		name := formats[formatName].scripts[moment]
+		name := f.scripts[moment]
 		if name == "" {
 			return ""
 		}
@@ -145,25 +116,34 @@ func (r *release) setScripts(info *nfpm.Info, formatName string) {
 	info.APK.Scripts.PostUpgrade = script("postupgrade")
 }
 
+// at returns the relations of a package of that version.
+func at(version string, relations []string) []string {
+	var all []string
+	for _, r := range relations {
+		all = append(all, strings.ReplaceAll(r, "VERSION", version))
+	}
+	return all
+}
+
 // contents lists all files of a package, each with its mode and the date of
 // the release.
 func (r *release) contents(formatName string, p parts) (files.Contents, error) {
-	f := formats[formatName]
+	f := p.program.formats[formatName]
 	l := &listing{r: r}
-	l.folder("/etc/gatelodge")
 	for _, folder := range f.owns {
 		l.folder(folder)
 	}
-	l.file(p.binary, "/usr/bin/gatelodge", 0o755)
-	for other, file := range p.foreign {
-		l.file(file, "/usr/lib/gatelodge/"+binaryName(other)+".gz", 0o644)
+	l.file(p.binary, "/usr/bin/"+p.program.name, 0o755)
+	l.foreign(p.foreign)
+	if p.program.serves {
+		l.folder("/etc/gatelodge")
+		l.service(f)
 	}
-	if len(p.foreign) > 0 {
-		l.folder("/usr/lib/gatelodge")
+	l.manual(f, p.program)
+	l.papers(formatName, p)
+	if p.program.serves {
+		l.documents(f)
 	}
-	l.service(f)
-	l.manual(f)
-	l.documents(formatName, p.licences)
 	return l.contents, l.err
 }
 
@@ -214,6 +194,16 @@ func (l *listing) tree(kind, source, destination string, keep func(name string) 
 	}
 }
 
+// foreign lists the programs that gatelodge init brings to other machines.
+func (l *listing) foreign(binaries map[string]string) {
+	for other, file := range binaries {
+		l.file(file, "/usr/lib/gatelodge/"+binaryName(gatelodge.name, other)+".gz", 0o644)
+	}
+	if len(binaries) > 0 {
+		l.folder("/usr/lib/gatelodge")
+	}
+}
+
 // service lists what starts the daemon: systemd's files, or OpenRC's script.
 func (l *listing) service(f format) {
 	packaging := filepath.Join(l.r.source, "packaging")
@@ -226,11 +216,13 @@ func (l *listing) service(f format) {
 	l.file(filepath.Join(packaging, "networkd.conf"), "/usr/lib/systemd/networkd.conf.d/10-gatelodge.conf", 0o644)
 }
 
-func (l *listing) manual(f format) {
+// manual lists the manual pages and completions of a program.
+func (l *listing) manual(f format, p program) {
 	manual := filepath.Join(l.r.staging, "manual")
 	pages, err := filepath.Glob(filepath.Join(manual, "man*", "*.gz"))
+	pages = slices.DeleteFunc(pages, func(page string) bool { return !p.describedBy(filepath.Base(page)) })
 	if err == nil && len(pages) == 0 {
-		err = fmt.Errorf("no manual pages in %s", manual)
+		err = fmt.Errorf("no manual pages of %s in %s", p.name, manual)
 	}
 	if err != nil && l.err == nil {
 		l.err = err
@@ -238,28 +230,33 @@ func (l *listing) manual(f format) {
 	for _, page := range pages {
 		l.typed(f.manual, page, "/usr/share/man/"+filepath.Base(filepath.Dir(page))+"/"+filepath.Base(page), 0o644)
 	}
-	l.file(filepath.Join(manual, "bash", "gatelodge"), "/usr/share/bash-completion/completions/gatelodge", 0o644)
-	l.file(filepath.Join(manual, "zsh", "_gatelodge"), f.zsh+"/_gatelodge", 0o644)
-	l.file(filepath.Join(manual, "fish", "gatelodge.fish"), "/usr/share/fish/vendor_completions.d/gatelodge.fish", 0o644)
+	l.file(filepath.Join(manual, "bash", p.name), "/usr/share/bash-completion/completions/"+p.name, 0o644)
+	l.file(filepath.Join(manual, "zsh", "_"+p.name), f.zsh+"/_"+p.name, 0o644)
+	l.file(filepath.Join(manual, "fish", p.name+".fish"), "/usr/share/fish/vendor_completions.d/"+p.name+".fish", 0o644)
 }
 
-// documents lists README, docs and examples in the places that they have in
-// the sources, so that their links hold.
-func (l *listing) documents(formatName, licences string) {
-	const doc = "/usr/share/doc/gatelodge"
-	f := formats[formatName]
+// papers lists the licences and what has changed.
+func (l *listing) papers(formatName string, p parts) {
+	doc := "/usr/share/doc/" + p.program.name
+	f := p.program.formats[formatName]
 	l.folder(doc)
-	l.typed(f.manual, filepath.Join(l.r.source, "README.md"), doc+"/README.md", 0o644)
-	l.tree(f.manual, "docs", doc+"/docs", func(name string) bool { return name != "releasing.md" })
-	l.tree(f.manual, "examples", doc+"/examples", func(string) bool { return true })
-	l.typed(f.licence, licences, doc+"/third-party-licenses.gz", 0o644)
+	l.typed(f.licence, p.licences, doc+"/third-party-licenses.gz", 0o644)
 	l.typed(f.manual, filepath.Join(l.r.staging, "changelog.gz"), doc+"/changelog.gz", 0o644)
 	if formatName != "deb" {
 		l.typed(f.licence, filepath.Join(l.r.source, "LICENSE"), doc+"/LICENSE", 0o644)
 		return
 	}
 	packaging := filepath.Join(l.r.source, "packaging")
-	l.file(filepath.Join(l.r.staging, "changelog.Debian.gz"), doc+"/changelog.Debian.gz", 0o644)
+	l.file(filepath.Join(l.r.staging, p.program.name, "changelog.Debian.gz"), doc+"/changelog.Debian.gz", 0o644)
 	l.file(filepath.Join(packaging, "copyright"), doc+"/copyright", 0o644)
-	l.file(filepath.Join(packaging, "lintian-overrides"), "/usr/share/lintian/overrides/gatelodge", 0o644)
+	l.file(filepath.Join(packaging, p.program.name+".lintian-overrides"), "/usr/share/lintian/overrides/"+p.program.name, 0o644)
+}
+
+// documents lists README, docs and examples in the places that they have in
+// the sources, so that their links hold.
+func (l *listing) documents(f format) {
+	const doc = "/usr/share/doc/gatelodge"
+	l.typed(f.manual, filepath.Join(l.r.source, "README.md"), doc+"/README.md", 0o644)
+	l.tree(f.manual, "docs", doc+"/docs", func(name string) bool { return name != "releasing.md" })
+	l.tree(f.manual, "examples", doc+"/examples", func(string) bool { return true })
 }

@@ -21,15 +21,16 @@ type release struct {
 	date    time.Time
 	archs   []string
 	formats []string
-	ready   string // a binary that need not be built
+	ready   string // a gatelodge that need not be built
 	foreign bool
+	lab     bool
 
-	binaries map[string]string // by architecture
+	binaries map[string]string // by name
 	made     []string          // files in out
 }
 
 func newRelease(o order) (*release, error) {
-	r := &release{archs: o.archs, formats: o.formats, foreign: o.foreign, binaries: map[string]string{}}
+	r := &release{archs: o.archs, formats: o.formats, foreign: o.foreign, lab: o.lab, binaries: map[string]string{}}
 	var err error
 	if r.out, err = filepath.Abs(o.out); err != nil {
 		return nil, err
@@ -73,23 +74,30 @@ func (r *release) make() error {
 }
 
 func (r *release) makeArch(name string) error {
-	binary, err := r.binary(name)
+	if err := r.makeProgram(gatelodge, name); err != nil || !r.lab {
+		return err
+	}
+	return r.makeProgram(laboratory, name)
+}
+
+// makeProgram makes the binary, its bill of materials, and its packages.
+func (r *release) makeProgram(program program, name string) error {
+	binary, err := r.binary(program.name, name)
 	if err != nil {
 		return err
 	}
 	r.made = append(r.made, filepath.Base(binary))
-	if err := r.writeBill(name, binary); err != nil {
+	if err := r.writeBill(binary); err != nil {
 		return err
 	}
 	if len(r.formats) == 0 {
 		return nil
 	}
-	licences, err := r.stageLicences(name, binary)
-	if err != nil {
+	p := parts{program: program, binary: binary, foreign: map[string]string{}}
+	if p.licences, err = r.stageLicences(binary); err != nil {
 		return err
 	}
-	p := parts{binary: binary, licences: licences, foreign: map[string]string{}}
-	if r.foreign {
+	if r.foreign && program.brings {
 		for _, other := range foreignTo(name) {
 			if p.foreign[other], err = r.compressed(other); err != nil {
 				return err

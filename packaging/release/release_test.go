@@ -30,6 +30,8 @@ func small(t *testing.T, builtAt time.Time) (*release, parts) {
 		"binary", "foreign.gz", "third-party-licenses.gz",
 		"manual/man1/gatelodge.1.gz", "manual/man5/gate.toml.5.gz",
 		"manual/bash/gatelodge", "manual/zsh/_gatelodge", "manual/fish/gatelodge.fish",
+		"manual/man1/gatelodge-lab.1.gz", "manual/man1/gatelodge-lab-shell.1.gz",
+		"manual/bash/gatelodge-lab", "manual/zsh/_gatelodge-lab", "manual/fish/gatelodge-lab.fish",
 	} {
 		file := filepath.Join(r.staging, name)
 		if err := writeCompressed(file, []byte(name)); err != nil {
@@ -43,20 +45,29 @@ func small(t *testing.T, builtAt time.Time) (*release, parts) {
 		t.Fatal(err)
 	}
 	return r, parts{
+		program:  gatelodge,
 		binary:   filepath.Join(r.staging, "binary"),
 		licences: filepath.Join(r.staging, "third-party-licenses.gz"),
 		foreign:  map[string]string{"arm64": filepath.Join(r.staging, "foreign.gz"), "amd64": filepath.Join(r.staging, "foreign.gz")},
 	}
 }
 
+// ofLaboratory are the same parts in the package of gatelodge-lab.
+func (p parts) ofLaboratory() parts {
+	p.program, p.foreign = laboratory, nil
+	return p
+}
+
 func TestPackagesAreTheSameWhereverAndWheneverTheyAreMade(t *testing.T) {
 	var sums []string
 	for _, builtAt := range []time.Time{date, date.Add(time.Hour)} {
 		r, p := small(t, builtAt)
-		for format := range formats {
-			for arch := range archs {
-				if err := r.pack(arch, format, p); err != nil {
-					t.Fatal(err)
+		for _, p := range []parts{p, p.ofLaboratory()} {
+			for format := range p.program.formats {
+				for arch := range archs {
+					if err := r.pack(arch, format, p); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
 		}
@@ -69,7 +80,7 @@ func TestPackagesAreTheSameWhereverAndWheneverTheyAreMade(t *testing.T) {
 		}
 		sums = append(sums, string(text))
 	}
-	if want := len(formats) * len(archs); strings.Count(sums[0], "\n") != want {
+	if want := (len(gatelodge.formats) + len(laboratory.formats)) * len(archs); strings.Count(sums[0], "\n") != want {
 		t.Errorf("want %d packages, got:\n%s", want, sums[0])
 	}
 	if sums[0] != sums[1] {
@@ -110,6 +121,64 @@ func TestPackagesHoldWhatTheyMust(t *testing.T) {
 	}
 }
 
+// The laboratory's package holds nothing but the program and what describes it,
+// and shares no file with gatelodge's, beside which it is installed.
+func TestPackagesOfTheLaboratory(t *testing.T) {
+	common := []string{
+		"/usr/bin/gatelodge-lab", "/usr/share/man/man1/gatelodge-lab.1.gz", "/usr/share/man/man1/gatelodge-lab-shell.1.gz",
+		"/usr/share/bash-completion/completions/gatelodge-lab", "/usr/share/fish/vendor_completions.d/gatelodge-lab.fish",
+		"/usr/share/doc/gatelodge-lab", "/usr/share/doc/gatelodge-lab/third-party-licenses.gz", "/usr/share/doc/gatelodge-lab/changelog.gz",
+	}
+	for format, want := range map[string]struct {
+		files, depends []string
+	}{
+		"deb": {
+			[]string{"/usr/share/zsh/vendor-completions/_gatelodge-lab", "/usr/share/doc/gatelodge-lab/changelog.Debian.gz", "/usr/share/doc/gatelodge-lab/copyright", "/usr/share/lintian/overrides/gatelodge-lab"},
+			[]string{"gatelodge (>= 0.1.0~git202611230453.43a113e)", "iproute2"},
+		},
+		"rpm": {
+			[]string{"/usr/share/zsh/site-functions/_gatelodge-lab", "/usr/share/doc/gatelodge-lab/LICENSE"},
+			[]string{"gatelodge >= 0.1.0~git202611230453.43a113e", "iproute", "util-linux"},
+		},
+		"apk": {
+			[]string{"/usr/share/zsh/site-functions/_gatelodge-lab", "/usr/share/doc/gatelodge-lab/LICENSE"},
+			[]string{"gatelodge>=0.1.0_pre202611230453", "iproute2"},
+		},
+	} {
+		r, p := small(t, date)
+		info, err := r.info("amd64", format, p.ofLaboratory())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Name != "gatelodge-lab" || !slices.Equal(info.Depends, want.depends) || len(info.Suggests) > 0 || info.Scripts.PostInstall+info.Scripts.PreRemove+info.Scripts.PostRemove != "" {
+			t.Errorf("%s: %+v", format, info)
+		}
+		got, all := destinations(info.Contents), append(want.files, common...)
+		slices.Sort(all)
+		if !slices.Equal(got, all) {
+			t.Errorf("%s holds\n%s\nwant\n%s", format, strings.Join(got, "\n"), strings.Join(all, "\n"))
+		}
+		contents, err := r.contents(format, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range destinations(contents) {
+			if slices.Contains(all, file) {
+				t.Errorf("%s: both packages hold %s", format, file)
+			}
+		}
+	}
+}
+
+func destinations(contents files.Contents) []string {
+	var all []string
+	for _, c := range contents {
+		all = append(all, c.Destination)
+	}
+	slices.Sort(all)
+	return all
+}
+
 func TestAMissingFileIsAnError(t *testing.T) {
 	r, p := small(t, date)
 	p.binary = filepath.Join(r.staging, "absent")
@@ -120,7 +189,7 @@ func TestAMissingFileIsAnError(t *testing.T) {
 
 func TestScriptsAreShell(t *testing.T) {
 	scripts := []string{source + "/packaging/gatelodge.openrc"}
-	for kind, f := range formats {
+	for kind, f := range gatelodge.formats {
 		for moment, name := range f.scripts {
 			if name == "" {
 				t.Errorf("%s has no script for %s", kind, moment)
