@@ -17,8 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/store"
 	"github.com/gatelodge/gatelodge/internal/systemd"
@@ -118,20 +116,32 @@ func lockStore(ctx context.Context, st *store.Store) (*store.Lock, error) {
 	}
 }
 
-// runTasks runs all tasks until one fails or ctx ends.
+// runTasks runs all tasks until one fails or ctx ends, and returns the first
+// error once all have ended.
 func runTasks(ctx context.Context, log *slog.Logger, tasks ...task) error {
-	group, ctx := errgroup.WithContext(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error)
 	for _, t := range tasks {
-		group.Go(func() error {
-			err := t.Run(ctx)
-			if err != nil && ctx.Err() == nil {
-				log.Error("a task ended", "task", t, "error", err)
-				return fmt.Errorf("%s: %w", t, err)
-			}
-			return ctx.Err()
-		})
+		go func() { ended <- runTask(ctx, log, t) }()
 	}
-	return group.Wait()
+	var first error
+	for range tasks {
+		if err := <-ended; err != nil && first == nil {
+			first = err
+			cancel()
+		}
+	}
+	return first
+}
+
+func runTask(ctx context.Context, log *slog.Logger, t task) error {
+	err := t.Run(ctx)
+	if err != nil && ctx.Err() == nil {
+		log.Error("a task ended", "task", t, "error", err)
+		return fmt.Errorf("%s: %w", t, err)
+	}
+	return ctx.Err()
 }
 
 // hangups reads the configuration again on every SIGHUP, until ctx ends, and
