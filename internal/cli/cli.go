@@ -5,7 +5,8 @@ package cli
 import (
 	"context"
 	"io"
-	"slices"
+	"io/fs"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -98,16 +99,4 @@ func (a *app) instance() instance.Instance {
 
 func (a *app) editor() edit.Editor {
 	return edit.Editor{Paths: a.paths(), Daemon: a.client(), Waits: func(holder string) { a.notef("waiting for %s", holder) }}
-}
-
-// options are what the daemon's parts need to know that a command carries out
-// itself.
-func (a *app) options(ctx context.Context) (daemon.Options, error) {
-	owner, err := a.instance().Owner(ctx)
-	return daemon.Options{Paths: a.paths(), Version: Version, Log: a.logger(), Owner: owner}, err
-}
-
-// jsonFlag gives a command --json.
-func (a *app) jsonFlag(c *cobra.Command, usage string) {
-	c.Flags().BoolVar(&a.asJSON, "json", false, usage)
 }

@@ -5,9 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
-	"time"
 
-	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/daemon"
@@ -84,7 +82,7 @@ func daemonLogger(a *app) *slog.Logger {
 // logger writes for people on a terminal, and plain fields elsewhere.
 func (a *app) logger() *slog.Logger {
 	if onTerminal(a.errOut) {
-		return slog.New(tint.NewTextHandler(a.errOut, &tint.Options{TimeFormat: time.TimeOnly}))
+		return slog.New(newTerminalLog(a.errOut))
 	}
 	return slog.New(slog.NewTextHandler(a.errOut, nil))
 }
