@@ -28,11 +28,12 @@ var rooms = map[string][]string{
 	"internal/control":        {"internal/doctor", "internal/forward", "internal/key", "internal/printable", "internal/status"},
 	"internal/status":         {"internal/forward", "internal/key"},
 	"internal/store":          {"internal/forward", "internal/key", "internal/step"},
-	"internal/host":           {"internal/forward", "internal/host/firewall", "internal/host/foreign", "internal/host/routing", "internal/host/sockets", "internal/host/wireguard", "internal/key", "internal/plan", "internal/status", "internal/step", "internal/store", "internal/survey"},
+	"internal/host":           {"internal/forward", "internal/host/firewall", "internal/host/foreign", "internal/host/netfilter", "internal/host/routing", "internal/host/sockets", "internal/host/wireguard", "internal/key", "internal/plan", "internal/status", "internal/step", "internal/store", "internal/survey"},
 	"internal/host/wireguard": {"internal/host/wireguard/bind", "internal/key", "internal/plan", "internal/step"},
-	"internal/host/firewall":  {"internal/forward", "internal/plan", "internal/step"},
-	"internal/host/foreign":   {},
-	"internal/host/routing":   {"internal/forward", "internal/plan", "internal/step"},
+	"internal/host/firewall":  {"internal/forward", "internal/host/netfilter", "internal/plan", "internal/step"},
+	"internal/host/foreign":   {"internal/host/netfilter"},
+	"internal/host/netfilter": {"internal/forward"},
+	"internal/host/routing":   {"internal/forward", "internal/host/netfilter", "internal/plan", "internal/step"},
 	"internal/host/sockets":   {"internal/forward", "internal/printable"},
 	"internal/plan":           {"internal/config", "internal/forward", "internal/key"},
 	"internal/config":         {"internal/forward", "internal/key"},
@@ -68,7 +69,7 @@ var rooms = map[string][]string{
 }
 
 // runners are the packages that may start programs.
-var runners = []string{"bench", "internal/cli", "packaging/release", "internal/host", "internal/host/firewall", "internal/host/foreign", "internal/host/routing", "internal/host/wireguard", "internal/install", "internal/lab", "internal/lab/command", "internal/lab/machine", "internal/lab/netns", "internal/remote", "internal/sibling", "internal/systemd"}
+var runners = []string{"bench", "internal/cli", "packaging/release", "internal/host", "internal/host/netfilter", "internal/host/wireguard", "internal/install", "internal/lab", "internal/lab/machine", "internal/lab/netns", "internal/remote", "internal/systemd"}
 
 // pure are the packages that touch neither files, nor the network, nor time.
 var pure = []string{"internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor", "internal/problem", "internal/survey"}

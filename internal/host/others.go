@@ -10,7 +10,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/host/firewall"
 	"github.com/gatelodge/gatelodge/internal/host/foreign"
-	"github.com/gatelodge/gatelodge/internal/host/routing"
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -107,4 +107,4 @@ func (t *Tracing) End(ctx context.Context) (arrived []uint16, drops []OthersDrop
 
 // RulesGeneration is another number after each change of the machine's rules,
 // by whomever.
-func RulesGeneration() (uint32, error) { return routing.Generation() }
+func RulesGeneration() (uint32, error) { return netfilter.Generation() }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 )
 
 // Counters are what a table has counted since it was made. Apply in place
@@ -55,7 +56,7 @@ type Totals struct {
 // if there is no such table.
 func (f *Firewall) Counters(ctx context.Context, table string) (Counters, error) {
 	all := Counters{Forwards: make(map[uint32]ForwardCounters)}
-	conn, err := connect()
+	conn, err := netfilter.Open()
 	if err != nil {
 		return all, err
 	}

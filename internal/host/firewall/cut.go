@@ -7,9 +7,9 @@ import (
 	"slices"
 
 	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -36,7 +36,7 @@ func DeleteForwards(marks plan.Marks, gone, living []uint32) error {
 	if len(blocks) == 0 {
 		return nil
 	}
-	conn, err := connectNetfilter()
+	conn, err := netfilter.Dial()
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func DeleteForwards(marks plan.Marks, gone, living []uint32) error {
 		for _, id := range gone {
 			set[marks.Forward|id] = true
 		}
-		return deleteFlows(conn, marks.Forward, marks.Mask, func(f flow) bool { return set[f.mark] })
+		return deleteFlows(conn, marks.Forward, marks.Mask, func(f netfilter.Flow) bool { return set[f.Mark] })
 	}
 	for _, b := range blocks {
 		if err := b.delete(conn, marks); err != nil {
@@ -66,7 +66,7 @@ func DeleteNotCarried(marks plan.Marks, changes []Change) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	conn, err := connectNetfilter()
+	conn, err := netfilter.Dial()
 	if err != nil {
 		return err
 	}
@@ -75,21 +75,21 @@ func DeleteNotCarried(marks plan.Marks, changes []Change) error {
 	for _, c := range changes {
 		byMark[marks.Forward|c.Before.ID] = c
 	}
-	return deleteFlows(conn, marks.Forward, marks.Mask, func(f flow) bool {
-		c, changed := byMark[f.mark]
+	return deleteFlows(conn, marks.Forward, marks.Mask, func(f netfilter.Flow) bool {
+		c, changed := byMark[f.Mark]
 		return changed && !c.carries(f)
 	})
 }
 
 // carries reports whether the forward carries a flow of before as it did.
-func (c Change) carries(f flow) bool {
+func (c Change) carries(f netfilter.Flow) bool {
 	before, after := c.Before.Target4, c.After.Target4
-	if f.dst.Is6() {
+	if f.Dst.Is6() {
 		before, after = c.Before.Target6, c.After.Target6
 	}
-	allowed := len(c.After.Allow) == 0 || slices.ContainsFunc(c.After.Allow, func(p netip.Prefix) bool { return p.Contains(f.src) })
+	allowed := len(c.After.Allow) == 0 || slices.ContainsFunc(c.After.Allow, func(p netip.Prefix) bool { return p.Contains(f.Src) })
 	return after.IsValid() && after == before && c.After.Masquerade == c.Before.Masquerade &&
-		allowed && forward.NewPortSet(c.After.Ports...).Contains(f.port)
+		allowed && forward.NewPortSet(c.After.Ports...).Contains(f.Port)
 }
 
 // DeleteUnforwarded forgets UDP flows to public addresses and ports that are
@@ -104,13 +104,13 @@ func DeleteUnforwarded(marks plan.Marks, ports forward.PortSet, public []netip.A
 	if !slices.ContainsFunc(ports, func(p forward.Ports) bool { return p.Protocol == forward.UDP }) {
 		return nil
 	}
-	conn, err := connectNetfilter()
+	conn, err := netfilter.Dial()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	others := func(f flow) bool {
-		return f.port.Protocol == forward.UDP && ports.Contains(f.port) && slices.Contains(public, f.dst)
+	others := func(f netfilter.Flow) bool {
+		return f.Port.Protocol == forward.UDP && ports.Contains(f.Port) && slices.Contains(public, f.Dst)
 	}
 	var failed []error
 	// A mark is none of ours if it differs from ours in one of these bits.
@@ -122,9 +122,9 @@ func DeleteUnforwarded(marks plan.Marks, ports forward.PortSet, public []netip.A
 }
 
 // deleteFlows deletes those of the flows with a mark that are meant.
-func deleteFlows(conn *netlink.Conn, mark, mask uint32, meant func(flow) bool) error {
-	var flows []flow
-	err := eachFlow(conn, mark, mask, func(f flow) {
+func deleteFlows(conn *netlink.Conn, mark, mask uint32, meant func(netfilter.Flow) bool) error {
+	var flows []netfilter.Flow
+	err := netfilter.EachFlow(conn, mark, mask, func(f netfilter.Flow) {
 		if meant(f) {
 			flows = append(flows, f)
 		}
@@ -134,7 +134,7 @@ func deleteFlows(conn *netlink.Conn, mark, mask uint32, meant func(flow) bool) e
 	}
 	var failed []error
 	for _, f := range flows {
-		failed = append(failed, f.delete(conn))
+		failed = append(failed, f.Delete(conn))
 	}
 	return errors.Join(failed...)
 }
@@ -144,12 +144,7 @@ type block struct{ first, mask uint32 }
 
 // delete deletes the connections of the forwards in the block, in one message.
 func (b block) delete(conn *netlink.Conn, marks plan.Marks) error {
-	data, err := markAttributes(marks.Forward|b.first, b.mask)
-	if err != nil {
-		return err
-	}
-	// In a message of version 0 the kernel reads AF_UNSPEC: both families.
-	if _, err := conn.Execute(message(ctDelete, netlink.Acknowledge, unix.AF_UNSPEC, data)); err != nil {
+	if err := netfilter.DeleteMarked(conn, marks.Forward|b.first, b.mask); err != nil {
 		return fmt.Errorf("cannot delete the connections of forwards %d to %d: %w", b.first, b.first|^b.mask, err)
 	}
 	return nil

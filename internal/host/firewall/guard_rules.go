@@ -9,6 +9,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -157,7 +158,7 @@ func encodeAll(list []guardMessage) ([]netlink.Message, error) {
 			return nil, err
 		}
 		kind := unix.NFNL_SUBSYS_NFTABLES<<8 | m.kind
-		all = append(all, message(kind, netlink.Acknowledge|netlink.Create|netlink.Append, unix.NFPROTO_INET, data))
+		all = append(all, netfilter.Message(kind, netlink.Acknowledge|netlink.Create|netlink.Append, unix.NFPROTO_INET, data))
 	}
 	return all, nil
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 )
 
 // guardFound is what the kernel has of a table.
@@ -62,7 +64,7 @@ func (s *ownerSocket) others(table string) ([]string, error) {
 
 func foundIn(answers []netlink.Message) (guardFound, error) {
 	found := guardFound{present: true}
-	err := eachAttribute(answers, func(d *netlink.AttributeDecoder) {
+	err := netfilter.EachAttribute(answers, func(d *netlink.AttributeDecoder) {
 		switch d.Type() {
 		case unix.NFTA_TABLE_NAME:
 			found.name = d.String()

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/nftables"
-	"github.com/mdlayher/netlink"
+
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 )
 
 // table is what the kernel has of a table: names only.
@@ -38,28 +38,6 @@ func (t table) refillable(d *document) bool {
 	return t.present && strings.HasPrefix(t.mark, markPrefix+d.schema+"_")
 }
 
-// readBuffer is room for the answers that the kernel sends before we read the
-// first, in bytes.
-const readBuffer = 1 << 20
-
-// kernelTime bounds how long a connection to the kernel is used. The library
-// waits for ever where a signal interrupts its sending.
-const kernelTime = 15 * time.Second
-
-// connect opens a connection to nf_tables in the network namespace of this
-// thread. The buffer is wanted, not needed: a namespace without full rights
-// caps it.
-func connect() (*nftables.Conn, error) {
-	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
-		_ = c.SetReadBuffer(readBuffer)
-		return c.SetDeadline(time.Now().Add(kernelTime))
-	}))
-	if err != nil {
-		return nil, fmt.Errorf("cannot open netlink to nf_tables: %w", err)
-	}
-	return conn, nil
-}
-
 // of names our table to the netlink library.
 func of(name string) *nftables.Table {
 	return &nftables.Table{Name: name, Family: nftables.TableFamilyINet}
@@ -67,13 +45,13 @@ func of(name string) *nftables.Table {
 
 // readTable reads which parts a table has, and refuses one that is not ours.
 func readTable(name string) (table, error) {
-	conn, err := connect()
+	conn, err := netfilter.Open()
 	if err != nil {
 		return table{}, err
 	}
 	defer conn.CloseLasting()
 	var t table
-	err = steadily(func() error {
+	_, _, err = netfilter.Steadily(func() error {
 		t, err = readNames(conn, name)
 		return err
 	})

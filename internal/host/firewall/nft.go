@@ -1,17 +1,15 @@
 package firewall
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 	"github.com/gatelodge/gatelodge/internal/step"
 )
 
@@ -23,9 +21,6 @@ var oldest = version{1, 0, 2}
 
 // loadTimeout is far above what the largest table takes, which is seconds.
 const loadTimeout = time.Minute
-
-// maxOutput bounds what is kept of nft's output, in bytes.
-const maxOutput = 16 << 10
 
 // VersionError reports an nft(8) that is too old for our documents.
 type VersionError struct {
@@ -90,13 +85,10 @@ func parseVersion(s string) (version, error) {
 	return v, nil
 }
 
-// find looks also where nft lies on systems that keep the directories of
-// system programs off the PATH of ordinary users.
+// find returns the path of nft(8).
 func find() (string, error) {
-	for _, name := range []string{"nft", "/usr/sbin/nft", "/sbin/nft"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path, nil
-		}
+	if path, found := netfilter.Find("nft"); found {
+		return path, nil
 	}
 	return "", ErrMissing
 }
@@ -122,36 +114,17 @@ func (f *Firewall) load(ctx context.Context, text string, options ...string) err
 	if err == nil {
 		return nil
 	}
-	var exit *exec.ExitError
-	if ctx.Err() != nil || !errors.As(err, &exit) || strings.TrimSpace(out) == "" {
+	if _, failed := netfilter.ExitCode(err); ctx.Err() != nil || !failed || strings.TrimSpace(out) == "" {
 		return fmt.Errorf("cannot run nft: %w", err)
 	}
 	return scriptError(out, text)
 }
 
-// run returns what nft prints, cut at maxOutput.
+// run returns what nft prints, of which long texts are cut.
 func run(ctx context.Context, path, stdin string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
-	var out capped
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	cmd.Stdin = strings.NewReader(stdin)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.WaitDelay = time.Second
-	err := cmd.Run()
-	if ctx.Err() != nil {
-		err = ctx.Err()
-	}
-	return out.String(), err
-}
-
-// capped keeps the first maxOutput bytes written to it.
-type capped struct{ bytes.Buffer }
-
-func (c *capped) Write(p []byte) (int, error) {
-	c.Buffer.Write(p[:min(len(p), maxOutput-c.Len())])
-	return len(p), nil
+	return netfilter.Run(ctx, path, stdin, args...)
 }
 
 // placePattern matches the first line of nft's complaints, such as

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -33,7 +34,7 @@ func (f *Firewall) Observe(ctx context.Context, want plan.Firewall) (plan.Observ
 	if !seen.Current {
 		return seen, ctx.Err()
 	}
-	err = steadily(func() error {
+	_, _, err = netfilter.Steadily(func() error {
 		seen.Drift, err = d.drift(loaded)
 		return err
 	})
@@ -83,7 +84,7 @@ func (d *document) chainDrift(loaded table) ([]string, error) {
 		want = append(want, c.name)
 	}
 	drift := missing("chain", want, loaded.chains)
-	counts, err := countRules(d.table)
+	counts, err := netfilter.CountRules(d.table)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +112,7 @@ func (d *document) setDrift(loaded table) ([]string, error) {
 		if !ours || s.outlives() {
 			continue
 		}
-		n, err := countElements(d.table, l.name)
+		n, err := netfilter.CountElements(d.table, l.name)
 		if err != nil {
 			return nil, err
 		}

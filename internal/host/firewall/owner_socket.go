@@ -9,6 +9,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 )
 
 // ownerSocket is a netlink socket that owns tables: the kernel lets only its
@@ -144,7 +146,7 @@ func (s *ownerSocket) ask(messages ...netlink.Message) ([]netlink.Message, error
 // receiveAll takes what waits in the socket.
 func receiveAll(fd int) ([]netlink.Message, error) {
 	var all []netlink.Message
-	buffer := make([]byte, messageBuffer)
+	buffer := make([]byte, netfilter.MessageBuffer)
 	for {
 		n, _, err := unix.Recvfrom(fd, buffer, unix.MSG_DONTWAIT)
 		if err == unix.EAGAIN {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -13,13 +14,13 @@ import (
 // of the others no further; this ends what services still say to them, and it
 // ends the way that conntrack remembers to a former target.
 func DeleteVisits(own []netip.Addr, before, now []plan.HomeForward) error {
-	conn, err := connectNetfilter()
+	conn, err := netfilter.Dial()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	return deleteFlows(conn, 0, 0, func(f flow) bool {
-		if !slices.Contains(own, f.dst) {
+	return deleteFlows(conn, 0, 0, func(f netfilter.Flow) bool {
+		if !slices.Contains(own, f.Dst) {
 			return false
 		}
 		m, published := mappingOf(now, f)
@@ -29,11 +30,11 @@ func DeleteVisits(own []netip.Addr, before, now []plan.HomeForward) error {
 }
 
 // mappingOf returns the mapping that a connection used.
-func mappingOf(forwards []plan.HomeForward, f flow) (plan.HomeForward, bool) {
+func mappingOf(forwards []plan.HomeForward, f netfilter.Flow) (plan.HomeForward, bool) {
 	i := slices.IndexFunc(forwards, func(m plan.HomeForward) bool {
-		served := f.dst.Is4() && m.Families.IPv4 || f.dst.Is6() && m.Families.IPv6
+		served := f.Dst.Is4() && m.Families.IPv4 || f.Dst.Is6() && m.Families.IPv6
 		public := m.Mapping.Public
-		return served && public.Protocol == f.port.Protocol && public.Range.Contains(f.port.Range.First)
+		return served && public.Protocol == f.Port.Protocol && public.Range.Contains(f.Port.Range.First)
 	})
 	if i < 0 {
 		return plan.HomeForward{}, false

@@ -15,10 +15,10 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/google/nftables"
-	"github.com/mdlayher/netlink"
+
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 )
 
 // Hook is where in the kernel a chain sees packets.
@@ -98,7 +98,7 @@ const mostRules = 5000
 // harm, of nftables and of iptables-legacy. Tables with one of the given names
 // are ours. With an error it returns what it could find out all the same.
 func Find(ctx context.Context, packets []Packet, ours ...string) ([]Drop, error) {
-	conn, err := connect()
+	conn, err := netfilter.Open()
 	if err != nil {
 		return nil, err
 	}
@@ -125,20 +125,6 @@ func Find(ctx context.Context, packets []Packet, ours ...string) ([]Drop, error)
 		}
 	}
 	return found, oldErr
-}
-
-// readTime bounds how long the kernel's rules are read. The library waits for
-// ever where a signal interrupts its sending.
-const readTime = 15 * time.Second
-
-func connect() (*nftables.Conn, error) {
-	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
-		return c.SetDeadline(time.Now().Add(readTime))
-	}))
-	if err != nil {
-		return nil, fmt.Errorf("cannot ask the kernel for its rules: %w", err)
-	}
-	return conn, nil
 }
 
 // reader reads chains and sets once, when a packet comes by them.

@@ -8,6 +8,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
+
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 )
 
 // Leads returns, for each of the packets, where the translation of others leads
@@ -16,7 +18,7 @@ import (
 // where that cannot be told, as with several targets of which one is drawn.
 // Tables with one of the given names are ours.
 func Leads(packets []Packet, ours ...string) ([]netip.AddrPort, error) {
-	conn, err := connect()
+	conn, err := netfilter.Open()
 	if err != nil {
 		return nil, err
 	}

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 )
 
 // Tool is the program by which another firewall's owner changes it.
@@ -224,14 +224,14 @@ func (r Remedy) TakeBack(ctx context.Context) error {
 	if err := r.Check(); err != nil {
 		return err
 	}
-	if _, ok := find(string(r.Tool)); !ok {
+	if _, ok := netfilter.Find(string(r.Tool)); !ok {
 		return nil
 	}
 	if r.Tool == NFT {
 		return r.deleteRules(ctx)
 	}
 	for _, q := range r.commands(query) {
-		if left := new(exec.ExitError); errors.As(run(ctx, q), &left) && left.ExitCode() == 1 {
+		if code, failed := netfilter.ExitCode(run(ctx, q)); failed && code == 1 {
 			return nil
 		}
 	}
@@ -248,7 +248,7 @@ var ourHandle = regexp.MustCompile(`comment "` + comment + `" # handle ([0-9]+)$
 // deleteRules deletes the rules of the chain that bear our comment.
 func (r Remedy) deleteRules(ctx context.Context) error {
 	out, err := output(ctx, []string{"nft", "--handle", "list", "chain", r.Family, r.Table, r.Chain})
-	if left := new(exec.ExitError); errors.As(err, &left) && left.ExitCode() == 1 {
+	if code, failed := netfilter.ExitCode(err); failed && code == 1 {
 		return nil // there is no such chain any more
 	}
 	if err != nil {
@@ -273,31 +273,5 @@ func run(ctx context.Context, command []string) error {
 func output(ctx context.Context, command []string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
-	program, ok := find(command[0])
-	if !ok {
-		return "", fmt.Errorf("there is no %s here", command[0])
-	}
-	cmd := exec.CommandContext(ctx, program, command[1:]...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "PATH="+os.Getenv("PATH")+systemPath)
-	cmd.WaitDelay = time.Second
-	var said strings.Builder
-	cmd.Stderr = &said
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, strings.TrimSpace(said.String()+string(out)))
-	}
-	return string(out), nil
-}
-
-// systemPath is where those who are not root commonly do not look.
-const systemPath = ":/usr/sbin:/sbin"
-
-// find finds a program, also where only root looks.
-func find(name string) (file string, ok bool) {
-	for _, folder := range []string{"", "/usr/sbin/", "/sbin/"} {
-		if file, err := exec.LookPath(folder + name); err == nil {
-			return file, true
-		}
-	}
-	return "", false
+	return netfilter.Output(ctx, command[0], command[1:]...)
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 )
 
 var allRemedies = []struct {
@@ -92,7 +94,7 @@ func TestWhatIsGoneNeedNotBeTakenBack(t *testing.T) {
 		t.Errorf("it ran %q", got)
 	}
 	t.Setenv("PATH", t.TempDir())
-	if _, there := find(string(UFW)); !there {
+	if _, there := netfilter.Find(string(UFW)); !there {
 		if err := (Remedy{Tool: UFW, Port: 1, Protocol: "udp"}).TakeBack(t.Context()); err != nil {
 			t.Errorf("a tool that has been removed: %v", err)
 		}

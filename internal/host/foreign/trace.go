@@ -12,6 +12,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 )
 
 // Trace hears what the kernel tells of packets that a rule has marked for that
@@ -93,7 +95,7 @@ func (t *Trace) End(ctx context.Context, like Packet) (arrived []uint16, drops [
 			}
 		}
 	}
-	conn, err := connect()
+	conn, err := netfilter.Open()
 	if err != nil {
 		return nil, nil, err
 	}

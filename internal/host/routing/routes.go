@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -94,11 +95,14 @@ func eachRoute(filter kernelRouteFilter, f func(listedRoute)) error {
 	return nil
 }
 
+// listTime bounds how long the kernel may be silent while it lists routes.
+const listTime = 5 * time.Second
+
 // askToFilter makes the kernel heed what a request for a list says beside the
 // family (NETLINK_GET_STRICT_CHK in netlink(7), since Linux 4.20; before, it lists
 // more than is asked for), and bounds how long it may take.
 func askToFilter(s *nl.NetlinkSocket) error {
-	limit := unix.NsecToTimeval(generationTime.Nanoseconds())
+	limit := unix.NsecToTimeval(listTime.Nanoseconds())
 	return errors.Join(
 		ignore(unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1), unix.ENOPROTOOPT),
 		s.SetSendTimeout(&limit),

@@ -2,7 +2,6 @@ package routing
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -62,12 +62,12 @@ func Watch(ctx context.Context) (<-chan Event, error) {
 			}
 		}
 	}
-	ruleset, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	ruleset, err := netfilter.Dial()
 	if err != nil {
 		closeAll()
 		return nil, fmt.Errorf("cannot watch nf_tables: %w", err)
 	}
-	before, err := generation(ruleset)
+	before, err := netfilter.GenerationBy(ruleset)
 	if err != nil {
 		closeAll()
 		return nil, errors.Join(err, ruleset.Close())
@@ -151,7 +151,7 @@ func poll(ctx context.Context, conn *netlink.Conn, before uint32, events chan<- 
 			return
 		case <-tick.C:
 		}
-		now, err := generation(conn)
+		now, err := netfilter.GenerationBy(conn)
 		if now != before || err != nil {
 			tell(events)
 		}
@@ -160,56 +160,9 @@ func poll(ctx context.Context, conn *netlink.Conn, before uint32, events chan<- 
 			continue
 		}
 		// An answer that comes late would be taken for that to the next question.
-		if again, err := netlink.Dial(unix.NETLINK_NETFILTER, nil); err == nil {
+		if again, err := netfilter.Dial(); err == nil {
 			_ = conn.Close()
 			conn = again
 		}
 	}
 }
-
-// Generation returns the number of this network namespace's ruleset: another one
-// after each change, by whomever.
-func Generation() (uint32, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return 0, fmt.Errorf("cannot ask nf_tables: %w", err)
-	}
-	defer conn.Close()
-	return generation(conn)
-}
-
-// generationTime bounds how long the kernel may take to tell it.
-const generationTime = 5 * time.Second
-
-// generation returns the number of the ruleset, which every transaction counts
-// up.
-func generation(conn *netlink.Conn) (uint32, error) {
-	// The library waits for ever where a signal interrupts its sending.
-	if err := conn.SetDeadline(time.Now().Add(generationTime)); err != nil {
-		return 0, err
-	}
-	answers, err := conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN, Flags: netlink.Request},
-		Data:   make([]byte, nfgenmsg),
-	})
-	if err != nil {
-		return 0, fmt.Errorf("cannot read the generation of nf_tables: %w", err)
-	}
-	for _, answer := range answers {
-		d, err := netlink.NewAttributeDecoder(answer.Data[min(nfgenmsg, len(answer.Data)):])
-		if err != nil {
-			return 0, fmt.Errorf("cannot read the generation of nf_tables: %w", err)
-		}
-		d.ByteOrder = binary.BigEndian
-		for d.Next() {
-			if d.Type() == unix.NFTA_GEN_ID {
-				return d.Uint32(), nil
-			}
-		}
-	}
-	return 0, errors.New("the kernel does not say the generation of nf_tables")
-}
-
-// nfgenmsg is the size of nfnetlink's header, in bytes: family, version 0,
-// resource 0.
-const nfgenmsg = 4
