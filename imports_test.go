@@ -19,57 +19,67 @@ const module = "github.com/gatelodge/gatelodge/"
 // rooms says which packages of this module each package may import, as drawn
 // in ARCHITECTURE.md. Tests are free to import more.
 var rooms = map[string][]string{
-	"cmd/gatelodge":           {"internal/cli"},
-	"cmd/gatelodge-lab":       {"internal/lab", "internal/lab/command"},
-	"internal/cli":            {"internal/config", "internal/daemon", "internal/doctor", "internal/forward", "internal/host", "internal/install", "internal/key", "internal/plan", "internal/printable", "internal/remote", "internal/sibling", "internal/status", "internal/store", "internal/survey", "internal/systemd", "packaging"},
-	"internal/daemon":         {"internal/config", "internal/control", "internal/doctor", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/systemd"},
-	"internal/doctor":         {},
-	"internal/registry":       {"internal/forward", "internal/key"},
-	"internal/control":        {"internal/doctor", "internal/forward", "internal/key", "internal/printable", "internal/status"},
-	"internal/status":         {"internal/forward", "internal/key"},
-	"internal/store":          {"internal/forward", "internal/key", "internal/step"},
-	"internal/host":           {"internal/forward", "internal/host/firewall", "internal/host/foreign", "internal/host/netfilter", "internal/host/routing", "internal/host/sockets", "internal/host/wireguard", "internal/key", "internal/plan", "internal/status", "internal/step", "internal/store", "internal/survey"},
-	"internal/host/wireguard": {"internal/host/wireguard/bind", "internal/key", "internal/plan", "internal/step"},
-	"internal/host/firewall":  {"internal/forward", "internal/host/netfilter", "internal/plan", "internal/step"},
-	"internal/host/foreign":   {"internal/host/netfilter"},
-	"internal/host/netfilter": {"internal/forward"},
-	"internal/host/routing":   {"internal/forward", "internal/host/netfilter", "internal/plan", "internal/step"},
-	"internal/host/sockets":   {"internal/forward", "internal/printable"},
-	"internal/plan":           {"internal/config", "internal/forward", "internal/key"},
-	"internal/config":         {"internal/forward", "internal/key"},
-	"internal/forward":        {},
-	"internal/key":            {},
-	"internal/printable":      {},
-	"internal/event":          {"internal/key"},
-	"internal/step":           {},
-	"internal/lab":            {"internal/forward", "internal/lab/netns"},
-	"internal/lab/command":    {"internal/lab", "internal/printable", "internal/sibling"},
-	"internal/lab/netns":      {},
-	"internal/sibling":        {},
-	"internal/systemd":        {},
-	"internal/install":        {"internal/systemd", "packaging"},
-	"internal/problem":        {},
-	"internal/instance":       {"internal/daemon", "internal/problem", "internal/status", "internal/store", "internal/systemd", "packaging"},
-	"internal/edit":           {"internal/config", "internal/daemon", "internal/plan", "internal/problem", "internal/status", "internal/store"},
-	"internal/served":         {"internal/forward", "internal/host", "internal/status"},
-	"internal/onboard":        {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/plan", "internal/problem", "internal/remote", "internal/status", "internal/survey", "internal/systemd", "packaging"},
-	"internal/remote":         {"internal/printable", "internal/survey", "packaging"},
-	"internal/survey":         {"internal/printable"},
-	// A way to the network for WireGuard in this process, whichever that is.
+	// The pure rooms, and the nouns.
+	"internal/forward":   {},
+	"internal/key":       {},
+	"internal/printable": {},
+	"internal/event":     {"internal/key"},
+	"internal/config":    {"internal/forward", "internal/key"},
+	"internal/plan":      {"internal/config", "internal/forward", "internal/key"},
+	"internal/registry":  {"internal/forward", "internal/key"},
+	"internal/status":    {"internal/key"},
+	"internal/survey":    {"internal/printable"},
+	"internal/doctor":    {},
+	"internal/problem":   {},
+	// The machine.
+	"internal/step":                {},
+	"internal/layout":              {"internal/forward"},
+	"internal/systemd":             {},
+	"internal/sibling":             {},
+	"internal/store":               {"internal/forward", "internal/key", "internal/step"},
+	"internal/host":                {"internal/forward", "internal/host/firewall", "internal/host/foreign", "internal/host/netfilter", "internal/host/routing", "internal/host/sockets", "internal/host/wireguard", "internal/key", "internal/plan", "internal/step", "internal/store", "internal/survey"},
+	"internal/host/firewall":       {"internal/forward", "internal/host/netfilter", "internal/plan", "internal/step"},
+	"internal/host/foreign":        {"internal/host/netfilter"},
+	"internal/host/netfilter":      {"internal/forward"},
+	"internal/host/routing":        {"internal/forward", "internal/host/netfilter", "internal/plan", "internal/step"},
+	"internal/host/sockets":        {"internal/forward", "internal/printable"},
+	"internal/host/wireguard":      {"internal/host/wireguard/bind", "internal/key", "internal/plan", "internal/step"},
 	"internal/host/wireguard/bind": {},
+	// What lives long.
+	"internal/control":   {"internal/doctor", "internal/forward", "internal/key", "internal/printable"},
+	"internal/local":     {"internal/doctor", "internal/status"},
+	"internal/supervise": {"internal/event", "internal/systemd"},
+	"internal/consent":   {"internal/doctor", "internal/event", "internal/forward", "internal/host", "internal/layout", "internal/plan", "internal/step", "internal/store"},
+	"internal/examine":   {"internal/consent", "internal/doctor", "internal/forward", "internal/host", "internal/plan"},
+	"internal/reconcile": {"internal/consent", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/status", "internal/step", "internal/supervise"},
+	"internal/gate":      {"internal/config", "internal/consent", "internal/control", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reconcile", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
+	"internal/home":      {"internal/config", "internal/consent", "internal/control", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reconcile", "internal/status", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
+	"internal/daemon":    {"internal/config", "internal/consent", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/gate", "internal/home", "internal/host", "internal/layout", "internal/local", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
+	// The commands.
+	"internal/install":  {"internal/systemd", "packaging"},
+	"internal/remote":   {"internal/printable", "internal/survey"},
+	"internal/edit":     {"internal/config", "internal/forward", "internal/layout", "internal/local", "internal/problem", "internal/status", "internal/store"},
+	"internal/instance": {"internal/layout", "internal/local", "internal/problem", "internal/status", "internal/store", "internal/supervise", "internal/systemd", "packaging"},
+	"internal/served":   {"internal/forward", "internal/host", "internal/status"},
+	"internal/onboard":  {"internal/config", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/plan", "internal/problem", "internal/remote", "internal/status", "internal/survey", "internal/systemd", "packaging"},
+	"internal/cli":      {"internal/config", "internal/consent", "internal/daemon", "internal/edit", "internal/forward", "internal/home", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/local", "internal/onboard", "internal/printable", "internal/problem", "internal/remote", "internal/served", "internal/sibling", "internal/status", "internal/survey", "internal/systemd"},
+	"cmd/gatelodge":     {"internal/cli"},
 	// What is shipped around the binary, and the programs that make it.
 	"packaging":         {},
 	"packaging/manual":  {"internal/cli", "internal/lab/command"},
 	"packaging/release": {},
-	// The benchmarks: a program of its own.
-	"bench": {"internal/forward", "internal/lab", "internal/lab/netns"},
-	// For tests only.
+	// The lab, the benchmarks, and what is for tests only.
+	"internal/lab":                 {"internal/forward", "internal/lab/netns"},
+	"internal/lab/command":         {"internal/lab", "internal/printable", "internal/sibling"},
+	"internal/lab/netns":           {},
+	"cmd/gatelodge-lab":            {"internal/lab", "internal/lab/command"},
+	"bench":                        {"internal/lab", "internal/lab/netns"},
 	"internal/lab/netns/netnstest": {"internal/lab/netns"},
 	"internal/lab/machine":         {},
 }
 
 // runners are the packages that may start programs.
-var runners = []string{"bench", "internal/cli", "packaging/release", "internal/host", "internal/host/netfilter", "internal/host/wireguard", "internal/install", "internal/lab", "internal/lab/machine", "internal/lab/netns", "internal/remote", "internal/systemd"}
+var runners = []string{"bench", "internal/cli", "internal/host", "internal/host/netfilter", "internal/host/wireguard", "internal/install", "internal/instance", "internal/lab", "internal/lab/command", "internal/lab/machine", "internal/lab/netns", "internal/remote", "internal/sibling", "internal/systemd", "packaging/release"}
 
 // pure are the packages that touch neither files, nor the network, nor time.
 var pure = []string{"internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor", "internal/problem", "internal/survey"}

@@ -122,7 +122,7 @@ func TestAPolicyThatNobodyConfirmsIsTakenBack(t *testing.T) {
 	}
 	try()
 	gets(t, l, true)
-	contains(t, refuses(t, l.Gate(), 1, "confirm"), "was taken back", "gatelodge apply")
+	contains(t, refuses(t, l.Gate(), 1, "confirm"), "was reverted", "gatelodge apply")
 	contains(t, gatelodge(t, l.Gate(), "status"), "problem", "not in force")
 
 	// The daemon can neither be asked nor do anything: the kernel does it.

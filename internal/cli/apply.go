@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
@@ -19,7 +20,7 @@ machine. Exit code 0: nothing; 3: something.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			p, err := a.client().Plan(c.Context())
-			if errors.Is(err, daemon.ErrNotRunning) {
+			if errors.Is(err, local.ErrNotRunning) {
 				p, err = daemon.Plan(c.Context(), daemon.Options{Paths: a.paths(), Version: Version, Log: a.logger()})
 			}
 			if err != nil {
@@ -32,7 +33,7 @@ machine. Exit code 0: nothing; 3: something.`,
 	return c
 }
 
-func showPlan(a *app, p daemon.PlanResponse) error {
+func showPlan(a *app, p local.PlanResponse) error {
 	printChanges(a, p.Changes)
 	if len(p.Risks) > 0 {
 		a.printf("on trial until it is confirmed, because it closes %s\n", strings.Join(p.Risks, ", "))
@@ -56,7 +57,7 @@ func printChanges(a *app, changes []string) {
 }
 
 func applyCommand(a *app) *cobra.Command {
-	var req daemon.ApplyRequest
+	var req local.ApplyRequest
 	c := &cobra.Command{
 		Use:   "apply",
 		Short: "Read the configuration file again and carry it out",
@@ -67,7 +68,7 @@ up. The same goes for one that is not confirmed yet and that a restart has left
 out of force.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			var r daemon.ApplyResponse
+			var r local.ApplyResponse
 			err := a.editor().Alone(c.Context(), func() (err error) {
 				r, err = a.client().Apply(c.Context(), req)
 				return err
@@ -80,7 +81,7 @@ out of force.`,
 		},
 	}
 	a.jsonFlag(c, "print the changes and the report as JSON")
-	c.Flags().DurationVar(&req.ConfirmWithin, "confirm-within", daemon.ConfirmTime, "time to confirm a change that could cut you off")
+	c.Flags().DurationVar(&req.ConfirmWithin, "confirm-within", local.ConfirmTime, "time to confirm a change that could cut you off")
 	return c
 }
 

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"golang.org/x/term"
 )
 
 // agree asks, unless told not to.
@@ -38,15 +40,19 @@ func (a *app) askPassword(ctx context.Context, prompt string) (string, error) {
 	if !onTerminal(a.in) {
 		return unlessStopped(ctx, func() (string, error) { return firstLine(io.LimitReader(a.in, 4096)) })
 	}
-	terminal, err := openTerminal(s.in.(*os.File)) // onTerminal has made sure of that
+	terminal := int(a.in.(*os.File).Fd()) // onTerminal has made sure of that
+	before, err := term.GetState(terminal)
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprint(s.errOut, s.passwordPrompt())
-	password, err := unlessStopped(ctx, terminal.readSecret)
+	fmt.Fprint(a.errOut, prompt)
+	password, err := unlessStopped(ctx, func() (string, error) {
+		p, err := term.ReadPassword(terminal)
+		return string(p), err
+	})
 	if ctx.Err() != nil {
 		// The reading goes on, and does not put the echo back.
-		err = errors.Join(err, terminal.restore())
+		err = errors.Join(err, term.Restore(terminal, before))
 	}
 	fmt.Fprintln(a.errOut)
 	return password, err

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/config"
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/forward"
 )
 
 func checkCommand(a *app) *cobra.Command {
@@ -33,12 +33,12 @@ home.toml, is read as a home's; any other as a gate's.`,
 	return c
 }
 
-func checkFile(a *app, file string, role plan.Role) error {
+func checkFile(a *app, file string, role forward.Role) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	if role == plan.Gate {
+	if role == forward.Gate {
 		g, err := config.ParseGate(file, data)
 		if err != nil {
 			return err
@@ -56,16 +56,16 @@ func checkFile(a *app, file string, role plan.Role) error {
 
 // checked is the answer of check about a file that is in order.
 type checked struct {
-	File     string    `json:"file"`
-	Role     plan.Role `json:"role"`
-	Forwards int       `json:"forwards"`
-	Homes    int       `json:"homes"`
+	File     string       `json:"file"`
+	Role     forward.Role `json:"role"`
+	Forwards int          `json:"forwards"`
+	Homes    int          `json:"homes"`
 }
 
 // roleOfFile finds out by its name what a file is for.
-func roleOfFile(file string) plan.Role {
+func roleOfFile(file string) forward.Role {
 	if strings.HasSuffix(file, "home.toml") {
-		return plan.Home
+		return forward.Home
 	}
-	return plan.Gate
+	return forward.Gate
 }

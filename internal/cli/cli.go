@@ -5,14 +5,15 @@ package cli
 import (
 	"context"
 	"io"
-	"io/fs"
-	"strings"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/edit"
 	"github.com/gatelodge/gatelodge/internal/instance"
+	"github.com/gatelodge/gatelodge/internal/layout"
+	"github.com/gatelodge/gatelodge/internal/local"
 )
 
 // Version is set by the linker.
@@ -89,9 +90,9 @@ func checkArguments(c *cobra.Command) {
 	}
 }
 
-func (a *app) paths() daemon.Paths { return daemon.Paths{Root: a.root} }
+func (a *app) paths() layout.Paths { return layout.Paths{Root: a.root} }
 
-func (a *app) client() *daemon.Client { return a.instance().Client() }
+func (a *app) client() *local.Client { return a.instance().Client() }
 
 func (a *app) instance() instance.Instance {
 	return instance.Instance{Paths: a.paths(), Note: func(text string) { a.notef("%s", text) }}
@@ -99,4 +100,16 @@ func (a *app) instance() instance.Instance {
 
 func (a *app) editor() edit.Editor {
 	return edit.Editor{Paths: a.paths(), Daemon: a.client(), Waits: func(holder string) { a.notef("waiting for %s", holder) }}
+}
+
+// options are what the daemon's parts need to know that a command carries out
+// itself.
+func (a *app) options(ctx context.Context) (daemon.Options, error) {
+	owner, err := a.instance().Owner(ctx)
+	return daemon.Options{Paths: a.paths(), Version: Version, Log: a.logger(), Owner: owner}, err
+}
+
+// jsonFlag gives a command --json.
+func (a *app) jsonFlag(c *cobra.Command, usage string) {
+	c.Flags().BoolVar(&a.asJSON, "json", false, usage)
 }

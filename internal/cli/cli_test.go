@@ -12,8 +12,9 @@ import (
 	"testing"
 
 	"github.com/gatelodge/gatelodge/internal/config"
-	"github.com/gatelodge/gatelodge/internal/daemon"
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/layout"
+	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/problem"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
@@ -27,10 +28,10 @@ func TestErrorsHaveAVoiceAndAnExitCode(t *testing.T) {
 		{errors.New("odd"), exitFailed, ""},
 		{fail(exitUsage, "look here", "wrong"), exitUsage, "look here"},
 		{fmt.Errorf("outside: %w", fail(exitDiffers, "gatelodge apply", "differs")), exitDiffers, "gatelodge apply"},
-		{fmt.Errorf("x: %w", daemon.ErrNoRole), exitFailed, "gate init"},
-		{fmt.Errorf("x: %w", daemon.ErrNotRunning), exitUnreachable, "gatelodge up"},
+		{fmt.Errorf("x: %w", layout.ErrNoRole), exitFailed, "gate init"},
+		{fmt.Errorf("x: %w", local.ErrNotRunning), exitUnreachable, "gatelodge up"},
 		{fmt.Errorf("x: %w", fs.ErrPermission), exitPrivilege, "sudo"},
-		{&daemon.RefusedError{Message: "no", Hint: "ask"}, exitFailed, "ask"},
+		{&local.RefusedError{Message: "no", Hint: "ask"}, exitFailed, "ask"},
 		{config.Errors{{File: "home.toml", Line: 1, Column: 1, Message: "bad"}}, exitFailed, "gatelodge check"},
 	} {
 		var out bytes.Buffer
@@ -60,7 +61,7 @@ func TestPortsMayBeJoinedByCommas(t *testing.T) {
 }
 
 func TestTheRoleOfAFileIsInItsName(t *testing.T) {
-	for name, want := range map[string]plan.Role{"home.toml": plan.Home, "a/b/my-home.toml": plan.Home, "gate.toml": plan.Gate, "x": plan.Gate} {
+	for name, want := range map[string]forward.Role{"home.toml": forward.Home, "a/b/my-home.toml": forward.Home, "gate.toml": forward.Gate, "x": forward.Gate} {
 		if got := roleOfFile(name); got != want {
 			t.Errorf("roleOfFile(%q) = %s", name, got)
 		}
@@ -152,7 +153,7 @@ func TestAnswersAsJSON(t *testing.T) {
 		if err := os.MkdirAll(a.paths().Config(), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(a.paths().ConfigFile(plan.Home), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(a.paths().ConfigFile(forward.Home), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

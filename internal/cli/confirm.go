@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
@@ -31,7 +31,7 @@ Opening a new one is enough, if the gate sees it come through.`,
 			if err != nil {
 				return fail(exitFailed, "run it in a new ssh session", "%w", err)
 			}
-			r, err := a.client().Confirm(c.Context(), daemon.ConfirmRequest{Session: session})
+			r, err := a.client().Confirm(c.Context(), local.ConfirmRequest{Session: session})
 			if err != nil {
 				return err
 			}
@@ -66,7 +66,7 @@ func countDown(ctx context.Context, a *app) error {
 	for {
 		r, err := a.client().Status(ctx)
 		switch {
-		case err != nil && ctx.Err() == nil && !errors.Is(err, daemon.ErrNotRunning):
+		case err != nil && ctx.Err() == nil && !errors.Is(err, local.ErrNotRunning):
 			return err
 		case err != nil || r.Input == nil:
 			return fail(exitFailed, "gatelodge status", "the daemon has ended; what was on trial is taken back")

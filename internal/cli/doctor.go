@@ -7,7 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatelodge/gatelodge/internal/consent"
 	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/local"
 )
 
 func doctorCommand(a *app) *cobra.Command {
@@ -47,18 +49,18 @@ firewall forgets it, and taken back by gatelodge down.`,
 	return c
 }
 
-func diagnose(ctx context.Context, a *app) (daemon.DoctorResponse, error) {
+func diagnose(ctx context.Context, a *app) (local.DoctorResponse, error) {
 	if _, err := a.paths().Role(); err != nil {
-		return daemon.DoctorResponse{}, err
+		return local.DoctorResponse{}, err
 	}
 	r, err := a.client().Doctor(ctx)
-	if errors.Is(err, daemon.ErrNotRunning) {
+	if errors.Is(err, local.ErrNotRunning) {
 		r, err = daemon.Examine(ctx, daemon.Options{Paths: a.paths(), Version: Version, Log: slog.New(slog.DiscardHandler)})
 	}
 	return r, err
 }
 
-func showDiagnosis(a *app, r daemon.DoctorResponse) error {
+func showDiagnosis(a *app, r local.DoctorResponse) error {
 	printDiagnosis(a, r)
 	if err := a.answer(r); err != nil {
 		return err
@@ -71,7 +73,7 @@ func showDiagnosis(a *app, r daemon.DoctorResponse) error {
 
 // fixFirewalls lets packets through the other firewalls of this machine, if its owner
 // agrees, and looks again.
-func fixFirewalls(ctx context.Context, a *app, r daemon.DoctorResponse, yes bool) error {
+func fixFirewalls(ctx context.Context, a *app, r local.DoctorResponse, yes bool) error {
 	if len(r.Remedies) == 0 {
 		a.notef("no other firewall of this machine is in the way: there is nothing that --fix could do")
 		return showDiagnosis(a, r)
@@ -86,7 +88,7 @@ func fixFirewalls(ctx context.Context, a *app, r daemon.DoctorResponse, yes bool
 		return err
 	}
 	err := a.editor().Alone(ctx, func() error {
-		done, err := daemon.LetThrough(ctx, a.paths(), r.Remedies)
+		done, err := consent.LetThrough(ctx, a.paths(), r.Remedies)
 		for _, d := range done {
 			a.printf("  done: %s\n", d)
 		}
@@ -102,7 +104,7 @@ func fixFirewalls(ctx context.Context, a *app, r daemon.DoctorResponse, yes bool
 	return showDiagnosis(a, after)
 }
 
-func printDiagnosis(a *app, r daemon.DoctorResponse) {
+func printDiagnosis(a *app, r local.DoctorResponse) {
 	for i, f := range r.Findings {
 		a.printf("%d. %s: %s\n", i+1, f.Where, f.Sentence)
 		if f.Command != "" {

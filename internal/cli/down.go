@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/layout"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
@@ -76,7 +77,7 @@ func down(ctx context.Context, a *app) ([]string, error) {
 // downIfRole brings down what may be up; a machine without a role has nothing.
 func downIfRole(ctx context.Context, a *app) ([]string, error) {
 	_, err := a.paths().Role()
-	if errors.Is(err, daemon.ErrNoRole) {
+	if errors.Is(err, layout.ErrNoRole) {
 		return nil, nil
 	}
 	if err != nil {

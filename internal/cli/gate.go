@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 	"rsc.io/qr"
 
-	"github.com/gatelodge/gatelodge/internal/daemon"
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
@@ -32,14 +32,14 @@ func asGate(a *app) error {
 	if err != nil {
 		return err
 	}
-	if role != plan.Gate {
+	if role != forward.Gate {
 		return fail(exitFailed, "run it on the VPS", "this machine is a home, not a gate")
 	}
 	return nil
 }
 
 func gateInviteCommand(a *app) *cobra.Command {
-	var req daemon.InviteRequest
+	var req local.InviteRequest
 	var ports []string
 	c := &cobra.Command{
 		Use:   "invite NAME",
@@ -68,7 +68,7 @@ terminal. Whoever has it can join once, until it expires: it is a secret.`,
 
 // makeInvite asks the daemon for an invite, and first lets the home have these
 // ports, if any are given.
-func makeInvite(ctx context.Context, a *app, req daemon.InviteRequest, ports []string) (invite daemon.InviteResponse, err error) {
+func makeInvite(ctx context.Context, a *app, req local.InviteRequest, ports []string) (invite local.InviteResponse, err error) {
 	ask := func() (err error) {
 		invite, err = a.client().Invite(ctx, req)
 		return err
@@ -84,7 +84,7 @@ func makeInvite(ctx context.Context, a *app, req daemon.InviteRequest, ports []s
 }
 
 // showInvite prints the invite alone where a program reads it.
-func showInvite(a *app, invite daemon.InviteResponse) error {
+func showInvite(a *app, invite local.InviteResponse) error {
 	if a.asJSON || !onTerminal(a.out) {
 		a.printf("%s\n", invite.Invite)
 		return nil

@@ -10,10 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/config"
-	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/layout"
 	"github.com/gatelodge/gatelodge/internal/onboard"
-	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/survey"
 )
 
@@ -70,17 +70,17 @@ func initGate(ctx context.Context, a *app, o gateInit) error {
 		return err
 	}
 	showFound(a, found, file, verdict)
-	if err := a.agree(ctx, o.yes, fmt.Sprintf("Write %s and start the gate?", a.paths().ConfigFile(plan.Gate))); err != nil {
+	if err := a.agree(ctx, o.yes, fmt.Sprintf("Write %s and start the gate?", a.paths().ConfigFile(forward.Gate))); err != nil {
 		return err
 	}
 	// What the look has promised is tried, now that the owner has agreed.
 	if err := host.CanRun(ctx); err != nil {
 		return err
 	}
-	if err := a.editor().Create(plan.Gate, config.NewGateFile(file)); err != nil {
+	if err := a.editor().Create(forward.Gate, config.NewGateFile(file)); err != nil {
 		return err
 	}
-	a.printf("wrote %s\n", a.paths().ConfigFile(plan.Gate))
+	a.printf("wrote %s\n", a.paths().ConfigFile(forward.Gate))
 	return answerInit(ctx, a, o, file)
 }
 
@@ -102,14 +102,14 @@ func answerInit(ctx context.Context, a *app, o gateInit, file config.GateDefault
 		Endpoints []string     `json:"endpoints"`
 		Prefix4   netip.Prefix `json:"prefix4"`
 		Started   bool         `json:"started"`
-	}{a.paths().ConfigFile(plan.Gate), file.Endpoints, file.Prefix4, !o.noStart})
+	}{a.paths().ConfigFile(forward.Gate), file.Endpoints, file.Prefix4, !o.noStart})
 }
 
 // checkFresh refuses to touch a machine that has a role already.
 func checkFresh(a *app) error {
 	role, err := a.paths().Role()
 	switch {
-	case errors.Is(err, daemon.ErrNoRole):
+	case errors.Is(err, layout.ErrNoRole):
 		return nil
 	case err != nil:
 		return err

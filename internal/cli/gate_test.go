@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"github.com/gatelodge/gatelodge/internal/config"
-	"github.com/gatelodge/gatelodge/internal/daemon"
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/local"
 )
 
 // newGateApp returns the commands on a gate, whose daemon answers as a test
@@ -26,12 +26,12 @@ func newGateApp(t *testing.T, refusals map[string]string) (*app, *[]string) {
 		t.Fatal(err)
 	}
 	file := "# mine\nversion = 1\n"
-	if err := os.WriteFile(a.paths().ConfigFile(plan.Gate), []byte(file), 0o644); err != nil {
+	if err := os.WriteFile(a.paths().ConfigFile(forward.Gate), []byte(file), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	var asked []string
 	answer := func(w http.ResponseWriter, r *http.Request) {
-		text, err := os.ReadFile(a.paths().ConfigFile(plan.Gate))
+		text, err := os.ReadFile(a.paths().ConfigFile(forward.Gate))
 		if err != nil {
 			t.Error(err)
 		}
@@ -44,7 +44,7 @@ func newGateApp(t *testing.T, refusals map[string]string) (*app, *[]string) {
 			}
 			return
 		}
-		if err := json.NewEncoder(w).Encode(daemon.InviteResponse{Name: "attic", Invite: "GL1"}); err != nil {
+		if err := json.NewEncoder(w).Encode(local.InviteResponse{Name: "attic", Invite: "GL1"}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -103,18 +103,18 @@ func TestAnInviteWithPorts(t *testing.T) {
 		"the name is had": {[]string{"443/tcp"}, map[string]string{"/invite": "attic is a home already"}, "/apply 443/tcp, /invite 443/tcp, /apply -", "attic is a home already", "-"},
 	} {
 		a, asked := newGateApp(t, c.refusals)
-		before, err := os.ReadFile(a.paths().ConfigFile(plan.Gate))
+		before, err := os.ReadFile(a.paths().ConfigFile(forward.Gate))
 		if err != nil {
 			t.Fatal(err)
 		}
-		invite, err := makeInvite(t.Context(), a, daemon.InviteRequest{Name: "attic"}, c.ports)
+		invite, err := makeInvite(t.Context(), a, local.InviteRequest{Name: "attic"}, c.ports)
 		if c.err == "" && (err != nil || invite.Invite != "GL1") || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 			t.Errorf("%s: %+v, %v", name, invite, err)
 		}
 		if got := strings.Join(*asked, ", "); got != c.asked {
 			t.Errorf("%s: the daemon was asked %q, wanted %q", name, got, c.asked)
 		}
-		after, err := os.ReadFile(a.paths().ConfigFile(plan.Gate))
+		after, err := os.ReadFile(a.paths().ConfigFile(forward.Gate))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,14 +130,14 @@ func TestAnInviteWithPorts(t *testing.T) {
 // Without a daemon there is no invite, and no change of the file.
 func TestAnInviteWithoutADaemon(t *testing.T) {
 	a := &app{root: t.TempDir(), in: strings.NewReader(""), out: io.Discard, errOut: io.Discard}
-	if err := a.editor().Create(plan.Gate, []byte("version = 1\n")); err != nil {
+	if err := a.editor().Create(forward.Gate, []byte("version = 1\n")); err != nil {
 		t.Fatal(err)
 	}
-	_, err := makeInvite(t.Context(), a, daemon.InviteRequest{Name: "attic"}, []string{"443/tcp"})
-	if !errors.Is(err, daemon.ErrNotRunning) {
+	_, err := makeInvite(t.Context(), a, local.InviteRequest{Name: "attic"}, []string{"443/tcp"})
+	if !errors.Is(err, local.ErrNotRunning) {
 		t.Errorf("error %v", err)
 	}
-	if text, err := os.ReadFile(a.paths().ConfigFile(plan.Gate)); err != nil || string(text) != "version = 1\n" {
+	if text, err := os.ReadFile(a.paths().ConfigFile(forward.Gate)); err != nil || string(text) != "version = 1\n" {
 		t.Errorf("gate.toml is %q, %v", text, err)
 	}
 }
@@ -147,10 +147,10 @@ func TestAnyUserCanReadTheConfiguration(t *testing.T) {
 	before := syscall.Umask(0o077)
 	defer syscall.Umask(before)
 	a := &app{root: t.TempDir(), in: strings.NewReader(""), out: io.Discard, errOut: io.Discard}
-	if err := a.editor().Create(plan.Home, []byte("version = 1\n")); err != nil {
+	if err := a.editor().Create(forward.Home, []byte("version = 1\n")); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]os.FileMode{a.paths().Config(): 0o755, a.paths().ConfigFile(plan.Home): 0o644} {
+	for path, want := range map[string]os.FileMode{a.paths().Config(): 0o755, a.paths().ConfigFile(forward.Home): 0o644} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s has mode %v, %v", path, info.Mode(), err)
 		}

@@ -14,9 +14,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/config"
-	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/home"
 	"github.com/gatelodge/gatelodge/internal/key"
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/layout"
 )
 
 func joinCommand(a *app) *cobra.Command {
@@ -105,23 +106,23 @@ func joinGate(ctx context.Context, a *app, text string, noStart bool) error {
 // returns the home's name.
 func becomeHome(ctx context.Context, a *app, invite key.Invite) (string, error) {
 	role, err := a.paths().Role()
-	if err == nil && role == plan.Gate {
+	if err == nil && role == forward.Gate {
 		return "", fail(exitFailed, "", "this machine is a gate; a home is another machine")
 	}
 	hadConfig := err == nil
-	if err != nil && !errors.Is(err, daemon.ErrNoRole) {
+	if err != nil && !errors.Is(err, layout.ErrNoRole) {
 		return "", err
 	}
 	o, err := a.options(ctx)
 	if err != nil {
 		return "", err
 	}
-	joined, err := daemon.Join(ctx, o, invite)
-	if u, ok := errors.AsType[*daemon.UnreachableError](err); ok {
+	joined, err := home.Join(ctx, home.JoinOptions{Paths: o.Paths, Log: o.Log, Owner: o.Owner}, invite)
+	if u, ok := errors.AsType[*home.UnreachableError](err); ok {
 		return "", fail(exitUnreachable, u.Hint, "%w", err)
 	}
 	if err != nil || hadConfig {
 		return joined.Name, err
 	}
-	return joined.Name, a.editor().Create(plan.Home, config.NewHomeFile())
+	return joined.Name, a.editor().Create(forward.Home, config.NewHomeFile())
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
@@ -38,7 +38,7 @@ func showStatus(ctx context.Context, a *app) error {
 		return err
 	}
 	report, err := a.client().Status(ctx)
-	notRunning := errors.Is(err, daemon.ErrNotRunning)
+	notRunning := errors.Is(err, local.ErrNotRunning)
 	if err != nil && !notRunning {
 		return err
 	}
@@ -61,7 +61,7 @@ func watchStatus(ctx context.Context, a *app) error {
 		if onTerminal(a.out) {
 			a.printf("\x1b[H\x1b[2J") // cursor home, clear screen
 		}
-		if err := showStatus(ctx, a); err != nil && !errors.Is(err, daemon.ErrNotRunning) {
+		if err := showStatus(ctx, a); err != nil && !errors.Is(err, local.ErrNotRunning) {
 			return err
 		}
 		select {

@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gatelodge/gatelodge/internal/daemon"
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
@@ -61,7 +61,7 @@ func noteTrouble(a *app, r status.Report) {
 	for _, problem := range r.Problems {
 		a.notef("%s", problem)
 	}
-	if len(r.Problems) == 0 && r.Role == string(plan.Home) {
+	if len(r.Problems) == 0 && r.Role == string(forward.Home) {
 		a.notef("the gate has not answered yet")
 	}
 	a.notef("running, without a tunnel so far; it keeps trying: gatelodge status")
@@ -70,7 +70,7 @@ func noteTrouble(a *app, r status.Report) {
 // tryInput puts an input policy on trial that a start alone does not bring into
 // force: nobody has confirmed it yet.
 func tryInput(ctx context.Context, a *app) (status.Report, error) {
-	applied, err := a.client().Apply(ctx, daemon.ApplyRequest{})
+	applied, err := a.client().Apply(ctx, local.ApplyRequest{})
 	if err != nil {
 		return applied.Report, err
 	}

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/gatelodge/gatelodge/internal/config"
-	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/layout"
+	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/printable"
 	"github.com/gatelodge/gatelodge/internal/problem"
 )
@@ -69,16 +70,16 @@ func shown(line string) string {
 func classify(err error) *problem.Error {
 	code, hint := exitFailed, ""
 	var given *problem.Error
-	var refused *daemon.RefusedError
+	var refused *local.RefusedError
 	var invalid config.Errors
 	switch {
 	case errors.As(err, &given):
 		code, hint = int(given.Kind), given.Hint
 	case errors.As(err, &refused):
 		hint = refused.Hint
-	case errors.Is(err, daemon.ErrNoRole):
+	case errors.Is(err, layout.ErrNoRole):
 		hint = "on the VPS: gatelodge gate init; at home: gatelodge join INVITE"
-	case errors.Is(err, daemon.ErrNotRunning):
+	case errors.Is(err, local.ErrNotRunning):
 		code, hint = exitUnreachable, "gatelodge up"
 	case errors.Is(err, fs.ErrPermission):
 		code, hint = exitPrivilege, "run it as root: sudo gatelodge …"

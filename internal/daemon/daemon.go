@@ -1,30 +1,31 @@
-// Package daemon holds what lives long on a gate and on a home: the one place
-// where configuration, plan, machine, protocol and memory meet.
-//
-// The way of everything is the same on both sides. Something changes (the
-// file, the network, what the other side says, time), the loop reconciles:
-// load the configuration, gather facts, plan, observe, apply the difference,
-// publish the outcome. Whatever fails is tried again, without end.
+// Package daemon puts a daemon together: the store, the machine, a gate or a home,
+// and the tasks that they consist of. What a gate and a home do is in their own
+// rooms.
 package daemon
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/event"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/gate"
+	"github.com/gatelodge/gatelodge/internal/home"
+	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/layout"
+	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/store"
+	"github.com/gatelodge/gatelodge/internal/supervise"
 	"github.com/gatelodge/gatelodge/internal/systemd"
 )
 
 // Options say which instance to run.
 type Options struct {
-	Paths   Paths
+	Paths   layout.Paths
 	Version string
 	Log     *slog.Logger
 	// Owner is to whom folders belong that have to be made; nil is whoever
@@ -41,35 +42,31 @@ type Options struct {
 	KeepGuard func(socket *os.File) error
 }
 
-// task is something long-lived of a daemon.
-type task interface {
-	fmt.Stringer
-	// Run works until ctx ends. An error it returns ends the daemon.
-	Run(ctx context.Context) error
-}
-
 // Run is the daemon: it works until ctx ends and leaves standing what it set
 // up. Only one runs on a root at a time. It returns nil only when it was asked
 // to stop.
 func Run(ctx context.Context, o Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	starts := newStarts(o)
-	err := run(ctx, stop, o, starts.succeeded)
+	starts := supervise.NewStarts(o.Paths.FailedStarts(), o.Service, o.Log)
+	err := run(ctx, stop, o, starts.Succeeded)
 	if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err())) {
-		o.Log.Info("stopped; what was set up stays until: gatelodge down")
+		o.events().Record(event.Stopped{})
 		return nil
 	}
 	if err == nil {
 		err = errors.New("the daemon has ended by itself, which it never should")
 	}
-	starts.failed(ctx, err)
+	starts.Failed(ctx, err)
 	return err
 }
 
-// run runs the daemon of this machine's role, and calls ready once it does its
+// events is told what happens.
+func (o Options) events() event.Recorder { return event.Log{To: o.Log} }
+
+// run runs the daemon of this machine's role, and calls started once it does its
 // work.
-func run(ctx context.Context, stop context.CancelFunc, o Options, ready func()) error {
+func run(ctx context.Context, stop context.CancelFunc, o Options, started func()) error {
 	role, err := o.Paths.Role()
 	if err != nil {
 		return err
@@ -83,11 +80,75 @@ func run(ctx context.Context, stop context.CancelFunc, o Options, ready func()) 
 		return err
 	}
 	defer lock.Unlock()
-	o.Log.Info("starting", "role", role, "version", o.Version)
-	if role == plan.Gate {
-		return runGate(ctx, stop, o, st, ready)
+	o.events().Record(event.Started{Role: string(role), Version: o.Version})
+	r, err := open(ctx, o, role, st, openHost)
+	if err != nil {
+		return err
 	}
-	return runHome(ctx, stop, o, st, ready)
+	defer func() {
+		if err := r.machine.Close(); err != nil {
+			o.Log.Error("closing", "error", err)
+		}
+	}()
+	tasks, err := r.tasks(o.Service, stop, started)
+	if err != nil {
+		return err
+	}
+	return supervise.Run(ctx, o.Log, tasks...)
+}
+
+// running is a gate or a home on its machine.
+type running struct {
+	machine *host.Host
+	tasks   func(service *systemd.Service, stop, started func()) ([]supervise.Task, error)
+	plan    func(ctx context.Context) (local.PlanResponse, error)
+}
+
+// opener opens this machine for the instance with that interface.
+type opener func(ctx context.Context, o Options, name string, device config.Device) (*host.Host, error)
+
+// open reads the file of a role and makes a gate or a home of it, which changes
+// nothing yet.
+func open(ctx context.Context, o Options, role forward.Role, st *store.Store, machine opener) (*running, error) {
+	if role == forward.Gate {
+		return openGate(ctx, o, st, machine)
+	}
+	return openHome(ctx, o, st, machine)
+}
+
+func openGate(ctx context.Context, o Options, st *store.Store, machine opener) (*running, error) {
+	c, err := gate.ReadConfig(o.Paths)
+	if err != nil {
+		return nil, err
+	}
+	m, err := machine(ctx, o, c.Tunnel.Interface, c.Tunnel.Device)
+	if err != nil {
+		return nil, err
+	}
+	g, err := gate.New(ctx, gate.Options{Paths: o.Paths, Version: o.Version, Log: o.Log, Events: o.events(), Config: c, Store: st, Machine: m})
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return &running{machine: m, tasks: g.Tasks, plan: g.Plan}, nil
+}
+
+func openHome(ctx context.Context, o Options, st *store.Store, machine opener) (*running, error) {
+	c, err := home.ReadConfig(o.Paths)
+	if err != nil {
+		return nil, err
+	}
+	m, err := machine(ctx, o, c.Tunnel.Interface, c.Tunnel.Device)
+	if err != nil {
+		return nil, err
+	}
+	h, err := home.New(ctx, home.Options{Paths: o.Paths, Version: o.Version, Log: o.Log, Events: o.events(), Config: c, Store: st, Machine: m})
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	tasks := func(service *systemd.Service, stop, started func()) ([]supervise.Task, error) {
+		return h.Tasks(service, stop, started), nil
+	}
+	return &running{machine: m, tasks: tasks, plan: h.Plan}, nil
 }
 
 // lockPatience is how long a daemon that starts waits for a command that holds
@@ -114,55 +175,4 @@ func lockStore(ctx context.Context, st *store.Store) (*store.Lock, error) {
 			return nil, err
 		}
 	}
-}
-
-// runTasks runs all tasks until one fails or ctx ends, and returns the first
-// error once all have ended.
-func runTasks(ctx context.Context, log *slog.Logger, tasks ...task) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ended := make(chan error)
-	for _, t := range tasks {
-		go func() { ended <- runTask(ctx, log, t) }()
-	}
-	var first error
-	for range tasks {
-		if err := <-ended; err != nil && first == nil {
-			first = err
-			cancel()
-		}
-	}
-	return first
-}
-
-func runTask(ctx context.Context, log *slog.Logger, t task) error {
-	err := t.Run(ctx)
-	if err != nil && ctx.Err() == nil {
-		log.Error("a task ended", "task", t, "error", err)
-		return fmt.Errorf("%s: %w", t, err)
-	}
-	return ctx.Err()
-}
-
-// hangups reads the configuration again on every SIGHUP, until ctx ends, and
-// kicks the loop that carries it out.
-func hangups(ctx context.Context, log *slog.Logger, life *life, reload func() error, kick func()) {
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, syscall.SIGHUP)
-	go func() {
-		defer signal.Stop(c)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-c:
-				err := life.reloading(reload)
-				if err != nil {
-					log.Error("the configuration in force stays", "error", err)
-					continue
-				}
-				kick()
-			}
-		}
-	}()
 }

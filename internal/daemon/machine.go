@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/consent"
 	"github.com/gatelodge/gatelodge/internal/host"
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/step"
 	"github.com/gatelodge/gatelodge/internal/store"
 )
@@ -69,7 +69,7 @@ func refuseFormer(ctx context.Context, journal *store.Journal, name string) erro
 			return err
 		}
 		if stands {
-			return &RefusedError{
+			return &local.RefusedError{
 				Message: fmt.Sprintf("the interface is to be %s, and %s still stands, as the configuration called it before", name, e.Name),
 				Hint:    "gatelodge down, which removes it, and then gatelodge up",
 			}
@@ -78,89 +78,33 @@ func refuseFormer(ctx context.Context, journal *store.Journal, name string) erro
 	return nil
 }
 
-// sameInstance refuses to rename the interface under a running daemon: what
-// stands under the old name would be forgotten.
-func sameInstance(running, wanted string) error {
-	if running == wanted {
-		return nil
-	}
-	return fmt.Errorf("the interface is %s and cannot become %s while the daemon runs; run gatelodge down before the change, and gatelodge up after it", running, wanted)
-}
-
-// newWatcher returns a loop that nudges when the machine's network changes, by
-// whomever: addresses come and go, links are renamed, somebody deletes a rule
-// of ours. Notifications that end are asked for again.
-func newWatcher(h *host.Host, log *slog.Logger, nudge func()) *loop {
-	return newLoop("network events", time.Second, log, func(ctx context.Context) error {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		events, err := h.Watch(ctx)
-		if err != nil {
-			return err
-		}
-		nudge() // for what came while nobody listened
-		return nudgeOn(ctx, events, nudge)
-	})
-}
-
-// nudgeOn nudges on events until they, or ctx, end.
-func nudgeOn(ctx context.Context, events <-chan host.Event, nudge func()) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case _, open := <-events:
-			if !open {
-				return errors.New("the kernel's notifications have ended")
-			}
-			nudge()
-		}
-	}
-}
-
 // Plan returns what a daemon would change if it started now. It is for when
 // none runs.
-func Plan(ctx context.Context, o Options) (PlanResponse, error) {
+func Plan(ctx context.Context, o Options) (local.PlanResponse, error) {
 	role, err := o.Paths.Role()
 	if err != nil {
-		return PlanResponse{}, err
+		return local.PlanResponse{}, err
 	}
 	st, err := store.Open(o.Paths.State(), o.Owner)
 	if err != nil {
-		return PlanResponse{}, err
+		return local.PlanResponse{}, err
 	}
 	lock, err := st.Lock()
 	if err != nil {
-		return PlanResponse{}, err
+		return local.PlanResponse{}, err
 	}
 	defer lock.Unlock()
-	if role == plan.Gate {
-		return planGate(ctx, o, st)
-	}
-	return planHome(ctx, o, st)
-}
-
-func planGate(ctx context.Context, o Options, st *store.Store) (PlanResponse, error) {
-	g, err := newGate(ctx, o, st)
+	r, err := open(ctx, o, role, st, openHost)
 	if err != nil {
-		return PlanResponse{}, err
+		return local.PlanResponse{}, err
 	}
-	defer g.host.Close()
-	return g.Plan(ctx)
+	defer r.machine.Close()
+	return r.plan(ctx)
 }
 
-func planHome(ctx context.Context, o Options, st *store.Store) (PlanResponse, error) {
-	h, err := newHome(ctx, o, st)
-	if err != nil {
-		return PlanResponse{}, err
-	}
-	defer h.host.Close()
-	return h.Plan(ctx)
-}
-
-// Down removes what an instance has set up on this machine, takes back what
-// other firewalls let through for it, and puts back what it had changed, also
-// behind a daemon that died. It returns, in words, what it did.
+// Down removes what an instance has set up on this machine, undoes what other
+// firewalls let through for it, and restores what it had changed, even after a
+// daemon that died. It returns, in words, what it did.
 func Down(ctx context.Context, o Options) ([]string, error) {
 	if _, err := o.Paths.Role(); err != nil {
 		return nil, err
@@ -187,14 +131,14 @@ func Down(ctx context.Context, o Options) ([]string, error) {
 		}
 		notes = append(notes, e)
 	}
-	done, backErr := takeBack(ctx, o.Paths)
+	done, undoErr := consent.Withdraw(ctx, o.Paths)
 	removed, err := host.Remove(ctx, interfaces, notes)
 	done = append(done, removed...)
 	if err != nil {
-		return done, errors.Join(backErr, err)
+		return done, errors.Join(undoErr, err)
 	}
 	step.At("down: before the journal is cleared")
-	return done, errors.Join(backErr, journal.Clear())
+	return done, errors.Join(undoErr, journal.Clear())
 }
 
 // lockSoon waits a while for a daemon that has been told to stop.

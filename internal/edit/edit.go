@@ -12,20 +12,21 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/gatelodge/gatelodge/internal/daemon"
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/layout"
+	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/problem"
 	"github.com/gatelodge/gatelodge/internal/store"
 )
 
 // Daemon is what carries a file out.
 type Daemon interface {
-	Apply(ctx context.Context, req daemon.ApplyRequest) (daemon.ApplyResponse, error)
+	Apply(ctx context.Context, req local.ApplyRequest) (local.ApplyResponse, error)
 }
 
 // Editor changes the files of one instance, one change at a time.
 type Editor struct {
-	Paths  daemon.Paths
+	Paths  layout.Paths
 	Daemon Daemon
 	// Waits is told which command it waits for.
 	Waits func(holder string)
@@ -35,7 +36,7 @@ type Editor struct {
 type change struct {
 	file          string
 	before, after []byte
-	request       daemon.ApplyRequest
+	request       local.ApplyRequest
 }
 
 // revertTime bounds the way back.
@@ -44,7 +45,7 @@ const revertTime = time.Minute
 // carryOut writes the file and has the daemon apply it. Judge is told what came
 // of that; unless it is content, the file is put back and applied again, also
 // when ctx has ended. Nobody else must change the file meanwhile: see Alone.
-func (e Editor) carryOut(ctx context.Context, c change, judge func(daemon.ApplyResponse, error) error) error {
+func (e Editor) carryOut(ctx context.Context, c change, judge func(local.ApplyResponse, error) error) error {
 	if bytes.Equal(c.before, c.after) {
 		return judge(e.Daemon.Apply(ctx, c.request))
 	}
@@ -65,7 +66,7 @@ func (e Editor) revert(ctx context.Context, c change) error {
 	if err := store.ReplaceFile(c.file, c.before); err != nil {
 		return fmt.Errorf("%s could not be put back as it was: %w", name, err)
 	}
-	if _, err := e.Daemon.Apply(ctx, c.request); err != nil && !errors.Is(err, daemon.ErrNotRunning) {
+	if _, err := e.Daemon.Apply(ctx, c.request); err != nil && !errors.Is(err, local.ErrNotRunning) {
 		return fmt.Errorf("%s is as it was, but could not be applied again: %w", name, err)
 	}
 	return nil
@@ -74,7 +75,7 @@ func (e Editor) revert(ctx context.Context, c change) error {
 // Create makes a configuration file where there is none. Whatever root's umask
 // is, the daemon can read it, which may have a user of its own; there are no
 // secrets in it.
-func (e Editor) Create(role plan.Role, data []byte) error {
+func (e Editor) Create(role forward.Role, data []byte) error {
 	if err := makeFolder(e.Paths.Config()); err != nil {
 		return err
 	}

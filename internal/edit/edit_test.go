@@ -8,8 +8,9 @@ import (
 	"testing"
 
 	"github.com/gatelodge/gatelodge/internal/config"
-	"github.com/gatelodge/gatelodge/internal/daemon"
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/layout"
+	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
@@ -18,26 +19,26 @@ type fake struct {
 	t       *testing.T
 	file    string
 	applied []string // what was in the file
-	answer  func(n int) (daemon.ApplyResponse, error)
+	answer  func(n int) (local.ApplyResponse, error)
 }
 
-func (f *fake) Apply(ctx context.Context, _ daemon.ApplyRequest) (daemon.ApplyResponse, error) {
+func (f *fake) Apply(ctx context.Context, _ local.ApplyRequest) (local.ApplyResponse, error) {
 	text, err := os.ReadFile(f.file)
 	if err != nil {
 		f.t.Error(err)
 	}
 	f.applied = append(f.applied, string(text))
 	if ctx.Err() != nil {
-		return daemon.ApplyResponse{}, ctx.Err()
+		return local.ApplyResponse{}, ctx.Err()
 	}
 	return f.answer(len(f.applied))
 }
 
 const before = "# mine\nversion = 1\n"
 
-func newEditor(t *testing.T, role plan.Role, answer func(n int) (daemon.ApplyResponse, error)) (Editor, *fake) {
+func newEditor(t *testing.T, role forward.Role, answer func(n int) (local.ApplyResponse, error)) (Editor, *fake) {
 	t.Helper()
-	e := Editor{Paths: daemon.Paths{Root: t.TempDir()}, Waits: func(string) {}}
+	e := Editor{Paths: layout.Paths{Root: t.TempDir()}, Waits: func(string) {}}
 	if err := e.Create(role, []byte(before)); err != nil {
 		t.Fatal(err)
 	}
@@ -47,18 +48,18 @@ func newEditor(t *testing.T, role plan.Role, answer func(n int) (daemon.ApplyRes
 }
 
 // says makes an answer about the forward web.
-func says(state status.State, reason string) func(int) (daemon.ApplyResponse, error) {
-	return func(int) (daemon.ApplyResponse, error) {
-		return daemon.ApplyResponse{Report: status.Report{Role: "home", Forwards: []status.Forward{{Name: "web", State: state, Reason: reason}}}}, nil
+func says(state status.State, reason string) func(int) (local.ApplyResponse, error) {
+	return func(int) (local.ApplyResponse, error) {
+		return local.ApplyResponse{Report: status.Report{Role: "home", Forwards: []status.Forward{{Name: "web", State: state, Reason: reason}}}}, nil
 	}
 }
 
-func fails(err error) func(int) (daemon.ApplyResponse, error) {
-	return func(n int) (daemon.ApplyResponse, error) {
+func fails(err error) func(int) (local.ApplyResponse, error) {
+	return func(n int) (local.ApplyResponse, error) {
 		if n > 1 {
-			return daemon.ApplyResponse{}, nil
+			return local.ApplyResponse{}, nil
 		}
-		return daemon.ApplyResponse{}, err
+		return local.ApplyResponse{}, err
 	}
 }
 
@@ -66,7 +67,7 @@ func fails(err error) func(int) (daemon.ApplyResponse, error) {
 // both; without a daemon it stays for the next.
 func TestPublishIsOneTransaction(t *testing.T) {
 	for name, c := range map[string]struct {
-		answer  func(int) (daemon.ApplyResponse, error)
+		answer  func(int) (local.ApplyResponse, error)
 		stays   bool
 		running bool
 		err     string
@@ -77,9 +78,9 @@ func TestPublishIsOneTransaction(t *testing.T) {
 		"cannot be":        {says(status.Pending, "no such address"), false, true, "web cannot be published: no such address"},
 		"not known":        {fails(nil), false, true, "the daemon does not know web"},
 		"refused to apply": {fails(errors.New("a rule is wrong")), false, false, "a rule is wrong"},
-		"no daemon":        {fails(daemon.ErrNotRunning), true, false, ""},
+		"no daemon":        {fails(local.ErrNotRunning), true, false, ""},
 	} {
-		e, f := newEditor(t, plan.Home, c.answer)
+		e, f := newEditor(t, forward.Home, c.answer)
 		p, err := e.Publish(t.Context(), config.NewForward{Name: "web", Ports: []string{"443"}})
 		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) || p.Running != c.running {
 			t.Errorf("%s: %+v, %v", name, p, err)
@@ -104,12 +105,12 @@ func TestPublishIsOneTransaction(t *testing.T) {
 // Ctrl-C while the daemon works takes the change back, with a daemon that hears.
 func TestCtrlCTakesAChangeBack(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
-	e, f := newEditor(t, plan.Home, func(n int) (daemon.ApplyResponse, error) {
+	e, f := newEditor(t, forward.Home, func(n int) (local.ApplyResponse, error) {
 		if n == 1 {
 			stop()
-			return daemon.ApplyResponse{}, ctx.Err()
+			return local.ApplyResponse{}, ctx.Err()
 		}
-		return daemon.ApplyResponse{}, nil
+		return local.ApplyResponse{}, nil
 	})
 	_, err := e.Publish(ctx, config.NewForward{Name: "web", Ports: []string{"443"}})
 	if !errors.Is(err, context.Canceled) || len(f.applied) != 2 || f.applied[1] != before {
@@ -120,14 +121,14 @@ func TestCtrlCTakesAChangeBack(t *testing.T) {
 // What is not to be published any more does not come back because the daemon
 // fails.
 func TestUnpublishStays(t *testing.T) {
-	for _, failure := range []error{nil, daemon.ErrNotRunning, errors.New("a rule is wrong")} {
-		e, f := newEditor(t, plan.Home, says(status.Granted, ""))
+	for _, failure := range []error{nil, local.ErrNotRunning, errors.New("a rule is wrong")} {
+		e, f := newEditor(t, forward.Home, says(status.Granted, ""))
 		if _, err := e.Publish(t.Context(), config.NewForward{Name: "web", Ports: []string{"443"}}); err != nil {
 			t.Fatal(err)
 		}
-		f.answer = func(int) (daemon.ApplyResponse, error) { return daemon.ApplyResponse{}, failure }
+		f.answer = func(int) (local.ApplyResponse, error) { return local.ApplyResponse{}, failure }
 		err := e.Unpublish(t.Context(), "web")
-		told := failure != nil && !errors.Is(failure, daemon.ErrNotRunning)
+		told := failure != nil && !errors.Is(failure, local.ErrNotRunning)
 		if (err != nil) != told || told && !strings.Contains(err.Error(), "web is out of home.toml") {
 			t.Errorf("%v: %v", failure, err)
 		}
@@ -139,20 +140,20 @@ func TestUnpublishStays(t *testing.T) {
 
 // A file that cannot be put back is said beside why it was to be.
 func TestAFailedWayBackIsSaid(t *testing.T) {
-	for words, then := range map[string]func(file string) (daemon.ApplyResponse, error){
-		"home.toml could not be put back as it was": func(file string) (daemon.ApplyResponse, error) {
-			return daemon.ApplyResponse{}, os.Remove(file)
+	for words, then := range map[string]func(file string) (local.ApplyResponse, error){
+		"home.toml could not be put back as it was": func(file string) (local.ApplyResponse, error) {
+			return local.ApplyResponse{}, os.Remove(file)
 		},
-		"home.toml is as it was, but could not be applied again": func(string) (daemon.ApplyResponse, error) {
-			return daemon.ApplyResponse{}, nil
+		"home.toml is as it was, but could not be applied again": func(string) (local.ApplyResponse, error) {
+			return local.ApplyResponse{}, nil
 		},
 	} {
-		e, f := newEditor(t, plan.Home, nil)
-		f.answer = func(n int) (daemon.ApplyResponse, error) {
+		e, f := newEditor(t, forward.Home, nil)
+		f.answer = func(n int) (local.ApplyResponse, error) {
 			if n == 1 {
 				return then(f.file)
 			}
-			return daemon.ApplyResponse{}, errors.New("it is broken")
+			return local.ApplyResponse{}, errors.New("it is broken")
 		}
 		_, err := e.Publish(t.Context(), config.NewForward{Name: "web", Ports: []string{"443"}})
 		if err == nil || !strings.Contains(err.Error(), "does not know web") || !strings.Contains(err.Error(), words) {

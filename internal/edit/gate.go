@@ -5,15 +5,15 @@ import (
 	"os"
 
 	"github.com/gatelodge/gatelodge/internal/config"
-	"github.com/gatelodge/gatelodge/internal/daemon"
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/local"
 )
 
 // AllowPorts puts the ports of one home into gate.toml, has that carried out and
 // does what they are for. If either fails, gate.toml is as it was. The caller is
 // alone.
 func (e Editor) AllowPorts(ctx context.Context, home string, ports []string, then func() error) error {
-	file := e.Paths.ConfigFile(plan.Gate)
+	file := e.Paths.ConfigFile(forward.Gate)
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -26,8 +26,8 @@ func (e Editor) AllowPorts(ctx context.Context, home string, ports []string, the
 	if err != nil {
 		return err
 	}
-	c := change{file: file, before: before.Data, after: after.Data, request: daemon.ApplyRequest{LeaveInput: true}}
-	return e.carryOut(ctx, c, func(_ daemon.ApplyResponse, err error) error {
+	c := change{file: file, before: before.Data, after: after.Data, request: local.ApplyRequest{LeaveInput: true}}
+	return e.carryOut(ctx, c, func(_ local.ApplyResponse, err error) error {
 		if err != nil {
 			return err
 		}

@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"github.com/gatelodge/gatelodge/internal/config"
-	"github.com/gatelodge/gatelodge/internal/daemon"
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/problem"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
@@ -56,8 +56,8 @@ func (e Editor) publish(ctx context.Context, f config.NewForward) (Published, er
 		return Published{}, err
 	}
 	p := Published{Name: f.Name}
-	err = e.carryOut(ctx, e.homeChange(home, after), func(r daemon.ApplyResponse, err error) error {
-		if errors.Is(err, daemon.ErrNotRunning) {
+	err = e.carryOut(ctx, e.homeChange(home, after), func(r local.ApplyResponse, err error) error {
+		if errors.Is(err, local.ErrNotRunning) {
 			return nil
 		}
 		if err != nil {
@@ -100,8 +100,8 @@ func (e Editor) Unpublish(ctx context.Context, name string) error {
 			return err
 		}
 		var failed error
-		err = e.carryOut(ctx, e.homeChange(home, after), func(_ daemon.ApplyResponse, err error) error {
-			if err != nil && !errors.Is(err, daemon.ErrNotRunning) {
+		err = e.carryOut(ctx, e.homeChange(home, after), func(_ local.ApplyResponse, err error) error {
+			if err != nil && !errors.Is(err, local.ErrNotRunning) {
 				failed = fmt.Errorf("%s is out of home.toml, but the change could not be applied: %w", name, err)
 			}
 			return nil
@@ -111,7 +111,7 @@ func (e Editor) Unpublish(ctx context.Context, name string) error {
 }
 
 func (e Editor) homeChange(before, after config.HomeText) change {
-	return change{file: e.Paths.ConfigFile(plan.Home), before: before.Data, after: after.Data}
+	return change{file: e.Paths.ConfigFile(forward.Home), before: before.Data, after: after.Data}
 }
 
 // readHome returns home.toml, valid as it stands.
@@ -120,10 +120,10 @@ func (e Editor) readHome() (config.HomeText, error) {
 	if err != nil {
 		return config.HomeText{}, err
 	}
-	if role != plan.Home {
+	if role != forward.Home {
 		return config.HomeText{}, problem.New(problem.Failed, "run it at home", "this machine is a gate: homes decide what they publish")
 	}
-	file := e.Paths.ConfigFile(plan.Home)
+	file := e.Paths.ConfigFile(forward.Home)
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return config.HomeText{}, err

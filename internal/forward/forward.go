@@ -203,3 +203,11 @@ func CheckName(name string) error {
 	}
 	return nil
 }
+
+// Count says how many forwards there are.
+func Count(n int) string {
+	if n == 1 {
+		return "1 forward"
+	}
+	return fmt.Sprintf("%d forwards", n)
+}

@@ -92,12 +92,6 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 // the guard, which goes with the process unless somebody keeps its socket.
 func (h *Host) Close() error { return errors.Join(h.device.Close(), h.guard.Close()) }
 
-// Device returns the kind of WireGuard device in use.
-func (h *Host) Device() plan.Kind { return h.device.Kind() }
-
-// DeviceWhy returns why it is not the kernel's; "" if it is.
-func (h *Host) DeviceWhy() string { return h.why }
-
 // Observe returns what the machine has of the wanted state.
 func (h *Host) Observe(ctx context.Context, want plan.State) (plan.Observed, error) {
 	wg, err := h.device.Observe(ctx)

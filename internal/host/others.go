@@ -24,12 +24,9 @@ type Deed = foreign.Deed
 // Remedy lets packets of ours through another firewall, by its own door.
 type Remedy = foreign.Remedy
 
-// IsRemedy reports whether a text is a command by which a remedy is carried out:
-// of one of its forms, whoever wrote it.
-func IsRemedy(text string) bool {
-	_, ok := foreign.ParseRemedy(text)
-	return ok
-}
+// ParseRemedy returns the remedy that a command carries out, if it is of one of
+// their forms, whoever wrote it.
+func ParseRemedy(command string) (Remedy, bool) { return foreign.ParseRemedy(command) }
 
 // ourPriority is that of our chains that filter; others see our mark after it.
 const ourPriority = -5

@@ -7,14 +7,14 @@ type Session = sockets.Session
 
 // Sessions returns the connections to these local ports of this machine, also
 // those that have ended moments ago.
-func Sessions(ports []uint16) ([]Session, error) { return sockets.Sessions(ports) }
+func (h *Host) Sessions(ports []uint16) ([]Session, error) { return sockets.Sessions(ports) }
 
 // SSHPorts returns the TCP ports by which this machine is reached over ssh, now
 // or as soon as its ssh server runs.
-func SSHPorts() ([]uint16, error) { return sockets.SSHPorts("") }
+func (h *Host) SSHPorts() ([]uint16, error) { return sockets.SSHPorts("") }
 
 // RootPorts returns the TCP ports on which root listens for others.
-func RootPorts() ([]uint16, error) { return sockets.RootPorts() }
+func (h *Host) RootPorts() ([]uint16, error) { return sockets.RootPorts() }
 
 // Binding is what a socket that waits for others is bound to.
 type Binding = sockets.Binding

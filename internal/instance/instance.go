@@ -11,7 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/layout"
+	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/store"
 	"github.com/gatelodge/gatelodge/internal/systemd"
 	"github.com/gatelodge/gatelodge/packaging"
@@ -19,13 +20,13 @@ import (
 
 // Instance is one gatelodge on this machine.
 type Instance struct {
-	Paths daemon.Paths
+	Paths layout.Paths
 	// Note is told, in words, what whoever starts the daemon should know.
 	Note func(text string)
 }
 
 // Client returns how to ask its daemon.
-func (i Instance) Client() *daemon.Client { return daemon.NewClient(i.Paths.Socket()) }
+func (i Instance) Client() *local.Client { return local.NewClient(i.Paths.Socket()) }
 
 // IsMachines reports whether it is the machine's own, not one below a root of its
 // own beside it.
@@ -104,7 +105,7 @@ func (i Instance) Stop(ctx context.Context) (comesBack bool, err error) {
 		}
 	}
 	// One that was started by hand.
-	if err := i.Client().Stop(ctx); err != nil && !errors.Is(err, daemon.ErrNotRunning) {
+	if err := i.Client().Stop(ctx); err != nil && !errors.Is(err, local.ErrNotRunning) {
 		return comesBack, err
 	}
 	return comesBack, nil

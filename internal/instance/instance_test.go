@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/gatelodge/gatelodge/internal/daemon"
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/layout"
 	"github.com/gatelodge/gatelodge/internal/problem"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
@@ -20,13 +20,13 @@ import (
 // newInstance returns a home below a root of its own.
 func newInstance(t *testing.T) Instance {
 	t.Helper()
-	i := Instance{Paths: daemon.Paths{Root: t.TempDir()}, Note: func(string) {}}
+	i := Instance{Paths: layout.Paths{Root: t.TempDir()}, Note: func(string) {}}
 	for _, folder := range []string{i.Paths.Config(), i.Paths.Run(), i.Paths.State()} {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(i.Paths.ConfigFile(plan.Home), []byte("version = 1\n"), 0o644); err != nil {
+	if err := os.WriteFile(i.Paths.ConfigFile(forward.Home), []byte("version = 1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return i
@@ -74,7 +74,7 @@ func TestOnlyTheMachinesOwnInstanceIsAService(t *testing.T) {
 	if owner, err := i.Owner(t.Context()); owner != nil || err != nil {
 		t.Errorf("owner %v, %v", owner, err)
 	}
-	if i.IsMachines() || !(Instance{Paths: daemon.Paths{Root: "//"}}).IsMachines() {
+	if i.IsMachines() || !(Instance{Paths: layout.Paths{Root: "//"}}).IsMachines() {
 		t.Error("the machine's own instance is not told from others")
 	}
 	if err := errors.Join(i.Enable(t.Context()), i.Disable(t.Context())); err != nil {
@@ -91,8 +91,8 @@ func TestADaemonThatRunsIsLeftAlone(t *testing.T) {
 }
 
 func TestUpNeedsARole(t *testing.T) {
-	i := Instance{Paths: daemon.Paths{Root: t.TempDir()}}
-	if _, _, err := i.Up(t.Context()); !errors.Is(err, daemon.ErrNoRole) {
+	i := Instance{Paths: layout.Paths{Root: t.TempDir()}}
+	if _, _, err := i.Up(t.Context()); !errors.Is(err, layout.ErrNoRole) {
 		t.Error(err)
 	}
 }

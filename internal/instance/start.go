@@ -11,9 +11,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/problem"
 	"github.com/gatelodge/gatelodge/internal/status"
+	"github.com/gatelodge/gatelodge/internal/supervise"
 	"github.com/gatelodge/gatelodge/internal/systemd"
 )
 
@@ -36,7 +37,7 @@ func (i Instance) Up(ctx context.Context) (r status.Report, ran bool, err error)
 	ctx, cancel := context.WithTimeout(ctx, StartTime)
 	defer cancel()
 	r, err = i.Client().Status(ctx)
-	if err == nil || !errors.Is(err, daemon.ErrNotRunning) {
+	if err == nil || !errors.Is(err, local.ErrNotRunning) {
 		return r, true, err
 	}
 	r, err = i.start(ctx)
@@ -73,7 +74,7 @@ func (i Instance) startService(ctx context.Context, unit *systemd.Unit) error {
 	if os.Geteuid() != 0 {
 		return problem.New(problem.Privilege, "sudo gatelodge up", "only root can start %s", unit)
 	}
-	if err := errors.Join(daemon.ForgetFailedStarts(i.Paths), i.forgetFailure()); err != nil {
+	if err := errors.Join(supervise.ForgetFailedStarts(i.Paths.FailedStarts()), i.forgetFailure()); err != nil {
 		return err
 	}
 	// A restart, because a service that waits for its next try does not start

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/install"
-	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/survey"
 )
 
@@ -38,7 +38,7 @@ func (s *setup) workHere() []string {
 		work = append(work, "copy gatelodge to "+install.Program+asService(true))
 	}
 	return append(work,
-		"make it a home: "+s.here.Paths.ConfigFile(plan.Home),
+		"make it a home: "+s.here.Paths.ConfigFile(forward.Home),
 		"publish a free TCP port for some seconds, to prove the way, and no longer")
 }
 

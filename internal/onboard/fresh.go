@@ -8,17 +8,16 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/forward"
-	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/layout"
 	"github.com/gatelodge/gatelodge/internal/problem"
 )
 
 // CheckFresh refuses to touch a machine that has a role already, or its keys.
-func CheckFresh(p daemon.Paths) error {
+func CheckFresh(p layout.Paths) error {
 	role, err := p.Role()
 	switch {
-	case errors.Is(err, daemon.ErrNoRole):
+	case errors.Is(err, layout.ErrNoRole):
 		return checkKeyless(p)
 	case err != nil:
 		return err
@@ -30,8 +29,8 @@ func CheckFresh(p daemon.Paths) error {
 // checkKeyless refuses a machine that has lost its role and not its keys: they
 // would go with what is taken back. Who is not root may not see them, and comes
 // here again as root.
-func checkKeyless(p daemon.Paths) error {
-	for _, role := range []plan.Role{plan.Gate, plan.Home} {
+func checkKeyless(p layout.Paths) error {
+	for _, role := range []forward.Role{forward.Gate, forward.Home} {
 		for _, name := range stateFiles(role) {
 			file := filepath.Join(p.State(), name)
 			_, err := os.Lstat(file)
@@ -48,7 +47,7 @@ func checkKeyless(p daemon.Paths) error {
 }
 
 // stateFiles names what a role remembers, and its copy.
-func stateFiles(role plan.Role) []string {
+func stateFiles(role forward.Role) []string {
 	return []string{string(role) + ".json", string(role) + ".json.last"}
 }
 

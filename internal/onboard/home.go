@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/install"
 	"github.com/gatelodge/gatelodge/internal/key"
-	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/problem"
 )
 
@@ -157,8 +157,8 @@ func (s homeSteps) leave(ctx context.Context, made []string) error {
 	if err := s.here.Disable(ctx); err != nil {
 		return err
 	}
-	files := []string{p.ConfigFile(plan.Home)}
-	for _, name := range stateFiles(plan.Home) {
+	files := []string{p.ConfigFile(forward.Home)}
+	for _, name := range stateFiles(forward.Home) {
 		files = append(files, filepath.Join(p.State(), name))
 	}
 	for _, file := range files {

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/instance"
+	"github.com/gatelodge/gatelodge/internal/layout"
 	"github.com/gatelodge/gatelodge/internal/problem"
 	"github.com/gatelodge/gatelodge/internal/remote"
 	"github.com/gatelodge/gatelodge/internal/status"
@@ -147,7 +147,7 @@ func put(t *testing.T, root string, names ...string) {
 // when it is taken back.
 func TestKeysWithoutARoleAreRefused(t *testing.T) {
 	for _, name := range []string{"home.json", "home.json.last", "gate.json", "gate.json.last"} {
-		p := daemon.Paths{Root: t.TempDir()}
+		p := layout.Paths{Root: t.TempDir()}
 		put(t, p.Root, "var/lib/gatelodge/gatelodge.log")
 		if err := CheckFresh(p); err != nil {
 			t.Errorf("without keys: %v", err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/key"
 )
 
@@ -68,7 +69,7 @@ func ForGate(c config.Gate, in GateInput, facts Facts) State {
 		Marks:       marks(c.Marks),
 	}
 	return State{
-		Role:      Gate,
+		Role:      forward.Gate,
 		WireGuard: gateWireGuard(c, in, mtu),
 		Routing: Routing{
 			Interface: c.Tunnel.Interface,

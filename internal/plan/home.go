@@ -35,7 +35,7 @@ func ForHome(c config.Home, in HomeInput, facts Facts) State {
 	m := marks(c.Marks)
 	forwards := homeForwards(c.Forwards, facts)
 	return State{
-		Role: Home,
+		Role: forward.Home,
 		WireGuard: WireGuard{
 			Interface:    c.Tunnel.Interface,
 			PrivateKey:   in.PrivateKey,

@@ -14,18 +14,9 @@ import (
 	"github.com/gatelodge/gatelodge/internal/key"
 )
 
-// Role is what a machine is in Gatelodge.
-type Role string
-
-// The two roles.
-const (
-	Gate Role = "gate"
-	Home Role = "home"
-)
-
 // State is all that Gatelodge wants of a machine.
 type State struct {
-	Role      Role
+	Role      forward.Role
 	WireGuard WireGuard
 	Routing   Routing
 	Firewall  Firewall

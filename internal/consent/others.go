@@ -1,0 +1,214 @@
+package consent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/doctor"
+	"github.com/gatelodge/gatelodge/internal/event"
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/layout"
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
+
+// Others remembers what other firewalls of this machine drop. Their rules are
+// read anew only when the kernel's have changed, by whomever, or the networks.
+type Others struct {
+	paths  layout.Paths
+	events event.Recorder
+
+	mu         sync.Mutex
+	generation uint32
+	read       bool
+	networks   []plan.Network
+	drops      []host.OthersDrop
+	problems   []string
+	renewed    map[Remedy]time.Time
+}
+
+// NewOthers returns what is remembered of an instance's machine: nothing yet.
+func NewOthers(p layout.Paths, events event.Recorder) *Others {
+	return &Others{paths: p, events: events}
+}
+
+// errNoGeneration is why one has to look each time: the kernel does not say when a
+// rule of iptables-legacy changes.
+var errNoGeneration = errors.New("iptables-legacy has no generation")
+
+// putBackPause is how long another firewall has peace after a rule of its owner's
+// for us was put back: where somebody deletes it again and again, we do not
+// fight.
+const putBackPause = 10 * time.Second
+
+// Look finds out what keeps packets of ours from passing, and says in the log
+// what is new. Rules that the owner has agreed to, and that their firewall has
+// forgotten, are put in again.
+func (o *Others) Look(ctx context.Context, want plan.State, facts plan.Facts) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	generation, err := host.RulesGeneration()
+	if legacy, legacyErr := host.LegacyTables(); legacyErr == nil && len(legacy) > 0 {
+		err = errNoGeneration
+	}
+	if err == nil && o.read && generation == o.generation && slices.Equal(facts.Networks, o.networks) {
+		return
+	}
+	drops, findErr := host.OthersDrops(ctx, want, facts)
+	again, renewErr := o.renew(ctx, drops)
+	if again && findErr == nil {
+		drops, findErr = host.OthersDrops(ctx, want, facts)
+	}
+	problems := describe(drops)
+	if findErr != nil {
+		problems = append(problems, fmt.Sprintf("cannot read all rules of other firewalls, so that one of them may be in the way unseen: %v", findErr))
+	}
+	if renewErr != nil {
+		problems = append(problems, renewErr.Error())
+	}
+	o.say(problems)
+	o.generation, o.networks, o.read, o.drops, o.problems = generation, facts.Networks, err == nil && findErr == nil && !again, drops, problems
+}
+
+// say tells the log of problems that are new, and when there are none any more.
+func (o *Others) say(problems []string) {
+	for _, p := range problems {
+		if !slices.Contains(o.problems, p) {
+			o.events.Record(event.FirewallInTheWay{Problem: p})
+		}
+	}
+	if len(problems) == 0 && len(o.problems) > 0 {
+		o.events.Record(event.FirewallsClear{})
+	}
+}
+
+// renew puts back what the owner has agreed to and a firewall has forgotten, by
+// its restart or reload. It reports whether one has to look again: the rules
+// have changed, or a rule has to wait.
+func (o *Others) renew(ctx context.Context, drops []host.OthersDrop) (again bool, err error) {
+	if len(drops) == 0 {
+		return false, nil
+	}
+	list, err := Agreed(o.paths)
+	if err != nil {
+		return false, err
+	}
+	var errs []error
+	for _, r := range remedies(drops) {
+		if r.Lasts() || !slices.Contains(list, r) {
+			continue
+		}
+		again = true
+		if last, ever := o.renewed[r]; ever && time.Since(last) < putBackPause {
+			continue
+		}
+		if o.renewed == nil {
+			o.renewed = map[Remedy]time.Time{}
+		}
+		o.renewed[r] = time.Now()
+		if err := r.Put(ctx); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		o.events.Record(event.RemedyRenewed{Remedy: r.String()})
+	}
+	return again, errors.Join(errs...)
+}
+
+// remedies returns what would let everything through that is dropped, each once.
+func remedies(drops []host.OthersDrop) []Remedy {
+	list := []Remedy{}
+	for _, d := range drops {
+		if d.Remedy != (Remedy{}) && !slices.Contains(list, d.Remedy) {
+			list = append(list, d.Remedy)
+		}
+	}
+	return list
+}
+
+// Wanted returns, as texts of remedies, what would let everything through that the last look has found
+// to be dropped.
+func (o *Others) Wanted() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	texts := []string{}
+	for _, r := range remedies(o.drops) {
+		texts = append(texts, r.String())
+	}
+	return texts
+}
+
+// Texts lists, for people, what the owner has agreed to. A list that
+// cannot be read is one of the problems.
+func Texts(p layout.Paths) ([]string, error) {
+	list, err := Agreed(p)
+	texts := []string{}
+	for _, r := range list {
+		texts = append(texts, r.String())
+	}
+	return texts, err
+}
+
+// Last returns what the last look has found.
+func (o *Others) Last() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.problems
+}
+
+// describe makes one sentence of all that one rule does. A mark that is overwritten
+// does harm only where a route is for the new one: the doctor tells of it where no
+// answer comes.
+func describe(drops []host.OthersDrop) []string {
+	type place struct{ rule, does, remedy string }
+	var places []place
+	suffers := map[place][]string{}
+	for i, d := range Drops(drops) {
+		if d.Deed == doctor.Remarks {
+			continue
+		}
+		p := place{d.String(), deedText(d.Deed), d.Remedy}
+		if suffers[p] == nil {
+			places = append(places, p)
+		}
+		if what := drops[i].Packet.What; !slices.Contains(suffers[p], what) {
+			suffers[p] = append(suffers[p], what)
+		}
+	}
+	var problems []string
+	for _, p := range places {
+		text := fmt.Sprintf("%s %s %s", p.rule, p.does, strings.Join(suffers[p], ", "))
+		if p.remedy != "" {
+			text += "; to let that through: " + p.remedy
+		}
+		problems = append(problems, text)
+	}
+	return problems
+}
+
+func deedText(d doctor.Deed) string {
+	switch d {
+	case doctor.Hides:
+		return "replaces the visitors' addresses in"
+	case doctor.Untracks:
+		return "exempts from connection tracking, so that it is not forwarded,"
+	}
+	return "drops"
+}
+
+// Drops returns what was found in the doctor's words.
+func Drops(found []host.OthersDrop) []doctor.Drop {
+	var drops []doctor.Drop
+	for _, d := range found {
+		drops = append(drops, doctor.Drop{
+			Deed: doctor.Deed(d.Deed), Hook: doctor.Hook(d.Packet.Hook), Owner: d.Owner, Table: d.Family + " " + d.Table, Chain: d.Chain,
+			Rule: d.Rule, Remedy: d.Remedy.String(), Legacy: d.Legacy, Protocol: forward.Protocol(d.Packet.Protocol).String(), Port: d.Packet.Port,
+		})
+	}
+	return drops
+}

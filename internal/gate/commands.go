@@ -1,0 +1,69 @@
+package gate
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/local"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/reconcile"
+)
+
+// Commands is a gate as the commands of its machine see it: local.Daemon and
+// local.Gatekeeper.
+type Commands struct {
+	*Gate
+	stop func()
+}
+
+// Stop implements local.Daemon.
+func (c Commands) Stop() { c.stop() }
+
+// Plan implements local.Daemon.
+func (c Commands) Plan(ctx context.Context) (local.PlanResponse, error) { return c.Gate.Plan(ctx) }
+
+// Apply implements local.Daemon.
+func (c Commands) Apply(ctx context.Context, req local.ApplyRequest) (local.ApplyResponse, error) {
+	if err := checkConfirmTime(req.ConfirmWithin); err != nil {
+		return local.ApplyResponse{}, err
+	}
+	if err := c.takeConfig(ctx, req); err != nil {
+		return local.ApplyResponse{}, err
+	}
+	changes, err := c.reconciler.Round(ctx)
+	if err != nil {
+		c.memory.dropTrial() // what is on trial has not come into force
+	}
+	return local.ApplyResponse{Changes: reconcile.Texts(changes), Report: c.Report(ctx)}, err
+}
+
+// Confirm implements local.Gatekeeper.
+func (c Commands) Confirm(ctx context.Context, req local.ConfirmRequest) (local.ConfirmResponse, error) {
+	if err := c.memory.confirm(req); err != nil {
+		return local.ConfirmResponse{}, err
+	}
+	_, err := c.reconciler.Round(ctx)
+	return local.ConfirmResponse{Report: c.Report(ctx)}, err
+}
+
+// Plan returns what would be changed if the file were applied now.
+func (g *Gate) Plan(ctx context.Context) (response local.PlanResponse, err error) {
+	c, err := g.memory.readConfig()
+	if err != nil {
+		return response, err
+	}
+	err = g.reconciler.Alone(ctx, func() error {
+		facts, err := g.machine.Facts(ctx, c.Tunnel.Interface)
+		if err != nil {
+			return err
+		}
+		now := g.memory.now()
+		if err := now.Acceptable(c, facts); err != nil {
+			return err
+		}
+		changes, err := g.machine.Diff(ctx, now.With(c, facts, time.Now()).Plan(time.Now()))
+		response = local.PlanResponse{Changes: reconcile.Texts(changes), Risks: plan.WantedInput(c).Closes(now.Input)}
+		return err
+	})
+	return response, err
+}

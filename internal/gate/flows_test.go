@@ -1,0 +1,68 @@
+package gate
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
+
+func ports(t *testing.T, text ...string) []forward.Ports {
+	t.Helper()
+	var all []forward.Ports
+	for _, s := range text {
+		p, err := forward.ParsePorts(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p...)
+	}
+	return all
+}
+
+func TestOnlyFlowsThatChangeTheirWayAreCut(t *testing.T) {
+	home := netip.MustParseAddr("10.99.0.2")
+	web := plan.GateForward{ID: 1, Ports: ports(t, "443/tcp"), Target4: home}
+	game := plan.GateForward{ID: 2, Ports: ports(t, "25565/udp"), Target4: home}
+	limited := web
+	limited.Limit.Connections = 5
+	moved := game
+	moved.Ports = ports(t, "25566/udp")
+	elsewhere := web
+	elsewhere.Target4 = netip.MustParseAddr("10.99.0.3")
+	for name, c := range map[string]struct {
+		before, after        []plan.GateForward
+		gone, changed, added string
+	}{
+		"nothing":      {[]plan.GateForward{web, game}, []plan.GateForward{game, web}, "[]", "[]", ""},
+		"one less":     {[]plan.GateForward{web, game}, []plan.GateForward{web}, "[2]", "[]", ""},
+		"one more":     {[]plan.GateForward{web}, []plan.GateForward{web, game}, "[]", "[]", "25565/udp"},
+		"other ports":  {[]plan.GateForward{web, game}, []plan.GateForward{web, moved}, "[]", "[2]", "25566/udp"},
+		"another home": {[]plan.GateForward{web, game}, []plan.GateForward{elsewhere, game}, "[]", "[1]", "443/tcp"},
+		"only a limit": {[]plan.GateForward{web}, []plan.GateForward{limited}, "[]", "[]", ""},
+		"all":          {[]plan.GateForward{web, game}, nil, "[1 2]", "[]", ""},
+	} {
+		d := compareForwards(c.before, c.after)
+		var changed []uint32
+		for _, f := range d.changed {
+			changed = append(changed, f.After.ID)
+		}
+		if text(d.gone) != c.gone || text(changed) != c.changed || d.added.String() != c.added || len(d.living) != len(c.after) {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
+func text(list []uint32) string {
+	var b strings.Builder
+	b.WriteByte('[')
+	for i, n := range list {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteByte(byte('0' + n))
+	}
+	return b.String() + "]"
+}

@@ -1,0 +1,148 @@
+package gate
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/key"
+	"github.com/gatelodge/gatelodge/internal/local"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/registry"
+)
+
+// State is all from which follows what a gate does: a value, of which the daemon
+// has one, and of which another is made to see what would be. It reads no clock
+// and touches nothing.
+type State struct {
+	File     string // gate.toml, as messages name it
+	Config   config.Gate
+	Key      key.Private
+	Registry *registry.State
+	Facts    plan.Facts
+	Input    plan.InputPolicy // the one that was kept
+	Trial    *plan.Trial      // what is on trial; nil: nothing
+	// Endpoints are where the homes were when this run began. Later ones are
+	// the device's business: it hears of them first.
+	Endpoints map[key.Public]netip.AddrPort
+}
+
+// Plan returns the wanted state of the machine.
+func (s State) Plan(now time.Time) plan.State {
+	in := plan.GateInput{PrivateKey: s.Key, Forwards: gateForwards(s.Registry), Input: s.Input, Trial: s.Trial}
+	for _, h := range s.Registry.Homes {
+		in.Tenants = append(in.Tenants, plan.Tenant{PublicKey: h.PublicKey, Addresses: plan.Valid(h.Address4, h.Address6), Endpoint: s.Endpoints[h.PublicKey]})
+	}
+	for _, v := range s.Registry.Invites {
+		if !v.Answers(now) {
+			continue
+		}
+		in.Tenants = append(in.Tenants, plan.Tenant{PublicKey: v.PublicKey, Addresses: plan.Valid(v.Address4), Invited: true})
+	}
+	return plan.ForGate(s.Config, in, s.Facts)
+}
+
+// With returns the state as it would be with another configuration, whose input
+// policy its owner has confirmed.
+func (s State) With(c config.Gate, facts plan.Facts, now time.Time) State {
+	s.Config, s.Facts, s.Input, s.Trial = c, facts, plan.WantedInput(c), nil
+	s.Registry = s.Registry.Clone()
+	s.Registry.Expire(now)
+	s.Registry.Reconsider(s.Policies())
+	return s
+}
+
+// Identity is what the registry has to know of this gate.
+func (s State) Identity() registry.Gate { return identity(s.Key, s.Config) }
+
+func identity(k key.Private, c config.Gate) registry.Gate {
+	return registry.Gate{PublicKey: k.Public(), Prefix4: c.Tunnel.Prefix4, Prefix6: c.Tunnel.Prefix6}
+}
+
+// Public returns where visitors arrive.
+func (s State) Public() []netip.Addr {
+	list := s.Config.Public.Addresses
+	if len(list) == 0 {
+		list = s.Facts.Public
+	}
+	return host.AsVisitorsKnow(list, s.Config.Public.Endpoints)
+}
+
+// maxEndpoints bounds how many addresses an invite holds.
+const maxEndpoints = 4
+
+// dialable returns where homes reach this gate: as the owner says, or else
+// at the addresses found here.
+func (s State) dialable() ([]string, error) {
+	if list := s.Config.Public.Endpoints; len(list) > 0 {
+		return list, nil
+	}
+	var endpoints []string
+	for _, a := range s.Facts.Public {
+		if host.Routable(a) && len(endpoints) < maxEndpoints {
+			endpoints = append(endpoints, net.JoinHostPort(a.String(), strconv.Itoa(int(s.Config.Tunnel.ListenPort))))
+		}
+	}
+	if len(endpoints) == 0 {
+		return nil, &local.RefusedError{
+			Message: "this gate does not know at which address homes can reach it",
+			Hint:    `set endpoints = ["NAME-OR-ADDRESS"] under [public] in ` + s.File,
+		}
+	}
+	return endpoints, nil
+}
+
+// invite returns the text of an invite.
+func (s State) invite(secret key.Secret, made registry.Invite, endpoints []string) (string, error) {
+	t := s.Config.Tunnel
+	return key.Invite{
+		Secret:      secret,
+		Gate:        s.Key.Public(),
+		GateAddress: plan.GateAddresses(s.Config)[0],
+		Address:     made.Address4,
+		PrefixBits:  t.Prefix4.Bits(),
+		ControlPort: t.ControlPort,
+		Endpoints:   endpoints,
+	}.Encode()
+}
+
+// control is where the control channel listens.
+func (s State) control() string {
+	return net.JoinHostPort(plan.GateAddresses(s.Config)[0].String(), strconv.Itoa(int(s.Config.Tunnel.ControlPort)))
+}
+
+// refuseOverlap stops before the tunnel takes addresses that mean something
+// else on the machine.
+func (s State) refuseOverlap(c config.Gate, facts plan.Facts) error {
+	prefix := c.Tunnel.Prefix4
+	if n, overlaps := plan.Overlap(prefix, facts); overlaps {
+		return fmt.Errorf("the tunnel's prefix %s overlaps %s, a network of this machine's interface %s: set another prefix4 in %s", prefix, n.Prefix, n.Interface, s.File)
+	}
+	return nil
+}
+
+// gateForwards lists the granted forwards as the gate's table needs them.
+func gateForwards(r *registry.State) []plan.GateForward {
+	var forwards []plan.GateForward
+	for _, f := range r.Granted() {
+		forwards = append(forwards, plan.GateForward{
+			ID: f.ID, Ports: f.Published.Ports, Target4: f.Target4, Target6: f.Target6,
+			Masquerade: f.Published.Masquerade, Allow: f.Published.Allow, Limit: f.Published.Limit,
+		})
+	}
+	return forwards
+}
+
+// homeNamed returns the home of that name.
+func (s State) homeNamed(name string) (registry.Home, bool) {
+	i := slices.IndexFunc(s.Registry.Homes, func(h registry.Home) bool { return h.Name == name })
+	if i < 0 {
+		return registry.Home{}, false
+	}
+	return s.Registry.Homes[i], true
+}

@@ -1,0 +1,109 @@
+package home
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// candidates looks up all names again and returns the addresses to which this
+// machine has a route. An address that is not to be found out now is simply
+// not among them; the last one that worked always is.
+func (k *keeper) candidates(ctx context.Context) ([]netip.AddrPort, error) {
+	var found []netip.AddrPort
+	var errs []error
+	for _, e := range k.link.endpoints() {
+		addrs, err := resolve(ctx, e)
+		found = append(found, addrs...)
+		errs = append(errs, err)
+	}
+	if last := k.link.lastEndpoint(); last.IsValid() && len(found) == 0 {
+		found = append(found, last)
+	}
+	usable := reachable(ctx, net.DefaultResolver, found, k.link.hasRoute)
+	if len(usable) == 0 && len(found) > 0 {
+		errs = append(errs, noRoute(found))
+	}
+	return usable, errors.Join(errs...)
+}
+
+// nameServer looks names up, as net.Resolver does.
+type nameServer interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// reachable returns the addresses to which this machine has a route, and after
+// them those of IPv4 to which it has none, as the network's NAT64 has them.
+func reachable(ctx context.Context, names nameServer, found []netip.AddrPort, routed func(context.Context, netip.Addr) bool) []netip.AddrPort {
+	var usable, lacking4 []netip.AddrPort
+	for _, a := range found {
+		switch {
+		case routed(ctx, a.Addr()):
+			usable = append(usable, a)
+		case a.Addr().Is4():
+			lacking4 = append(lacking4, a)
+		}
+	}
+	if len(lacking4) == 0 {
+		return usable
+	}
+	for _, prefix := range translations(ctx, names) {
+		for _, a := range lacking4 {
+			if six := translate(prefix, a.Addr()); routed(ctx, six) {
+				usable = append(usable, netip.AddrPortFrom(six, a.Port()))
+			}
+		}
+	}
+	return usable
+}
+
+// noRoute says which family is missing, where that is all.
+func noRoute(found []netip.AddrPort) error {
+	is4 := func(a netip.AddrPort) bool { return a.Addr().Is4() }
+	switch {
+	case !slices.ContainsFunc(found, is4):
+		return errors.New("no common address family: the gate has only IPv6 addresses, and this machine has no route to them")
+	case !slices.ContainsFunc(found, func(a netip.AddrPort) bool { return !is4(a) }):
+		return errors.New("this machine has no IPv4 route to the gate, and its network no NAT64 that leads there")
+	default:
+		return errors.New("this machine has no route to the gate")
+	}
+}
+
+// lookupTime bounds one look-up of a name, and maxAddresses how many addresses
+// of an answer are taken: a name server may send thousands.
+const (
+	lookupTime   = 5 * time.Second
+	maxAddresses = 16
+)
+
+// resolve returns the addresses of HOST:PORT.
+func resolve(ctx context.Context, endpoint string) ([]netip.AddrPort, error) {
+	name, portText, err := net.SplitHostPort(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not a port", portText)
+	}
+	if addr, err := netip.ParseAddr(name); err == nil {
+		return []netip.AddrPort{netip.AddrPortFrom(addr.Unmap(), uint16(port))}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	if err != nil {
+		return nil, fmt.Errorf("cannot look up the gate's name: %w", err)
+	}
+	var list []netip.AddrPort
+	for _, a := range addrs[:min(len(addrs), maxAddresses)] {
+		list = append(list, netip.AddrPortFrom(a.Unmap(), uint16(port)))
+	}
+	return list, nil
+}

@@ -1,0 +1,60 @@
+package reconcile
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/supervise"
+)
+
+const (
+	// glancePause is between two looks at the tunnel, and at most between two
+	// readings of the counters where there are few.
+	glancePause = 2 * time.Second
+	// countShare bounds what the counters cost: the pause after reading them is
+	// so many times as long as that took.
+	countShare = 50
+)
+
+// NewGlances returns the task that keeps Seen young between two rounds: what the
+// peers have sent, and what was counted. Whoever asks for a report waits for
+// neither.
+func (r *Reconciler) NewGlances(log *slog.Logger) *supervise.Loop {
+	return supervise.NewLoop("glances", glancePause, log, r.glance)
+}
+
+func (r *Reconciler) glance(ctx context.Context) error {
+	r.mu.Lock()
+	want, due := r.want, time.Since(r.counted) >= countShare*r.counting
+	r.mu.Unlock()
+	if want == nil {
+		return nil
+	}
+	observed, err := r.machine.Glance(ctx, *want)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.seen.Observed, r.seen.At = observed, time.Now()
+	r.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return r.count(ctx, *want)
+}
+
+// count reads the counters.
+func (r *Reconciler) count(ctx context.Context, want plan.State) error {
+	began := time.Now()
+	counted, err := r.machine.Counters(ctx, want.Firewall.Table)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counting, r.counted = time.Since(began), time.Now()
+	if err != nil {
+		return err
+	}
+	r.seen.Counted = counted
+	return nil
+}

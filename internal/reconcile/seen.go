@@ -1,0 +1,124 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/key"
+	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/status"
+)
+
+// Seen is what a look at the machine has found. What could not be found out is a
+// problem, not the end of it.
+type Seen struct {
+	At       time.Time
+	Observed plan.Observed
+	Counted  host.Counters
+	Drift    []plan.Change
+	Problems []string
+}
+
+// Look looks at the whole machine, which takes a while where much is published.
+// It is for the doctor: a report is made from what the last round has left.
+func Look(ctx context.Context, m host.Machine, want plan.State) Seen {
+	s := Seen{At: time.Now(), Problems: host.SavedGuards(want.Firewall.Table)}
+	observed, err := m.Observe(ctx, want)
+	if err != nil {
+		s.Problems = append(s.Problems, err.Error())
+		return s
+	}
+	s.Observed, s.Drift = observed, plan.Diff(observed, want)
+	return s
+}
+
+// Peer returns what the device says of one peer.
+func (s Seen) Peer(k key.Public) plan.ObservedPeer {
+	peers := s.Observed.WireGuard.Peers
+	i := slices.IndexFunc(peers, func(p plan.ObservedPeer) bool { return p.PublicKey == k })
+	if i < 0 {
+		return plan.ObservedPeer{PublicKey: k}
+	}
+	return peers[i]
+}
+
+// Counters returns what was counted, for a report.
+func (s Seen) Counters() status.Counters {
+	t := s.Counted.Totals
+	return status.Counters{
+		Closed: t.Closed.Packets, Invalid: t.Invalid.Packets, Spoofed: t.Spoofed.Packets,
+		Tunnel: t.Tunnel.Packets, Leaked: t.Leaked.Packets, Full: t.Full.Packets, Local: t.Local.Packets,
+	}
+}
+
+// Count fills in what passed through the forward of that number.
+func (s Seen) Count(f *status.Forward) {
+	c, ok := s.Counted.Forwards[f.ID]
+	if !ok {
+		return
+	}
+	f.In = &status.Traffic{Packets: c.In.Packets, Bytes: c.In.Bytes}
+	f.Out = &status.Traffic{Packets: c.Out.Packets, Bytes: c.Out.Bytes}
+	f.Connections, f.Limited = c.NewConnections, c.Dropped.Packets
+}
+
+// Tunnel returns the interface's part of a report.
+func (s Seen) Tunnel(want plan.State, kind plan.Kind, why string) status.Tunnel {
+	t := status.Tunnel{
+		Interface: want.Routing.Interface, Device: string(kind), DeviceWhy: why,
+		PublicKey: want.WireGuard.PrivateKey.Public(), ListenPort: s.Observed.WireGuard.ListenPort,
+		MTU: s.Observed.Routing.MTU, Addresses: []netip.Addr{},
+	}
+	for _, p := range s.Observed.Routing.Addresses {
+		t.Addresses = append(t.Addresses, p.Addr())
+	}
+	return t
+}
+
+// Peer returns a peer's part of a report.
+func Peer(p plan.ObservedPeer) status.Peer {
+	return status.Peer{
+		PublicKey: p.PublicKey, Endpoint: p.Endpoint, LatestHandshake: p.LatestHandshake,
+		ReceivedBytes: p.ReceivedBytes, SentBytes: p.SentBytes,
+	}
+}
+
+// Published returns a forward's part of a report: what a home asks for.
+func Published(p forward.Published) status.Forward {
+	s := status.Forward{Name: p.Name, Families: p.Families.String(), Source: forward.Preserve.String(), Limit: limitText(p.Limit)}
+	if p.Masquerade {
+		s.Source = forward.Masquerade.String()
+	}
+	for _, q := range p.Ports {
+		s.Ports = append(s.Ports, q.String())
+	}
+	for _, a := range p.Allow {
+		s.Allow = append(s.Allow, a.String())
+	}
+	return s
+}
+
+func limitText(l forward.Limit) string {
+	text := l.NewConnections.String()
+	if l.Connections == 0 {
+		return text
+	}
+	if text != "" {
+		text += ", "
+	}
+	return text + fmt.Sprintf("%d connections", l.Connections)
+}
+
+// Texts returns changes in words.
+func Texts(changes []plan.Change) []string {
+	list := []string{}
+	for _, c := range changes {
+		list = append(list, c.String())
+	}
+	return list
+}
