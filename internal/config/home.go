@@ -68,7 +68,7 @@ func (d *homeDecoder) decode(root *table) {
 			d.fields(t, "[firewall]",
 				parsed(d.decoder, "private_sources", &d.home.Firewall.DropPrivate, oneOfTwo("drop", "accept")))
 		}),
-		d.namedTables("forward", d.forward),
+		d.forwardsField(),
 		d.marksField(&d.home.Marks),
 	)
 	d.home.Gate.Endpoints = d.finishEndpoints(d.endpoints, &d.endpoints, DefaultListenPort)
@@ -115,6 +115,14 @@ func mtuField(d *decoder, to *int) field {
 	}}
 }
 
+func (d *homeDecoder) forwardsField() field {
+	f := d.namedTables("forward", d.forward)
+	return field{f.name, func(v value) {
+		d.places[&d.forwards] = v.at
+		f.read(v)
+	}}
+}
+
 func (d *homeDecoder) forward(e entry) {
 	f := &draft{name: e.name, at: e.at}
 	d.forwards = append(d.forwards, f)
@@ -139,13 +147,10 @@ func parseSource(s string) (forward.Source, error) {
 	return source, nil
 }
 
-// maxConnections is more than a home can serve to one visitor.
-const maxConnections = 1_000_000
-
 func (d *homeDecoder) limit(t *table, where string, to *forward.Limit) {
 	d.fields(t, "limit of "+where,
 		parsed(d.decoder, "new_connections", &to.NewConnections, forward.ParseRate),
-		number(d.decoder, "connections", &to.Connections, 1, maxConnections),
+		number(d.decoder, "connections", &to.Connections, 1, forward.MaxConnections),
 	)
 }
 

@@ -14,6 +14,31 @@ func (d *homeDecoder) check() {
 		d.checkOverlap(f, taken)
 		d.checkAllow(f)
 	}
+	d.checkBounds()
+}
+
+// checkBounds finds what a gate would not take, whatever its policy.
+func (d *homeDecoder) checkBounds() {
+	d.bounded(d.place(&d.forwards), forward.CheckCount(len(d.forwards)), "")
+	list := make([]forward.Published, len(d.forwards))
+	for i, f := range d.forwards {
+		list[i] = f.finish().Published()
+		list[i].Ports = forward.NewPortSet(list[i].Ports...) // as they travel
+		if n := len(list[i].Ports); n > 0 {
+			d.bounded(d.place(&f.mappings), forward.CheckPortCount(n), "write ranges, such as 8000-8999/tcp, name the protocol, or make two forwards of it")
+		}
+		d.bounded(d.place(&f.allow), forward.CheckAllowCount(len(f.allow)), "join them into larger prefixes, or make two forwards of it")
+	}
+	if len(d.errs) == 0 {
+		d.bounded(d.place(&d.forwards), forward.CheckSize(list), "")
+	}
+}
+
+// bounded reports an error that a bound of the forwards has given.
+func (d *homeDecoder) bounded(at int, err error, hint string) {
+	if err != nil && !d.full() {
+		d.add(at, problem{err.Error(), hint})
+	}
 }
 
 // claim is who has a public port.

@@ -138,11 +138,13 @@ type Rate struct {
 	Per   time.Duration
 }
 
-// rateUnits are the units nft(8) knows for a rate.
-var rateUnits = []struct {
+type rateUnit struct {
 	name string
 	d    time.Duration
-}{
+}
+
+// rateUnits are the units nft(8) knows for a rate.
+var rateUnits = []rateUnit{
 	{"second", time.Second},
 	{"minute", time.Minute},
 	{"hour", time.Hour},

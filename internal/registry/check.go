@@ -65,7 +65,7 @@ func (c *checker) home(h *Home) error {
 }
 
 func (c *checker) forwards(h *Home) error {
-	if len(h.Forwards) > MaxPush {
+	if forward.CheckCount(len(h.Forwards)) != nil {
 		return broken("the number of forwards of %q", h.Name)
 	}
 	for _, f := range h.Forwards {

@@ -33,7 +33,7 @@ func TestCheckRefuses(t *testing.T) {
 		"granted, no ID":    {func(s *State) { s.Homes[1].Forwards[0].ID = 0 }, BadState},
 		"port twice":        {func(s *State) { s.Homes[1].Forwards[0].Wanted.Ports = ports("80/tcp") }, BadState},
 		"port 0":            {func(s *State) { s.Homes[1].Forwards[0].Wanted.Ports[0].Range.First = 0 }, BadState},
-		"too many forwards": {func(s *State) { s.Homes[1].Forwards = make([]Forward, MaxPush+1) }, BadState},
+		"too many forwards": {func(s *State) { s.Homes[1].Forwards = make([]Forward, forward.MaxForwards+1) }, BadState},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := twoHomes(t)

@@ -8,12 +8,6 @@ import (
 	"github.com/gatelodge/gatelodge/internal/forward"
 )
 
-const (
-	// MaxPush bounds the forwards in one push, granted or not. A policy's
-	// MaxForwards is usually far lower.
-	MaxPush = 1024
-)
-
 // Push replaces what a home wants with the given list, judges each forward
 // and returns the verdicts in order. A forward is granted whole or not at
 // all. Ports that are given free here are not handed to homes that were
@@ -27,8 +21,8 @@ func (s *State) Push(home string, generation uint64, wanted []forward.Published,
 	if !succeeds(old.Generation, generation) {
 		return nil, stale(old.Generation, generation)
 	}
-	if len(wanted) > MaxPush {
-		return nil, refuse(TooMany, "%d forwards are more than the %d that a gate takes; join ports into ranges", len(wanted), MaxPush)
+	if err := forward.CheckCount(len(wanted)); err != nil {
+		return nil, refuse(TooMany, "%v", err)
 	}
 	s.Homes[i].Generation = generation
 	s.Homes[i].Forwards = renew(old.Forwards, wanted)

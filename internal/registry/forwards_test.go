@@ -52,7 +52,7 @@ func TestRefusals(t *testing.T) {
 		"backwards":     {narrow, []forward.Published{backwards}, []string{"not a range"}},
 		"unmasked":      {narrow, []forward.Published{unmasked}, []string{"not a network prefix"}},
 		"bad name":      {narrow, []forward.Published{wants("$(reboot)", "80/tcp")}, []string{"not allowed"}},
-		"no ports":      {narrow, []forward.Published{wants("web", "")}, []string{"needs 1 to"}},
+		"no ports":      {narrow, []forward.Published{wants("web", "")}, []string{"has 1 to"}},
 		"ssh whatever":  {narrow, []forward.Published{wants("shell", "22/tcp")}, []string{"22/tcp (ssh)"}},
 		"udp 22 is not": {permitted, []forward.Published{wants("odd", "22/udp")}, []string{""}},
 	} {
@@ -155,7 +155,7 @@ func TestPushRefused(t *testing.T) {
 	wantCode(t, err, Stale)
 	_, err = s.Push("shed", 9, nil, permitted)
 	wantCode(t, err, UnknownHome)
-	_, err = s.Push("attic", 9, make([]forward.Published, MaxPush+1), permitted)
+	_, err = s.Push("attic", 9, make([]forward.Published, forward.MaxForwards+1), permitted)
 	wantCode(t, err, TooMany)
 	sameState(t, before, s)
 }
@@ -183,9 +183,9 @@ func TestGreedyHome(t *testing.T) {
 	s := New()
 	enrol(t, s, "attic", 1)
 	var all []forward.Published
-	for i := range MaxPush {
+	for i := range forward.MaxForwards {
 		p := wants(fmt.Sprint("f", i), "")
-		for k := range MaxPorts {
+		for k := range forward.MaxPorts {
 			first := uint16(1 + k*1000)
 			p.Ports = append(p.Ports, forward.Ports{Protocol: forward.TCP, Range: forward.Range{First: first, Last: first + uint16(i%900)}})
 		}

@@ -103,35 +103,12 @@ func shorten(items []string) string {
 	return strings.Join(items, ", ")
 }
 
-// The bounds of one published forward, whatever the policy says.
-const (
-	MaxPorts = 64  // entries of Ports
-	MaxAllow = 256 // entries of Allow
-)
-
 // malformed says what is wrong with a forward in itself, or "". The control
 // channel lets nothing malformed through; this is the second lock on the door
 // to the kernel's ruleset.
 func malformed(p forward.Published) string {
-	if err := forward.CheckName(p.Name); err != nil {
+	if err := p.Check(); err != nil {
 		return err.Error()
-	}
-	if len(p.Ports) == 0 || len(p.Ports) > MaxPorts || len(p.Allow) > MaxAllow {
-		return fmt.Sprintf("a forward needs 1 to %d port ranges and at most %d allowed prefixes", MaxPorts, MaxAllow)
-	}
-	for _, q := range p.Ports {
-		known := q.Protocol == forward.TCP || q.Protocol == forward.UDP
-		if !known || q.Range.First == 0 || q.Range.First > q.Range.Last {
-			return fmt.Sprintf("%v is not a range of TCP or UDP ports", q)
-		}
-	}
-	for _, a := range p.Allow {
-		if !a.IsValid() || a != a.Masked() || a.Addr().Is4In6() {
-			return fmt.Sprintf("%v is not a network prefix", a)
-		}
-	}
-	if r := p.Limit.NewConnections; r.Count > 0 && r.Per <= 0 {
-		return "a rate needs a unit of time"
 	}
 	return ""
 }
