@@ -46,11 +46,11 @@ var rooms = map[string][]string{
 	"internal/host/wireguard":      {"internal/host/wireguard/bind", "internal/key", "internal/plan", "internal/step"},
 	"internal/host/wireguard/bind": {},
 	// What lives long.
-	"internal/control":   {"internal/doctor", "internal/forward", "internal/key", "internal/printable"},
+	"internal/control":   {"internal/forward", "internal/key", "internal/printable"},
 	"internal/local":     {"internal/doctor", "internal/status"},
 	"internal/supervise": {"internal/event", "internal/systemd"},
 	"internal/consent":   {"internal/doctor", "internal/event", "internal/forward", "internal/host", "internal/layout", "internal/plan", "internal/step", "internal/store"},
-	"internal/examine":   {"internal/consent", "internal/doctor", "internal/forward", "internal/host", "internal/plan"},
+	"internal/examine":   {"internal/consent", "internal/control", "internal/doctor", "internal/forward", "internal/host", "internal/plan"},
 	"internal/reconcile": {"internal/consent", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/status", "internal/step", "internal/supervise"},
 	"internal/gate":      {"internal/config", "internal/consent", "internal/control", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reconcile", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
 	"internal/home":      {"internal/config", "internal/consent", "internal/control", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reconcile", "internal/status", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},

@@ -45,9 +45,6 @@ func place(tunnel netip.Prefix, home, gate netip.Addr) bool {
 }
 
 func (r PushResponse) check() error {
-	if !isPlain(r.Instance) {
-		return badAnswer("the instance")
-	}
 	if err := checkVerdicts(r.Verdicts); err != nil {
 		return err
 	}
@@ -71,16 +68,12 @@ func (r StateResponse) check() error {
 	switch {
 	case forward.CheckName(r.Name) != nil:
 		return badAnswer("the home's name")
-	case !isPlain(r.Instance):
-		return badAnswer("the instance")
 	case err != nil || len(digest) > 64:
 		return badAnswer("the digest")
 	case r.Observed.Addr().Zone() != "":
 		return badAnswer("the home's public address")
 	case r.MTU < 0 || r.MTU > 65535:
 		return badAnswer("the MTU")
-	case !isPlain(r.Policy.Allowed) || !isPlain(r.Policy.Reserved):
-		return badAnswer("the policy")
 	}
 	if err := checkVerdicts(r.Verdicts); err != nil {
 		return err
@@ -89,7 +82,7 @@ func (r StateResponse) check() error {
 }
 
 func checkVerdicts(verdicts []Verdict) error {
-	if len(verdicts) > MaxForwards {
+	if len(verdicts) > forward.MaxForwards {
 		return badAnswer("the number of verdicts")
 	}
 	for _, v := range verdicts {

@@ -3,6 +3,8 @@ package control
 import (
 	"errors"
 	"unicode/utf8"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
 )
 
 // A few bytes of JSON can cost a hundred times as many of memory: `{},` is an
@@ -25,8 +27,8 @@ type bounds struct {
 }
 
 var (
-	requestBounds = bounds{MaxForwards, maxAsked}
-	answerBounds  = bounds{MaxForwards, maxValues}
+	requestBounds = bounds{forward.MaxForwards, maxAsked}
+	answerBounds  = bounds{forward.MaxForwards, maxValues}
 	doctorBounds  = bounds{maxLooked, maxValues}
 )
 

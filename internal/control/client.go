@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
@@ -113,6 +114,7 @@ func (c *Client) request(ctx context.Context, method, path string, message any) 
 	if err != nil {
 		return nil, fmt.Errorf("cannot write the message to the gate: %w", err)
 	}
+	r.Header.Set(versionHeader, strconv.Itoa(Version))
 	if message != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}

@@ -57,7 +57,7 @@ func (g *fakeGate) Enrol(_ context.Context, from netip.Addr, _ key.Secret, _ key
 func (g *fakeGate) Push(_ context.Context, from netip.Addr, generation uint64, forwards []forward.Published) (PushResponse, error) {
 	err := g.asked(from, &g.pushes)
 	g.pushed = forwards
-	r := PushResponse{Instance: "one", Generation: generation, Public: []netip.Addr{netip.MustParseAddr("198.51.100.1")}}
+	r := PushResponse{Generation: generation, Public: []netip.Addr{netip.MustParseAddr("198.51.100.1")}}
 	for _, f := range forwards {
 		r.Verdicts = append(r.Verdicts, Verdict{Name: f.Name, State: Granted})
 	}
@@ -79,11 +79,10 @@ func enrolled() EnrolResponse {
 
 func stateAnswer() StateResponse {
 	return StateResponse{
-		Version: Version, Name: "attic", Instance: "one", Generation: 7, Digest: Digest(someForwards()),
+		Version: Version, Name: "attic", Generation: 7, Digest: Digest(someForwards()),
 		Verdicts: []Verdict{{Name: "web", State: Refused, Reason: "taken", Notes: []string{"note"}}},
 		Observed: netip.MustParseAddrPort("203.0.113.9:4711"),
 		Public:   []netip.Addr{netip.MustParseAddr("198.51.100.1")},
-		Policy:   Policy{MaxForwards: 256, Allowed: "1-65535/tcp"},
 		MTU:      1380,
 	}
 }
@@ -212,7 +211,7 @@ func pushBody(forwards string) string {
 
 func TestRequestsRefused(t *testing.T) {
 	deep := strings.Repeat("[", 100_000)
-	many := strings.TrimSuffix(strings.Repeat(`{"name":"a"},`, MaxForwards+1), ",")
+	many := strings.TrimSuffix(strings.Repeat(`{"name":"a"},`, forward.MaxForwards+1), ",")
 	for name, test := range map[string]struct {
 		method, path, body string
 		change             func(*http.Request)

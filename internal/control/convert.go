@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -15,10 +16,6 @@ const (
 	ipv4 = "ipv4"
 	ipv6 = "ipv6"
 )
-
-// maxConnections is the largest bound on connections that makes sense: more
-// than a port has.
-const maxConnections = 1_000_000
 
 // NewForward returns a published forward as it travels.
 func NewForward(p forward.Published) Forward {
@@ -68,21 +65,22 @@ func Digest(published []forward.Published) string {
 // published validates a push and returns its forwards as the rest of the
 // program knows them.
 func (r PushRequest) published() ([]forward.Published, error) {
-	if len(r.Forwards) > MaxForwards {
-		return nil, refuse(TooLarge, "%d forwards are more than the %d that fit into a push; join ports into ranges", len(r.Forwards), MaxForwards)
+	if err := forward.CheckCount(len(r.Forwards)); err != nil {
+		return nil, refuse(TooLarge, "%v", err)
 	}
 	list := make([]forward.Published, len(r.Forwards))
-	names := make(map[string]bool, len(r.Forwards))
 	for i, f := range r.Forwards {
-		p, err := f.Published()
-		if err == nil && names[p.Name] {
-			err = fmt.Errorf("the name %q is taken by another forward", p.Name)
-		}
-		if err != nil {
+		var err error
+		if list[i], err = f.Published(); err != nil {
 			return nil, refuse(Malformed, "forward %d: %s", i+1, plain(err.Error()))
 		}
-		names[p.Name] = true
-		list[i] = p
+	}
+	err := forward.CheckAll(list)
+	if errors.Is(err, forward.ErrTooMany) {
+		return nil, refuse(TooLarge, "%v", err)
+	}
+	if err != nil {
+		return nil, refuse(Malformed, "%s", plain(err.Error()))
 	}
 	return list, nil
 }
@@ -103,15 +101,21 @@ func (f Forward) Published() (forward.Published, error) {
 	if p.Allow, err = parseAllow(f.Allow); err != nil {
 		return forward.Published{}, err
 	}
-	if p.Limit, err = f.limit(); err != nil {
+	p.Limit.Connections = f.Connections
+	if f.NewConnections != "" {
+		if p.Limit.NewConnections, err = forward.ParseRate(f.NewConnections); err != nil {
+			return forward.Published{}, err
+		}
+	}
+	if err := p.Check(); err != nil {
 		return forward.Published{}, err
 	}
 	return p, nil
 }
 
 func parsePorts(text []string) ([]forward.Ports, error) {
-	if len(text) == 0 || len(text) > MaxPorts {
-		return nil, fmt.Errorf("a forward has 1 to %d port ranges, not %d", MaxPorts, len(text))
+	if err := forward.CheckPortCount(len(text)); err != nil {
+		return nil, err
 	}
 	var all []forward.Ports
 	for _, s := range text {
@@ -145,8 +149,8 @@ func parseFamilies(text []string) (forward.Families, error) {
 }
 
 func parseAllow(text []string) ([]netip.Prefix, error) {
-	if len(text) > MaxAllow {
-		return nil, fmt.Errorf("a forward has at most %d allowed prefixes, not %d; join them", MaxAllow, len(text))
+	if err := forward.CheckAllowCount(len(text)); err != nil {
+		return nil, err
 	}
 	var all []netip.Prefix
 	for _, s := range text {
@@ -160,17 +164,4 @@ func parseAllow(text []string) ([]netip.Prefix, error) {
 		all = append(all, p)
 	}
 	return all, nil
-}
-
-func (f Forward) limit() (forward.Limit, error) {
-	if f.Connections > maxConnections {
-		return forward.Limit{}, fmt.Errorf("a limit of %d connections is more than %d; leave it out for no limit", f.Connections, maxConnections)
-	}
-	l := forward.Limit{Connections: f.Connections}
-	if f.NewConnections == "" {
-		return l, nil
-	}
-	var err error
-	l.NewConnections, err = forward.ParseRate(f.NewConnections)
-	return l, err
 }

@@ -54,7 +54,7 @@ func drawPublished(t *rapid.T) forward.Published {
 		Ports:      forward.NewPortSet(ports...),
 		Families:   rapid.SampledFrom([]forward.Families{{IPv4: true}, {IPv6: true}, {IPv4: true, IPv6: true}}).Draw(t, "families"),
 		Masquerade: rapid.Bool().Draw(t, "masquerade"),
-		Limit:      forward.Limit{Connections: rapid.Uint32Range(0, maxConnections).Draw(t, "connections")},
+		Limit:      forward.Limit{Connections: rapid.Uint32Range(0, forward.MaxConnections).Draw(t, "connections")},
 	}
 	if n := rapid.Uint32Range(0, 1000).Draw(t, "rate"); n > 0 {
 		p.Limit.NewConnections = forward.Rate{Count: n, Per: rapid.SampledFrom([]time.Duration{time.Second, time.Minute, 24 * time.Hour}).Draw(t, "per")}
@@ -84,7 +84,7 @@ func TestForwardsRefused(t *testing.T) {
 		"second spelling":    func(f *Forward) { f.Ports = []string{"80-80/tcp"} },
 		"overlap":            func(f *Forward) { f.Ports = []string{"80-90/tcp", "85/tcp"} },
 		"unsorted":           func(f *Forward) { f.Ports = []string{"443/tcp", "80/tcp"} },
-		"too many ports":     func(f *Forward) { f.Ports = everyOtherPort(MaxPorts + 1) },
+		"too many ports":     func(f *Forward) { f.Ports = everyOtherPort(forward.MaxPorts + 1) },
 		"no family":          func(f *Forward) { f.Families = nil },
 		"family twice":       func(f *Forward) { f.Families = []string{ipv4, ipv4} },
 		"another family":     func(f *Forward) { f.Families = []string{"ipx"} },
@@ -93,9 +93,9 @@ func TestForwardsRefused(t *testing.T) {
 		"prefix too long":    func(f *Forward) { f.Allow = []string{"10.0.0.0/33"} },
 		"mapped":             func(f *Forward) { f.Allow = []string{"::ffff:10.0.0.0/104"} },
 		"second prefix form": func(f *Forward) { f.Allow = []string{"2001:DB8::/32"} },
-		"too many prefixes":  func(f *Forward) { f.Allow = slices.Repeat([]string{"10.0.0.0/8"}, MaxAllow+1) },
+		"too many prefixes":  func(f *Forward) { f.Allow = slices.Repeat([]string{"10.0.0.0/8"}, forward.MaxAllow+1) },
 		"rate":               func(f *Forward) { f.NewConnections = "20/fortnight" },
-		"connections":        func(f *Forward) { f.Connections = maxConnections + 1 },
+		"connections":        func(f *Forward) { f.Connections = forward.MaxConnections + 1 },
 	} {
 		f := NewForward(someForwards()[0])
 		if _, err := f.Published(); err != nil {
@@ -112,9 +112,9 @@ func TestForwardsRefused(t *testing.T) {
 		}
 	}
 	most := NewForward(someForwards()[0])
-	most.Ports = everyOtherPort(MaxPorts)
+	most.Ports = everyOtherPort(forward.MaxPorts)
 	if _, err := most.Published(); err != nil {
-		t.Errorf("%d port ranges: %v", MaxPorts, err)
+		t.Errorf("%d port ranges: %v", forward.MaxPorts, err)
 	}
 }
 
@@ -247,7 +247,7 @@ func FuzzAnswers(f *testing.F) {
 			if decodeAnswer(text, r) != nil {
 				continue
 			}
-			if s, ok := r.(*StateResponse); ok && !isPlain(s.Name+s.Instance+s.Digest) {
+			if s, ok := r.(*StateResponse); ok && !isPlain(s.Name+s.Digest) {
 				t.Errorf("accepted %+v", s)
 			}
 		}

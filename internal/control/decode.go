@@ -5,7 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
+	"strconv"
 	"strings"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
 )
 
 // decodeRequest reads a message from a home. The version comes first: of a
@@ -19,7 +23,7 @@ func decodeRequest(body []byte, into any) error {
 		return malformed(err)
 	}
 	if v.Version > Version {
-		return refuse(NewerVersion, "the home speaks version %d of the control protocol, this gate version %d; update gatelodge on the gate", v.Version, Version)
+		return newerHome(v.Version)
 	}
 	if v.Version < 1 {
 		return refuse(Malformed, "the message has no version of the control protocol")
@@ -30,9 +34,33 @@ func decodeRequest(body []byte, into any) error {
 	return nil
 }
 
+func newerHome(version int) error {
+	return refuse(NewerVersion, "the home speaks version %d of the control protocol, this gate version %d; update gatelodge on the gate", version, Version)
+}
+
+func newerGate(version int) error {
+	return refuse(NewerVersion, "the gate speaks version %d of the control protocol, this home version %d; update gatelodge on this machine", version, Version)
+}
+
+// checkHeader refuses a request of a newer version by its header alone.
+func checkHeader(h http.Header) error {
+	text := h.Get(versionHeader)
+	if text == "" {
+		return nil // of a home of before; its body says the version
+	}
+	v, err := strconv.Atoi(text)
+	switch {
+	case err != nil || v < 1:
+		return refuse(Malformed, "%.20q is no version of the control protocol", text)
+	case v > Version:
+		return newerHome(v)
+	}
+	return nil
+}
+
 func outOfBounds(err error) error {
 	if errors.Is(err, errTooMany) || errors.Is(err, errLongToken) {
-		return refuse(TooLarge, "the gate does not read the message: %v; a push has at most %d forwards: join ports into ranges", err, MaxForwards)
+		return refuse(TooLarge, "the gate does not read the message: %v; a push has at most %d forwards: join ports into ranges", err, forward.MaxForwards)
 	}
 	return refuse(Malformed, "the gate does not read the message: %v", err)
 }
@@ -61,10 +89,21 @@ func malformed(err error) error {
 	return refuse(Malformed, "the gate cannot read the message: %s%s", plain(err.Error()), hint)
 }
 
-// decodeAnswer reads a message from a gate.
+// decodeAnswer reads a message from a gate. As with requests, the version comes
+// first.
 func decodeAnswer(text []byte, into response) error {
 	if err := into.bounds().check(text); err != nil {
 		return badAnswer(err.Error())
+	}
+	var v struct{ Version int }
+	if err := json.Unmarshal(text, &v); err != nil {
+		return badAnswer("it is not of this protocol")
+	}
+	switch {
+	case v.Version > Version:
+		return newerGate(v.Version)
+	case v.Version < 1:
+		return badAnswer("it has no version of the protocol")
 	}
 	if json.Unmarshal(text, into) != nil {
 		return badAnswer("it is not of this protocol")

@@ -6,16 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"reflect"
-
-	"github.com/gatelodge/gatelodge/internal/doctor"
 )
-
-// pathDoctor is where a home asks its gate to look at itself:
-//
-//	POST /v1/doctor  DoctorRequest → DoctorResponse
-//
-// A gate of a version before it refuses it as UnknownPath.
-const pathDoctor = "/v1/doctor"
 
 // The kinds of DoctorRequest.
 const (
@@ -49,19 +40,19 @@ type DoctorRequest struct {
 
 // DoctorResponse is what the gate has found.
 type DoctorResponse struct {
-	Version int         `json:"version"`
-	Side    doctor.Side `json:"side"`
-	Padding string      `json:"padding,omitempty"`
+	Version int    `json:"version"`
+	Side    Look   `json:"side"`
+	Padding string `json:"padding,omitempty"`
 }
 
 // Examiner is a Gate that can look at itself.
 type Examiner interface {
-	Doctor(ctx context.Context, from netip.Addr, kind string) (doctor.Side, error)
+	Doctor(ctx context.Context, from netip.Addr, kind string) (Look, error)
 }
 
 // Doctor asks the gate to look at itself. A gate of an older version refuses
 // with UnknownPath.
-func (c *Client) Doctor(ctx context.Context, kind string) (doctor.Side, error) {
+func (c *Client) Doctor(ctx context.Context, kind string) (Look, error) {
 	var answer DoctorResponse
 	ask := DoctorRequest{Version: Version, Kind: kind}
 	if kind == DoctorPadded {

@@ -9,28 +9,26 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-
-	"github.com/gatelodge/gatelodge/internal/doctor"
 )
 
 // examiner is a gate that can look at itself.
 type examiner struct {
 	fakeGate
-	side doctor.Side
+	look Look
 	kind string
 }
 
-func (e *examiner) Doctor(_ context.Context, from netip.Addr, kind string) (doctor.Side, error) {
+func (e *examiner) Doctor(_ context.Context, from netip.Addr, kind string) (Look, error) {
 	e.kind = kind
-	return e.side, e.asked(from, new(int))
+	return e.look, e.asked(from, new(int))
 }
 
 func TestDoctorIsAnswered(t *testing.T) {
-	gate := &examiner{side: doctor.Side{Role: "gate", Daemon: true, Forwards: []doctor.Forward{{Name: "web", Port: 443, Inside: doctor.Open}}}}
+	gate := &examiner{look: Look{Role: "gate", Daemon: true, Forwards: []LookForward{{Name: "web", Port: 443, Inside: "open"}}}}
 	c := newClient(t, serve(t, gate, quiet()))
 	for _, kind := range []string{DoctorBrief, DoctorPadded, DoctorCounters, DoctorAll} {
 		side, err := c.Doctor(t.Context(), kind)
-		if err != nil || gate.kind != kind || len(side.Forwards) != 1 || side.Forwards[0].Inside != doctor.Open {
+		if err != nil || gate.kind != kind || len(side.Forwards) != 1 || side.Forwards[0].Inside != "open" {
 			t.Errorf("%s: %+v, %v; the gate was asked for %q", kind, side, err, gate.kind)
 		}
 	}
@@ -42,7 +40,7 @@ func TestDoctorIsAnswered(t *testing.T) {
 // A padded question and its answer are several packets each.
 func TestPaddedIsLarge(t *testing.T) {
 	var asked, answered int
-	gate := NewServer(&examiner{side: doctor.Side{Role: "gate"}}, quiet())
+	gate := NewServer(&examiner{look: Look{Role: "gate"}}, quiet())
 	c := against(t, func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -80,7 +78,7 @@ func TestAnOlderGateIsRecognised(t *testing.T) {
 
 // What a gate says of itself reaches a terminal: it must be plain text.
 func TestDoctorsAnswerIsMadePlain(t *testing.T) {
-	evil := doctor.Side{Role: "gate", Unseen: []string{"\x1b[2Jgone"}, Forwards: []doctor.Forward{{Name: "web", Holder: "ng\x07inx", Reason: strings.Repeat("x", 5000)}}}
+	evil := Look{Role: "gate", Unseen: []string{"\x1b[2Jgone"}, Forwards: []LookForward{{Name: "web", Holder: "ng\x07inx", Reason: strings.Repeat("x", 5000)}}}
 	c := against(t, func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(DoctorResponse{Version: Version, Side: evil})
 	})
@@ -94,10 +92,10 @@ func TestDoctorsAnswerIsMadePlain(t *testing.T) {
 		}
 	}
 	for name, bad := range map[string]string{
-		"a home":        `{"side":{"role":"home"}}`,
+		"a home":        `{"version":1,"side":{"role":"home"}}`,
 		"nobody":        `{}`,
-		"a zone":        `{"side":{"role":"gate","homes":[{"name":"a","endpoint":"[fe80::1%x]:1"}]}}`,
-		"an endless it": `{"side":{"role":"gate","unseen":[` + strings.Repeat(`"",`, maxLooked) + `""]}}`,
+		"a zone":        `{"version":1,"side":{"role":"gate","homes":[{"name":"a","endpoint":"[fe80::1%x]:1"}]}}`,
+		"an endless it": `{"version":1,"side":{"role":"gate","unseen":[` + strings.Repeat(`"",`, maxLooked) + `""]}}`,
 	} {
 		c := against(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, bad) })
 		if _, err := c.Doctor(t.Context(), DoctorAll); !errors.Is(err, &Error{Code: BadAnswer}) {

@@ -44,6 +44,12 @@ type Error struct {
 	Message string `json:"message"`
 }
 
+// errorWire is an Error as it is sent. It is shown whatever its version.
+type errorWire struct {
+	Version int `json:"version"`
+	*Error
+}
+
 // Error implements error.
 func (e *Error) Error() string { return e.Message }
 

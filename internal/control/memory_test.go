@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
 )
 
 // maxAllocated is what reading one message may allocate in bytes, whatever it
@@ -142,7 +144,7 @@ func TestBodiesAtOnceAreBounded(t *testing.T) {
 // The largest messages that the protocol allows are within the bounds.
 func TestTheLargestMessagesAreRead(t *testing.T) {
 	state := stateAnswer()
-	state.Verdicts = slices.Repeat([]Verdict{{Name: "web", State: Refused, Reason: strings.Repeat("r", maxText), Notes: slices.Repeat([]string{"note"}, maxNotes)}}, MaxForwards)
+	state.Verdicts = slices.Repeat([]Verdict{{Name: "web", State: Refused, Reason: strings.Repeat("r", maxText), Notes: slices.Repeat([]string{"note"}, maxNotes)}}, forward.MaxForwards)
 	state.Public = slices.Repeat(state.Public, maxPublic)
 	text, err := json.Marshal(state)
 	if err != nil {
@@ -152,7 +154,7 @@ func TestTheLargestMessagesAreRead(t *testing.T) {
 		t.Errorf("a state of %d bytes: %v", len(text), err)
 	}
 	var ports []string
-	for p := range MaxPorts {
+	for p := range forward.MaxPorts {
 		ports = append(ports, fmt.Sprintf("%d/tcp", 1+2*p))
 	}
 	one := Forward{Name: "a", Ports: ports, Families: []string{ipv4}}

@@ -4,16 +4,24 @@
 //
 // The protocol is JSON over HTTP/1.1, with the home as the client:
 //
-//	POST /v1/enrol     EnrolRequest → EnrolResponse   an invite for a place
-//	PUT  /v1/forwards  PushRequest  → PushResponse    all that the home publishes
-//	GET  /v1/state                  → StateResponse   what the gate holds of it
-//	POST /v1/doctor    DoctorRequest → DoctorResponse what the gate finds wrong
+//	POST /v1/enrol     EnrolRequest  → EnrolResponse   an invite for a place
+//	PUT  /v1/forwards  PushRequest   → PushResponse    all that the home publishes
+//	GET  /v1/state                   → StateResponse   what the gate holds of it
+//	POST /v1/doctor    DoctorRequest → DoctorResponse  what the gate finds wrong
 //
 // and, on UDP, an echo that tells whether the other side lives (see Pinger), and
 // the first of these messages for homes that have not joined yet (see Enrol).
-// Every refusal is an Error. Fields that are not known are refused in
-// requests, where ignoring one could give visitors more than the home meant
-// to, and ignored in responses, which give nothing.
+// Every refusal is an Error. Who may send which message is in the table of API.
+//
+// Every message says the version of the protocol that it is in, and a gate
+// answers in the version that it was asked in. A gate refuses what is newer than
+// it knows, a home does not use it, and both say which side to update; a refusal
+// alone is shown whatever its version. Within one version a side may say more
+// than the other knows. In an answer that is ignored: it gives nobody anything,
+// and a home goes by what it knows. In a request it is refused: a gate that
+// ignored an unknown bound of a forward would give visitors more than the home
+// meant to. So a new property of a forward is left out where it is not used, and
+// then gates of before take the push as ever.
 package control
 
 import (
@@ -28,25 +36,19 @@ import (
 // misunderstand a newer one.
 const Version = 1
 
-// The bounds of messages. Whoever sends more is refused before it costs
-// memory or time.
+// versionHeader is where a message over HTTP says its version, also one without
+// a body. Homes and gates of before have no such header, and speak version 1.
+const versionHeader = "Gatelodge-Protocol"
+
+// The bounds of messages; those of forwards are package forward's. Whoever sends
+// more is refused before it costs memory or time.
 const (
-	MaxBody     = 256 << 10 // bytes of a request
-	MaxForwards = 1024      // in a push
-	MaxPorts    = 64        // entries in one forward's ports
-	MaxAllow    = 256       // prefixes in one forward's allow list
+	MaxBody = 256 << 10 // bytes of a request; see forward.MaxSize
 
 	maxAnswer = 2 << 20 // bytes of a response: a reason for each of 1024 forwards
 	maxText   = 1000    // bytes of any one text for people
 	maxNotes  = 8       // of one verdict
 	maxPublic = 64      // addresses of a gate
-)
-
-// The paths of the protocol.
-const (
-	pathEnrol    = "/v1/enrol"
-	pathForwards = "/v1/forwards"
-	pathState    = "/v1/state"
 )
 
 // EnrolRequest redeems an invite: its secret for a place of the home's own
@@ -118,7 +120,6 @@ type Forward struct {
 // PushResponse answers each forward of a push, in its order.
 type PushResponse struct {
 	Version    int       `json:"version"`
-	Instance   string    `json:"instance"` // see StateResponse
 	Generation uint64    `json:"generation"`
 	Verdicts   []Verdict `json:"verdicts"`
 	// Public are the gate's addresses at which visitors arrive.
@@ -144,25 +145,15 @@ const (
 
 // StateResponse tells a home what the gate holds of it.
 type StateResponse struct {
-	Version int    `json:"version"`
-	Name    string `json:"name"`
-	// Instance is another one after each start of the gate.
-	Instance   string    `json:"instance"`
+	Version    int       `json:"version"`
+	Name       string    `json:"name"`
 	Generation uint64    `json:"generation"`
 	Digest     string    `json:"digest"` // of the forwards the gate holds; see Digest
 	Verdicts   []Verdict `json:"verdicts"`
 	// Observed is where the gate sees the home's WireGuard packets come from.
 	Observed netip.AddrPort `json:"observed,omitzero"`
 	Public   []netip.Addr   `json:"public"`
-	Policy   Policy         `json:"policy"`
 	// MTU is that of the tunnel at the gate, in bytes; 0: the gate is of a
 	// version that does not say.
 	MTU int `json:"mtu,omitempty"`
-}
-
-// Policy is a hint on what the gate would grant this home.
-type Policy struct {
-	MaxForwards int    `json:"max_forwards"`
-	Allowed     string `json:"allowed,omitempty"` // ports, in words for people
-	Reserved    string `json:"reserved,omitempty"`
 }

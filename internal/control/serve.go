@@ -10,28 +10,8 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"strconv"
 )
-
-// message is one kind of request.
-type message struct {
-	method string
-	serve  func(ctx context.Context, from netip.Addr, body []byte) (any, error)
-}
-
-func (s *Server) message(path string) (message, bool) {
-	switch path {
-	case pathEnrol:
-		return message{http.MethodPost, s.enrol}, true
-	case pathForwards:
-		return message{http.MethodPut, s.sources.pushes.inTurn(s.push)}, true
-	case pathState:
-		return message{http.MethodGet, s.state}, true
-	case pathDoctor:
-		return message{http.MethodPost, s.doctor}, true
-	default:
-		return message{}, false
-	}
-}
 
 // ServeHTTP implements http.Handler for the server in Serve.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -58,16 +38,19 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err := refuseBrowser(r); err != nil {
 		return nil, err
 	}
-	m, known := s.message(r.URL.Path)
+	if err := checkHeader(r.Header); err != nil {
+		return nil, err
+	}
+	m, known := messageAt(r.URL.Path)
 	if !known {
 		return nil, refuse(UnknownPath, "the gate knows no message %.60q; it may run an older gatelodge than the home", r.URL.Path)
 	}
-	if r.Method != m.method {
-		w.Header().Set("Allow", m.method)
-		return nil, refuse(Malformed, "this message is sent with %s, not %.20q", m.method, r.Method)
+	if r.Method != m.Method {
+		w.Header().Set("Allow", m.Method)
+		return nil, refuse(Malformed, "this message is sent with %s, not %.20q", m.Method, r.Method)
 	}
 	if r.Method == http.MethodGet {
-		return m.serve(r.Context(), from, nil)
+		return m.serve(s, r.Context(), from, nil)
 	}
 	if !s.sources.beginBody(from) {
 		return nil, refuse(TooOften, "too many messages from %v at once; try again in a few seconds", from)
@@ -77,7 +60,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.serve(r.Context(), from, body)
+	return m.serve(s, r.Context(), from, body)
 }
 
 // read decodes a message, a few of them at a time.
@@ -145,6 +128,10 @@ func (s *Server) enrol(ctx context.Context, from netip.Addr, body []byte) (any, 
 	return answer, nil
 }
 
+func (s *Server) pushInTurn(ctx context.Context, from netip.Addr, body []byte) (any, error) {
+	return s.sources.pushes.inTurn(s.push)(ctx, from, body)
+}
+
 func (s *Server) push(ctx context.Context, from netip.Addr, body []byte) (any, error) {
 	var r PushRequest
 	if err := s.read(body, &r); err != nil {
@@ -170,6 +157,7 @@ func (s *Server) reply(w http.ResponseWriter, answer any, err error) {
 	status, text := s.outcome(answer, err)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
+	h.Set(versionHeader, strconv.Itoa(Version))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
@@ -186,7 +174,7 @@ func (s *Server) outcome(answer any, err error) (status int, text []byte) {
 			s.refused.Do(func() { s.log.Error("a control message failed", "error", err) })
 			refusal = &Error{Internal, "the gate failed on this message; see its log"}
 		}
-		status, answer = refusal.Code.status(), refusal
+		status, answer = refusal.Code.status(), errorWire{Version, refusal}
 	}
 	text, err = json.Marshal(answer)
 	if err != nil {

@@ -78,7 +78,6 @@ func (c channel) Push(ctx context.Context, from netip.Addr, generation uint64, w
 	})
 	return control.PushResponse{
 		Version:    control.Version,
-		Instance:   c.instance,
 		Generation: generation,
 		Verdicts:   toWire(verdicts),
 		Public:     c.memory.now().Public(),
@@ -95,12 +94,10 @@ func (c channel) State(ctx context.Context, from netip.Addr) (control.StateRespo
 	answer := control.StateResponse{
 		Version:    control.Version,
 		Name:       h.Name,
-		Instance:   c.instance,
 		Generation: h.Generation,
 		Digest:     control.Digest(h.Wanted()),
 		Verdicts:   toWire(h.Verdicts()),
 		Public:     now.Public(),
-		Policy:     control.Policy{MaxForwards: now.Policies()(h.Name).MaxForwards},
 		MTU:        plan.GateMTU(now.Config, now.Facts),
 	}
 	peers, err := c.machine.Peers(ctx)

@@ -28,9 +28,14 @@ func (c Commands) Diagnose(ctx context.Context) (local.DoctorResponse, error) {
 	return answer, nil
 }
 
-// Doctor implements control.Examiner: the gate, and what concerns the home
-// that asks.
-func (c channel) Doctor(ctx context.Context, from netip.Addr, kind string) (doctor.Side, error) {
+// Doctor implements control.Examiner.
+func (c channel) Doctor(ctx context.Context, from netip.Addr, kind string) (control.Look, error) {
+	side, err := c.lookFor(ctx, from, kind)
+	return examine.ToWire(side), err
+}
+
+// lookFor looks at the gate, and at what concerns the home that asks.
+func (c channel) lookFor(ctx context.Context, from netip.Addr, kind string) (doctor.Side, error) {
 	now := c.memory.now()
 	h, err := tenant(now.Registry, from)
 	if err != nil {

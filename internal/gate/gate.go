@@ -6,7 +6,6 @@ package gate
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -67,7 +66,6 @@ type Gate struct {
 	looks      *share      // of homes' doctors: the whole gate is looked at for each
 	traces     *share
 	runs       *control.Runs
-	instance   string // of this run: homes push again when it changes
 	since      time.Time
 	rootPorts  []uint16 // what root listened on when it was looked last; watchSSH's own
 }
@@ -89,7 +87,7 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 		log: o.Log, events: o.Events, paths: o.Paths, version: o.Version, machine: o.Machine,
 		others: consent.NewOthers(o.Paths, o.Events), silences: newSilences(), accepted: newSparingLog(), runs: control.NewRuns(),
 		looks: newShare(looksAtOnce, lookPause), traces: newShare(1, tracePause),
-		instance: rand.Text(), since: time.Now(),
+		since: time.Now(),
 	}
 	var err error
 	if g.memory, err = newMemory(o.Paths, o.Config, o.Store, o.Events); err != nil {

@@ -59,7 +59,7 @@ func (l *link) askGate(ctx context.Context, forwards []doctor.Forward) gateSaid 
 	}
 	var visit sync.WaitGroup
 	visit.Go(func() { said.outside = l.visit(ctx, forwards) })
-	after, err := client.Doctor(ctx, control.DoctorAll)
+	after, err := askDoctor(ctx, client, control.DoctorAll)
 	visit.Wait()
 	if err != nil {
 		said.missing = missing(err)
@@ -92,7 +92,7 @@ func (l *link) followVisits(ctx context.Context, client *control.Client, said *g
 	}
 	var visit sync.WaitGroup
 	visit.Go(func() { l.visit(ctx, again) })
-	seen, err := client.Doctor(ctx, control.DoctorTrace)
+	seen, err := askDoctor(ctx, client, control.DoctorTrace)
 	visit.Wait()
 	if err != nil {
 		return
@@ -133,7 +133,13 @@ func ask(ctx context.Context, client *control.Client, kind string) (doctor.Side,
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	defer client.Close() // each on a connection of its own: one may hang
-	return client.Doctor(ctx, kind)
+	return askDoctor(ctx, client, kind)
+}
+
+// askDoctor asks the gate to look at itself.
+func askDoctor(ctx context.Context, gate *control.Client, kind string) (doctor.Side, error) {
+	look, err := gate.Doctor(ctx, kind)
+	return examine.FromWire(look), err
 }
 
 func missing(err error) doctor.Missing {
