@@ -47,8 +47,7 @@ func (g *fakeGate) State(context.Context) (control.StateResponse, error) {
 }
 
 func (g *fakeGate) Push(_ context.Context, generation uint64, list []forward.Published) (control.PushResponse, error) {
-	ahead := generation - g.generation
-	taken := generation > g.generation && ahead <= generationWindow || g.generation > generationPoisoned && generation != g.generation
+	taken := forward.Succeeds(g.generation, generation)
 	if g.old {
 		taken = generation >= g.generation
 	}
@@ -103,8 +102,8 @@ func homeOf(t *testing.T, gate *fakeGate, w *bytes.Buffer, names ...string) *lin
 // Whatever a gate was told that its number is, by whoever spoke for this home,
 // and whatever it says itself, a home's next list counts at once.
 func TestNoGenerationIsTheLast(t *testing.T) {
-	for _, own := range []uint64{0, 1, 7, generationWindow, generationPoisoned, generationPoisoned + 1, math.MaxUint64} {
-		for _, theirs := range []uint64{0, 1, 6, 7, 8, generationWindow, 1 << 40, generationPoisoned - 1, generationPoisoned, generationPoisoned + 1, math.MaxUint64 - 1, math.MaxUint64} {
+	for _, own := range []uint64{0, 1, 7, forward.MaxLead, forward.Unreachable, forward.Unreachable + 1, math.MaxUint64} {
+		for _, theirs := range []uint64{0, 1, 6, 7, 8, forward.MaxLead, 1 << 40, forward.Unreachable - 1, forward.Unreachable, forward.Unreachable + 1, math.MaxUint64 - 1, math.MaxUint64} {
 			gate := &fakeGate{generation: theirs}
 			h := homeOf(t, gate, new(bytes.Buffer), "web")
 			h.memory.Generation = own
@@ -171,7 +170,7 @@ func TestALyingGateDoesNotSpoilTheNumbers(t *testing.T) {
 		return r, nil
 	}
 	h := homeOf(t, gate, new(bytes.Buffer), "web")
-	for _, lie = range []uint64{math.MaxUint64, generationPoisoned, generationPoisoned - 1, 0, 1 << 62} {
+	for _, lie = range []uint64{math.MaxUint64, forward.Unreachable, forward.Unreachable - 1, 0, 1 << 62} {
 		gate.held = nil
 		_ = h.push.round(t.Context()) // it may be refused: the number was a lie
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
@@ -123,7 +124,7 @@ func (l *link) agreeMTU(gate int) {
 // nextGeneration numbers the next list of forwards, and has the number on disk
 // before the gate hears of it.
 func (l *link) nextGeneration(theirs uint64) (uint64, error) {
-	err := l.remember(func(m *stored) { m.Generation = generationAfter(m.Generation, theirs) })
+	err := l.remember(func(m *stored) { m.Generation = forward.GenerationAfter(m.Generation, theirs) })
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.memory.Generation, err

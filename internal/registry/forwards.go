@@ -18,7 +18,7 @@ func (s *State) Push(home string, generation uint64, wanted []forward.Published,
 		return nil, refuse(UnknownHome, "no home named %q is enrolled at this gate; join again with a new invite", home)
 	}
 	old := s.Homes[i]
-	if !succeeds(old.Generation, generation) {
+	if !forward.Succeeds(old.Generation, generation) {
 		return nil, stale(old.Generation, generation)
 	}
 	if err := forward.CheckCount(len(wanted)); err != nil {
@@ -34,6 +34,14 @@ func (s *State) Push(home string, generation uint64, wanted []forward.Published,
 	}
 	j.home(&s.Homes[i], p, func(Forward) bool { return true })
 	return s.Homes[i].Verdicts(), nil
+}
+
+// stale says why a push may not replace the last one.
+func stale(last, next uint64) error {
+	if next > last {
+		return refuse(Stale, "the gate has generation %d of this home's forwards, and %d is too far ahead of it to be the next", last, next)
+	}
+	return refuse(Stale, "the gate has generation %d of this home's forwards, which is not older than %d; is a second copy of this home running?", last, next)
 }
 
 // renew makes the new list of a home's forwards. IDs stay with names.

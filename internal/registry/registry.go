@@ -46,7 +46,7 @@ type Home struct {
 	Address4   netip.Addr
 	Address6   netip.Addr // zero in a tunnel without IPv6
 	Enrolled   time.Time
-	Generation uint64 // of the last accepted push; see succeeds
+	Generation uint64 // of the last accepted push; see forward.Succeeds
 	// Forwards is the last accepted push in its own order, the refused ones
 	// included, so that a change of policy can grant them later.
 	Forwards     []Forward
