@@ -1,6 +1,9 @@
 package store
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -97,4 +100,23 @@ func TestJournalRefused(t *testing.T) {
 	if err != nil || !strings.Contains(warning, "damaged") || len(again.Entries()) != 1 {
 		t.Errorf("from the copy: %q, %v", warning, err)
 	}
+}
+
+// What a version before has changed is put back by this one.
+func TestTheJournalOfBefore(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	text, err := os.ReadFile("testdata/journal-before.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "journal.json"), text, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }() // it is only read
+	j := openJournal(t, s, "8f2d5f0e-6a9e-4a5e-9d55-0f1f6f2f6f3a")
+	wantEntries(t, j, Entry{"sysctl", "net.ipv6.conf.eth0.accept_ra", "1"}, Entry{"sysctl", "net.ipv4.ip_forward", "0"})
 }
