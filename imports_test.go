@@ -70,7 +70,9 @@ var rooms = map[string][]string{
 	"packaging/release": {},
 	// The lab, the benchmarks, and what is for tests only.
 	"internal/lab":                 {"internal/forward", "internal/lab/netns"},
-	"internal/lab/command":         {"internal/lab", "internal/printable", "internal/sibling"},
+	"internal/lab/command":         {"internal/lab", "internal/lab/demo", "internal/lab/standing", "internal/printable", "internal/sibling"},
+	"internal/lab/demo":            {"internal/forward", "internal/lab"},
+	"internal/lab/standing":        {"internal/lab", "internal/lab/demo", "internal/lab/netns"},
 	"internal/lab/netns":           {},
 	"cmd/gatelodge-lab":            {"internal/lab", "internal/lab/command"},
 	"bench":                        {"internal/lab", "internal/lab/netns"},
@@ -79,7 +81,7 @@ var rooms = map[string][]string{
 }
 
 // runners are the packages that may start programs.
-var runners = []string{"bench", "internal/cli", "internal/host", "internal/host/netfilter", "internal/host/wireguard", "internal/install", "internal/instance", "internal/lab", "internal/lab/command", "internal/lab/machine", "internal/lab/netns", "internal/remote", "internal/sibling", "internal/systemd", "packaging/release"}
+var runners = []string{"bench", "internal/cli", "internal/host", "internal/host/netfilter", "internal/host/wireguard", "internal/install", "internal/instance", "internal/lab", "internal/lab/command", "internal/lab/machine", "internal/lab/netns", "internal/lab/standing", "internal/remote", "internal/sibling", "internal/systemd", "packaging/release"}
 
 // pure are the packages that touch neither files, nor the network, nor time.
 var pure = []string{"internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor", "internal/problem", "internal/survey"}

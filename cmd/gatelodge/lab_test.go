@@ -18,6 +18,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/lab"
+	"github.com/gatelodge/gatelodge/internal/lab/demo"
 )
 
 // portEcho is the port of the echo services that the lab's hosts run and that
@@ -132,7 +133,7 @@ func run(t *testing.T, h *lab.Host, args ...string) string {
 
 func TestTheMainJob(t *testing.T) {
 	l := newLab(t)
-	report, err := l.Demo(t.Context())
+	report, err := demo.Run(t.Context(), l)
 	must(t, err)
 	if len(report.Results) < 40 {
 		t.Errorf("only %d probes ran", len(report.Results))

@@ -166,7 +166,7 @@ const readyTime = 30 * time.Second
 func (h *Host) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
-	return until(ctx, 50*time.Millisecond, func() error {
+	return Until(ctx, 50*time.Millisecond, func() error {
 		if h.PID() == 0 {
 			return final(fmt.Errorf("the daemon of %s has ended; it said:\n%s", h.Name, strings.Join(h.LogTail(10), "\n")))
 		}
@@ -183,9 +183,10 @@ type finalError struct{ error }
 
 func final(err error) error { return finalError{err} }
 
-// until calls try, with pauses, until it succeeds, its error is final, or ctx
-// ends. It then returns the last error of try.
-func until(ctx context.Context, pause time.Duration, try func() error) error {
+// Until calls try, with pauses, until it succeeds or ctx ends, and then returns
+// the last error of try. Inside this package, try can also end it by an error
+// that is final.
+func Until(ctx context.Context, pause time.Duration, try func() error) error {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	var last error

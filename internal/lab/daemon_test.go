@@ -82,11 +82,11 @@ func TestUntil(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	never := errors.New("not yet")
-	if err := until(ctx, time.Microsecond, func() error { return never }); !errors.Is(err, never) || !errors.Is(err, context.DeadlineExceeded) {
+	if err := Until(ctx, time.Microsecond, func() error { return never }); !errors.Is(err, never) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("until gave up with %v", err)
 	}
 	tries := 0
-	err := until(t.Context(), time.Microsecond, func() error {
+	err := Until(t.Context(), time.Microsecond, func() error {
 		if tries++; tries < 3 {
 			return never
 		}
@@ -95,7 +95,7 @@ func TestUntil(t *testing.T) {
 	if err != nil || tries != 3 {
 		t.Errorf("until: %v after %d tries", err, tries)
 	}
-	if err := until(t.Context(), time.Hour, func() error { return final(never) }); !errors.Is(err, never) {
+	if err := Until(t.Context(), time.Hour, func() error { return final(never) }); !errors.Is(err, never) {
 		t.Errorf("a final error became %v", err)
 	}
 }

@@ -51,11 +51,11 @@ func (h *Host) prepare() error {
 	if err := os.MkdirAll(h.Root(), 0o755); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(h.bin(), 0o755); err != nil {
+	if err := os.MkdirAll(h.Bin(), 0o755); err != nil {
 		return err
 	}
 	script := fmt.Sprintf("#!/bin/sh\nexec %s --root %s \"$@\"\n", quote(h.lab.options.Binary), quote(h.Root()))
-	return os.WriteFile(filepath.Join(h.bin(), "gatelodge"), []byte(script), 0o755)
+	return os.WriteFile(filepath.Join(h.Bin(), "gatelodge"), []byte(script), 0o755)
 }
 
 // quote makes s one word for sh(1).
@@ -68,7 +68,8 @@ func (h *Host) Namespace() string { return h.ns.Name }
 // Root is what gatelodge on this host is given as --root.
 func (h *Host) Root() string { return filepath.Join(h.dir, "root") }
 
-func (h *Host) bin() string { return filepath.Join(h.dir, "bin") }
+// Bin is the folder with the host's own gatelodge, seen from inside the lab.
+func (h *Host) Bin() string { return filepath.Join(h.dir, "bin") }
 
 // Run runs a program on the host and returns its standard output. A program
 // that fails is an *ExitError.
@@ -107,7 +108,7 @@ func (h *Host) Launch(cmd *exec.Cmd) error { return h.ns.Do(cmd.Start) }
 // programs in its order.
 func (h *Host) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Env = append(h.lab.environment(), "PATH="+h.bin()+":"+os.Getenv("PATH"))
+	cmd.Env = append(h.lab.environment(), "PATH="+h.Bin()+":"+os.Getenv("PATH"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd
 }

@@ -99,7 +99,7 @@ func (l *Lab) build(ctx context.Context) error {
 	if err := CheckPrerequisites(); err != nil {
 		return err
 	}
-	l.logf("making a small internet: visitor, internet, gate, cgnat, home, device, container, home2")
+	l.Logf("making a small internet: visitor, internet, gate, cgnat, home, device, container, home2")
 	for _, s := range l.sites() {
 		if err := l.addHost(s); err != nil {
 			return err
@@ -185,6 +185,7 @@ func (l *Lab) Close() error {
 // onClose has f called by Close, last first.
 func (l *Lab) onClose(f func() error) { l.closers = append(l.closers, f) }
 
-func (l *Lab) logf(format string, args ...any) {
+// Logf tells whoever watches the lab being made of a step.
+func (l *Lab) Logf(format string, args ...any) {
 	fmt.Fprintf(l.options.Log, format+"\n", args...)
 }

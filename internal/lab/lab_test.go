@@ -99,17 +99,17 @@ func TestWhoReachesWhom(t *testing.T) {
 		host string
 		saw  string
 	}{
-		{"visitor to the gate, IPv4", "visitor", at("198.51.100.1", portGateSSH), ProbeSSH, "gate", "203.0.113.10"},
-		{"visitor to the gate, IPv6", "visitor", at("2001:db8:a::1", portGateSSH), ProbeSSH, "gate", "2001:db8:c::10"},
+		{"visitor to the gate, IPv4", "visitor", at("198.51.100.1", PortGateSSH), ProbeSSH, "gate", "203.0.113.10"},
+		{"visitor to the gate, IPv6", "visitor", at("2001:db8:a::1", PortGateSSH), ProbeSSH, "gate", "2001:db8:c::10"},
 		{"visitor to the gate, UDP", "visitor", at("2001:db8:a::1", testPort), ProbeUDP, "gate", "2001:db8:c::10"},
 		{"home through the NAT, TCP", "home", at("198.51.100.1", testPort), ProbeTCP, "gate", "192.0.2.2"},
 		{"home through the NAT, UDP", "home", at("198.51.100.1", testPort), ProbeUDP, "gate", "192.0.2.2"},
 		{"home2 through the NAT", "home2", at("198.51.100.1", testPort), ProbeUDP, "gate", "192.0.2.2"},
 		{"device through the NAT", "device", at("198.51.100.1", testPort), ProbeTCP, "gate", "192.0.2.2"},
 		{"container through two NATs", "container", at("198.51.100.1", testPort), ProbeTCP, "gate", "192.0.2.2"},
-		{"home to the device", "home", at("192.168.1.20", portDevice), ProbeTCP, "device", "192.168.1.10"},
-		{"device to the container", "device", at("192.168.1.10", portContainer), ProbeHTTP, "container", "192.168.1.20"},
-		{"device to home's certificate", "device", at("192.168.1.10", portHTTPS), l.ProbeHTTPS, "home", "192.168.1.20"},
+		{"home to the device", "home", at("192.168.1.20", PortDevice), ProbeTCP, "device", "192.168.1.10"},
+		{"device to the container", "device", at("192.168.1.10", PortContainer), ProbeHTTP, "container", "192.168.1.20"},
+		{"device to home's certificate", "device", at("192.168.1.10", PortHTTPS), l.ProbeHTTPS, "home", "192.168.1.20"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, err := c.ask(t.Context(), l.Host(c.from), c.to)
@@ -132,7 +132,7 @@ func TestNothingGetsInToHomes(t *testing.T) {
 		{"gate", "192.168.1.20"},
 		{"home2", "192.168.1.10"},
 	} {
-		if a, err := ProbeTCP(t.Context(), l.Host(c.from), at(c.to, portEcho)); err == nil {
+		if a, err := ProbeTCP(t.Context(), l.Host(c.from), at(c.to, PortEcho)); err == nil {
 			t.Errorf("%s reaches %s through %s", c.from, a.Host, c.to)
 		}
 	}
@@ -141,7 +141,7 @@ func TestNothingGetsInToHomes(t *testing.T) {
 func TestLargeTransfer(t *testing.T) {
 	l := newLab(t)
 	for _, d := range []Direction{Download, Upload} {
-		if _, err := Transfer(t.Context(), l.Host("device"), at("192.168.1.10", portBulk), d, 1_000_000); err != nil {
+		if _, err := Transfer(t.Context(), l.Host("device"), at("192.168.1.10", PortBulk), d, 1_000_000); err != nil {
 			t.Errorf("%c: %v", d, err)
 		}
 	}
@@ -188,7 +188,7 @@ func TestNATForgets(t *testing.T) {
 	defer c.Close()
 	seen := func() netip.AddrPort {
 		t.Helper()
-		if err := c.SetDeadline(time.Now().Add(answerTime)); err != nil {
+		if err := c.SetDeadline(time.Now().Add(AnswerTime)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.Write(nil); err != nil {
@@ -231,13 +231,13 @@ func TestGateMoves(t *testing.T) {
 	if err := l.ChangeAddress(t.Context(), "gate", moved); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ProbeSSH(t.Context(), l.Home(), netip.AddrPortFrom(moved, portGateSSH)); err != nil {
+	if _, err := ProbeSSH(t.Context(), l.Home(), netip.AddrPortFrom(moved, PortGateSSH)); err != nil {
 		t.Error(err)
 	}
-	if _, err := ProbeSSH(t.Context(), l.Visitor(), at("2001:db8:a::1", portGateSSH)); err != nil {
+	if _, err := ProbeSSH(t.Context(), l.Visitor(), at("2001:db8:a::1", PortGateSSH)); err != nil {
 		t.Error(err)
 	}
-	if err := ProbeSilence(t.Context(), l.Home(), forward.TCP, netip.AddrPortFrom(old, portGateSSH), 200*time.Millisecond); err != nil {
+	if err := ProbeSilence(t.Context(), l.Home(), forward.TCP, netip.AddrPortFrom(old, PortGateSSH), 200*time.Millisecond); err != nil {
 		t.Errorf("the old address: %v", err)
 	}
 	if err := l.ChangeAddress(t.Context(), "home", moved); err == nil {
@@ -247,15 +247,15 @@ func TestGateMoves(t *testing.T) {
 
 func TestNarrowPath(t *testing.T) {
 	l := newLab(t)
-	if err := l.SetMTU(narrowWire, narrowMTU); err != nil {
+	if err := l.SetMTU("cgnat-internet", 1400); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), answerTime)
+	ctx, cancel := context.WithTimeout(t.Context(), AnswerTime)
 	defer cancel()
-	err := until(ctx, 5*time.Millisecond, func() error {
+	err := Until(ctx, 5*time.Millisecond, func() error {
 		mtu, err := pathMTU(l.Home(), netip.AddrPortFrom(l.Gate().IPv4, testPort))
-		if err == nil && mtu != narrowMTU {
-			err = fmt.Errorf("home's path MTU to the gate is %d, want %d", mtu, narrowMTU)
+		if err == nil && mtu != 1400 {
+			err = fmt.Errorf("home's path MTU to the gate is %d, want %d", mtu, 1400)
 		}
 		return err
 	})

@@ -27,8 +27,8 @@ type Answer struct {
 	Took time.Duration  // from the first packet to the answer
 }
 
-// answerTime is how long a probe waits: what takes longer does not work.
-const answerTime = 3 * time.Second
+// AnswerTime is how long a probe waits: what takes longer does not work.
+const AnswerTime = 3 * time.Second
 
 func parseGreeting(line string) (Answer, error) {
 	host, addr, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -39,10 +39,10 @@ func parseGreeting(line string) (Answer, error) {
 	return Answer{Host: host, Saw: netip.AddrPortFrom(saw.Addr().Unmap(), saw.Port())}, nil
 }
 
-// converse connects, talks within answerTime, and measures the time it took.
+// converse connects, talks within AnswerTime, and measures the time it took.
 func (h *Host) converse(ctx context.Context, network string, to netip.AddrPort, talk func(net.Conn) (Answer, error)) (Answer, error) {
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
 	c, err := h.Dial(ctx, network, to.String())
 	if err != nil {

@@ -18,22 +18,23 @@ import (
 	"time"
 )
 
-// The ports of the services, as they are known on their hosts.
+// The ports of the services, as they are known on their hosts, and how many ports
+// the games have.
 const (
-	portSSH       = 22    // home, published as portRemapped
-	portWeb       = 80    // home and container
-	portHTTPS     = 443   // home
-	portEcho      = 7000  // home
-	portMasked    = 7001  // home, in masquerade mode
-	portDevice    = 7002  // device
-	portHome2     = 7100  // home2
-	portBulk      = 9000  // home
-	portGames     = 25565 // home, first of gamePorts
-	gamePorts     = 6
-	portVoice     = 64738 // home
-	portContainer = 8081  // home's Docker leads it to port 80 of container
-	portRemapped  = 8022  // the gate's, for home's portSSH
-	portGateSSH   = 2222  // the gate's own
+	PortSSH       = 22    // home, published as PortRemapped
+	PortWeb       = 80    // home and container
+	PortHTTPS     = 443   // home
+	PortEcho      = 7000  // home
+	PortMasked    = 7001  // home, in masquerade mode
+	PortDevice    = 7002  // device
+	PortHome2     = 7100  // home2
+	PortBulk      = 9000  // home
+	PortGames     = 25565 // home, first of GamePorts
+	GamePorts     = 6
+	PortVoice     = 64738 // home
+	PortContainer = 8081  // home's Docker leads it to port 80 of container
+	PortRemapped  = 8022  // the gate's, for home's PortSSH
+	PortGateSSH   = 2222  // the gate's own
 )
 
 // startServices starts everything that visitors can reach.
@@ -41,7 +42,7 @@ func (l *Lab) startServices(ctx context.Context) (err error) {
 	if l.cert, err = newCertificate(certificateName); err != nil {
 		return err
 	}
-	errs := []error{l.Host("device").Echo(portDevice), l.Home2().Echo(portHome2)}
+	errs := []error{l.Host("device").Echo(PortDevice), l.Home2().Echo(PortHome2)}
 	if !slices.Contains(l.options.Machines, "home") {
 		errs = append(errs, l.startHomeServices())
 	}
@@ -54,16 +55,16 @@ func (l *Lab) startServices(ctx context.Context) (err error) {
 func (l *Lab) startHomeServices() error {
 	home := l.Home()
 	errs := []error{
-		home.serveWeb(portWeb, nil),
-		home.serveWeb(portHTTPS, l.cert.serverConfig()),
-		home.ServeTCP(portBulk, home.bulk),
-		l.Host("container").serveWeb(portWeb, nil),
+		home.serveWeb(PortWeb, nil),
+		home.serveWeb(PortHTTPS, l.cert.serverConfig()),
+		home.ServeTCP(PortBulk, home.bulk),
+		l.Host("container").serveWeb(PortWeb, nil),
 	}
-	for _, port := range []uint16{portEcho, portMasked, portVoice, portSSH} {
+	for _, port := range []uint16{PortEcho, PortMasked, PortVoice, PortSSH} {
 		errs = append(errs, home.Echo(port))
 	}
-	for port := range uint16(gamePorts) {
-		errs = append(errs, home.Echo(portGames+port))
+	for port := range uint16(GamePorts) {
+		errs = append(errs, home.Echo(PortGames+port))
 	}
 	return errors.Join(errs...)
 }

@@ -51,7 +51,7 @@ func (l *Lab) Setup(ctx context.Context) (first time.Duration, err error) {
 			return 0, err
 		}
 	}
-	if err := l.awaitAnswer(ctx, netip.AddrPortFrom(l.Gate().IPv4, portEcho)); err != nil {
+	if err := l.awaitAnswer(ctx, netip.AddrPortFrom(l.Gate().IPv4, PortEcho)); err != nil {
 		return 0, err
 	}
 	first = time.Since(start)
@@ -68,7 +68,7 @@ func (l *Lab) Setup(ctx context.Context) (first time.Duration, err error) {
 
 // InitGate makes the gate a gate, and starts it.
 func (l *Lab) InitGate(ctx context.Context) error {
-	l.logf("gate: gatelodge gate init --yes")
+	l.Logf("gate: gatelodge gate init --yes")
 	if _, err := l.Gate().Gatelodge(ctx, "gate", "init", "--yes", "--no-start"); err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (l *Lab) InitGate(ctx context.Context) error {
 // owner does at the console.
 func (h *Host) Confirm(ctx context.Context) error {
 	for _, command := range []string{"apply", "confirm"} {
-		h.lab.logf("%s: gatelodge %s", h.Name, command)
+		h.lab.Logf("%s: gatelodge %s", h.Name, command)
 		if _, err := h.Gatelodge(ctx, command); err != nil {
 			return err
 		}
@@ -96,12 +96,12 @@ func (h *Host) Confirm(ctx context.Context) error {
 // Join invites a home under its host's name, joins it, and starts it. More
 // arguments go to `gate invite`.
 func (l *Lab) Join(ctx context.Context, home *Host, inviteArgs ...string) error {
-	l.logf("gate: gatelodge gate invite %s", strings.Join(append([]string{home.Name}, inviteArgs...), " "))
+	l.Logf("gate: gatelodge gate invite %s", strings.Join(append([]string{home.Name}, inviteArgs...), " "))
 	invite, err := l.Gate().Gatelodge(ctx, append([]string{"gate", "invite", home.Name}, inviteArgs...)...)
 	if err != nil {
 		return err
 	}
-	l.logf("%s: gatelodge join INVITE", home.Name)
+	l.Logf("%s: gatelodge join INVITE", home.Name)
 	if _, err := home.Gatelodge(ctx, "join", strings.TrimSpace(invite), "--no-start"); err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (l *Lab) Join(ctx context.Context, home *Host, inviteArgs ...string) error 
 
 // Expose publishes a forward of the host, and waits until the gate grants it.
 func (h *Host) Expose(ctx context.Context, args ...string) error {
-	h.lab.logf("%s: gatelodge expose %s", h.Name, strings.Join(args, " "))
+	h.lab.Logf("%s: gatelodge expose %s", h.Name, strings.Join(args, " "))
 	_, err := h.Gatelodge(ctx, append([]string{"expose"}, args...)...)
 	return err
 }
@@ -142,7 +142,7 @@ func firstLine(stderr string) string {
 func (l *Lab) awaitAnswer(ctx context.Context, at netip.AddrPort) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
-	return until(ctx, 20*time.Millisecond, func() error {
+	return Until(ctx, 20*time.Millisecond, func() error {
 		_, err := ProbeTCP(ctx, l.Visitor(), at)
 		return err
 	})

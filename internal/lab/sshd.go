@@ -33,7 +33,7 @@ func StandIn() {
 // startSSH starts the host's ssh server: this very program under the name sshd,
 // which is how the gate finds out which ports it must never take.
 func (h *Host) startSSH(ctx context.Context) error {
-	name := filepath.Join(h.bin(), "sshd")
+	name := filepath.Join(h.Bin(), "sshd")
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -49,14 +49,14 @@ func (h *Host) startSSH(ctx context.Context) error {
 		return err
 	}
 	h.lab.onClose(func() error { return p.end(context.Background(), os.Kill) })
-	return until(ctx, 10*time.Millisecond, func() error {
+	return Until(ctx, 10*time.Millisecond, func() error {
 		select {
 		case <-p.ended:
 			text, err := os.ReadFile(log)
 			return final(errors.Join(fmt.Errorf("the ssh server of %s ended (%w): %s", h.Name, p.err, text), err))
 		default:
 		}
-		_, err := ProbeSSH(ctx, h, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), portGateSSH))
+		_, err := ProbeSSH(ctx, h, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), PortGateSSH))
 		return err
 	})
 }
@@ -65,7 +65,7 @@ func (h *Host) startSSH(ctx context.Context) error {
 // sends each visitor the identification string of RFC 4253, section 4.2, with
 // the lab's greeting as its comment.
 func serveSSH(ctx context.Context) error {
-	l, err := net.Listen("tcp", fmt.Sprintf(":%d", portGateSSH))
+	l, err := net.Listen("tcp", fmt.Sprintf(":%d", PortGateSSH))
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func (l *Lab) connect(ctx context.Context) error {
 		}
 	}
 	for _, h := range l.Hosts() {
-		if err := until(ctx, time.Millisecond, h.settled); err != nil {
+		if err := Until(ctx, time.Millisecond, h.settled); err != nil {
 			return err
 		}
 	}

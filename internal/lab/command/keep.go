@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/lab"
+	"github.com/gatelodge/gatelodge/internal/lab/demo"
+	"github.com/gatelodge/gatelodge/internal/lab/standing"
 )
 
 // keep starts a lab in the background, and returns once it stands and has
@@ -24,7 +26,7 @@ func keep(c *cobra.Command, f flags) error {
 	if _, err := findProgram(); err != nil {
 		return err
 	}
-	place, err := lab.FindPlace()
+	place, err := standing.FindPlace()
 	if err != nil {
 		return err
 	}
@@ -36,7 +38,7 @@ func keep(c *cobra.Command, f flags) error {
 	switch {
 	case err == nil:
 		err = fail("gatelodge lab down", "a lab stands already, since %s", s.Since.Format("15:04"))
-	case errors.Is(err, lab.ErrNone):
+	case errors.Is(err, standing.ErrNone):
 		s, err = startHeld(c.Context(), place, c.ErrOrStderr(), f.quiet)
 	}
 	if err := errors.Join(err, release()); err != nil {
@@ -53,10 +55,10 @@ func keep(c *cobra.Command, f flags) error {
 // startHeld runs the hidden command hold as a session of its own. It prints where
 // the lab is once it stands, and stays only if it is told that this was written
 // down.
-func startHeld(ctx context.Context, place lab.Place, steps io.Writer, quiet bool) (lab.Standing, error) {
+func startHeld(ctx context.Context, place standing.Place, steps io.Writer, quiet bool) (standing.Lab, error) {
 	hold, err := startHold(place.LogFile())
 	if err != nil {
-		return lab.Standing{}, err
+		return standing.Lab{}, err
 	}
 	if !quiet {
 		fmt.Fprintf(steps, "starting a lab in the background; its log is %s\n", place.LogFile())
@@ -84,7 +86,7 @@ func startHeld(ctx context.Context, place lab.Place, steps io.Writer, quiet bool
 // word is what the command hold says, once: where the lab is, or why there is
 // none.
 type word struct {
-	Standing lab.Standing `json:"standing"`
+	Standing standing.Lab `json:"standing"`
 	Error    string       `json:"error,omitempty"`
 }
 
@@ -119,21 +121,21 @@ func startHold(logFile string) (*holder, error) {
 
 // standing waits for the holder's word, and adds how the processes are known
 // outside.
-func (h *holder) standing(logFile string) (lab.Standing, error) {
+func (h *holder) standing(logFile string) (standing.Lab, error) {
 	var w word
 	if err := json.NewDecoder(h.out).Decode(&w); err != nil {
-		return lab.Standing{}, fmt.Errorf("it said nothing: %w", err)
+		return standing.Lab{}, fmt.Errorf("it said nothing: %w", err)
 	}
 	s := w.Standing
 	if w.Error != "" {
 		return s, errors.New(w.Error)
 	}
 	var err error
-	if s.Supervisor, err = lab.NewProcess(h.cmd.Process.Pid); err != nil {
+	if s.Supervisor, err = standing.NewProcess(h.cmd.Process.Pid); err != nil {
 		return s, err
 	}
 	s.Log = logFile
-	s.Inside, err = lab.NewProcess(s.Inside.PID)
+	s.Inside, err = standing.NewProcess(s.Inside.PID)
 	return s, err
 }
 
@@ -152,9 +154,9 @@ func holdCommand() *cobra.Command {
 func hold(c *cobra.Command) error {
 	out := json.NewEncoder(c.OutOrStdout())
 	said := false
-	err := inside(c, false, func(ctx context.Context, l *lab.Lab, r lab.Report) error {
+	err := inside(c, false, func(ctx context.Context, l *lab.Lab, r demo.Report) error {
 		said = true
-		if err := out.Encode(word{Standing: l.Describe(r)}); err != nil {
+		if err := out.Encode(word{Standing: standing.Describe(l, r)}); err != nil {
 			return err
 		}
 		// Whoever started this and is gone cannot write it down: nobody

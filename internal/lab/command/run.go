@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/lab"
+	"github.com/gatelodge/gatelodge/internal/lab/demo"
 )
 
 // timeLimit bounds a whole run of the lab.
@@ -27,14 +28,14 @@ type flags struct {
 
 // run makes a lab, probes it, and lets it go.
 func run(c *cobra.Command, f flags) error {
-	return inside(c, f.quiet, func(_ context.Context, _ *lab.Lab, r lab.Report) error {
+	return inside(c, f.quiet, func(_ context.Context, _ *lab.Lab, r demo.Report) error {
 		return printReport(c, f, r)
 	})
 }
 
 // inside moves this program into namespaces of its own, makes a lab there,
 // probes it, and hands both to then. The context is one that signals end.
-func inside(c *cobra.Command, quiet bool, then func(context.Context, *lab.Lab, lab.Report) error) error {
+func inside(c *cobra.Command, quiet bool, then func(context.Context, *lab.Lab, demo.Report) error) error {
 	if err := lab.CheckPrerequisites(); err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func inside(c *cobra.Command, quiet bool, then func(context.Context, *lab.Lab, l
 	return then(ctx, l, r)
 }
 
-func probedLab(ctx context.Context, program string, steps io.Writer, quiet bool) (*lab.Lab, lab.Report, error) {
+func probedLab(ctx context.Context, program string, steps io.Writer, quiet bool) (*lab.Lab, demo.Report, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeLimit, fmt.Errorf("the lab has not ended within %s", timeLimit))
 	defer cancel()
 	o := lab.Options{Binary: program}
@@ -76,13 +77,13 @@ func probedLab(ctx context.Context, program string, steps io.Writer, quiet bool)
 	}
 	l, err := lab.New(ctx, o)
 	if err != nil {
-		return nil, lab.Report{}, err
+		return nil, demo.Report{}, err
 	}
-	r, err := l.Demo(ctx)
+	r, err := demo.Run(ctx, l)
 	return l, r, err
 }
 
-func printReport(c *cobra.Command, f flags, r lab.Report) error {
+func printReport(c *cobra.Command, f flags, r demo.Report) error {
 	out := c.OutOrStdout()
 	var err error
 	if f.json {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/lab"
+	"github.com/gatelodge/gatelodge/internal/lab/standing"
 )
 
 func shellCommand() *cobra.Command {
@@ -64,7 +65,7 @@ func downCommand() *cobra.Command {
 		Short: "Take the standing lab down",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			place, err := lab.FindPlace()
+			place, err := standing.FindPlace()
 			if err != nil {
 				return err
 			}
@@ -76,7 +77,7 @@ func downCommand() *cobra.Command {
 			if err == nil {
 				err = s.Down(c.Context())
 			}
-			none := errors.Is(err, lab.ErrNone)
+			none := errors.Is(err, standing.ErrNone)
 			if none || err == nil {
 				err = place.Remove()
 			}
@@ -94,13 +95,13 @@ func downCommand() *cobra.Command {
 }
 
 // standingLab is the lab that --keep has left.
-func standingLab() (lab.Standing, error) {
-	place, err := lab.FindPlace()
+func standingLab() (standing.Lab, error) {
+	place, err := standing.FindPlace()
 	if err != nil {
-		return lab.Standing{}, err
+		return standing.Lab{}, err
 	}
 	s, err := place.Load()
-	if errors.Is(err, lab.ErrNone) {
+	if errors.Is(err, standing.ErrNone) {
 		err = fail("gatelodge lab --keep", "%w", err)
 	}
 	return s, err

@@ -1,4 +1,6 @@
-package lab
+// Package standing is a lab that stays when the command that made it has ended:
+// where it is written down, how its hosts are entered, and how it ends.
+package standing
 
 import (
 	"context"
@@ -13,23 +15,25 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gatelodge/gatelodge/internal/lab"
+	"github.com/gatelodge/gatelodge/internal/lab/demo"
 	"github.com/gatelodge/gatelodge/internal/lab/netns"
 )
 
-// Standing is a lab that stays until it is taken down.
-type Standing struct {
+// Lab is a lab that stays until it is taken down.
+type Lab struct {
 	Since time.Time `json:"since"`
 	// Supervisor is the process outside; when it ends, the lab is gone.
 	Supervisor Process `json:"supervisor"`
 	// Inside is the process whose namespaces the lab is in.
-	Inside Process        `json:"inside"`
-	Log    string         `json:"log"`
-	Hosts  []StandingHost `json:"hosts"`
-	Report Report         `json:"report"`
+	Inside Process     `json:"inside"`
+	Log    string      `json:"log"`
+	Hosts  []Host      `json:"hosts"`
+	Report demo.Report `json:"report"`
 }
 
-// StandingHost is a host of a standing lab.
-type StandingHost struct {
+// Host is a host of a standing lab.
+type Host struct {
 	Name      string `json:"name"`
 	Addresses string `json:"addresses"`
 	Bin       string `json:"bin"` // the folder with its gatelodge, seen from inside
@@ -72,25 +76,25 @@ func startTime(pid int) (string, error) {
 
 // Describe returns what others need to find this lab, as seen from inside it:
 // who runs it outside is for them to add.
-func (l *Lab) Describe(r Report) Standing {
-	s := Standing{Since: time.Now().Round(time.Second), Report: r, Inside: Process{PID: netns.OutsidePID()}}
+func Describe(l *lab.Lab, r demo.Report) Lab {
+	s := Lab{Since: time.Now().Round(time.Second), Report: r, Inside: Process{PID: netns.OutsidePID()}}
 	for _, h := range l.Hosts() {
 		addrs := h.IPv4.String()
 		if h.IPv6.IsValid() {
 			addrs += " " + h.IPv6.String()
 		}
-		s.Hosts = append(s.Hosts, StandingHost{Name: h.Name, Addresses: addrs, Bin: h.bin(), Daemon: h.PID() != 0})
+		s.Hosts = append(s.Hosts, Host{Name: h.Name, Addresses: addrs, Bin: h.Bin(), Daemon: h.PID() != 0})
 	}
 	return s
 }
 
 // Alive reports whether the lab still stands.
-func (s Standing) Alive() bool { return s.Supervisor.Alive() && s.Inside.Alive() }
+func (s Lab) Alive() bool { return s.Supervisor.Alive() && s.Inside.Alive() }
 
 // Exec replaces this process by a command on a host of the lab: without one,
 // by a shell.
-func (s Standing) Exec(host string, command []string) error {
-	i := slices.IndexFunc(s.Hosts, func(h StandingHost) bool { return h.Name == host })
+func (s Lab) Exec(host string, command []string) error {
+	i := slices.IndexFunc(s.Hosts, func(h Host) bool { return h.Name == host })
 	if i < 0 {
 		var names []string
 		for _, h := range s.Hosts {
@@ -128,7 +132,7 @@ func shell() string {
 
 // otherUser reports whether the lab has a user namespace of its own: it has
 // one unless it was started by root.
-func (s Standing) otherUser() (bool, error) {
+func (s Lab) otherUser() (bool, error) {
 	ours, err := os.Readlink("/proc/self/ns/user")
 	if err != nil {
 		return false, err
@@ -138,7 +142,7 @@ func (s Standing) otherUser() (bool, error) {
 }
 
 // Down takes the lab down and returns when it is gone.
-func (s Standing) Down(ctx context.Context) error {
+func (s Lab) Down(ctx context.Context) error {
 	for _, step := range []struct {
 		signal   syscall.Signal
 		patience time.Duration
@@ -150,7 +154,7 @@ func (s Standing) Down(ctx context.Context) error {
 			return fmt.Errorf("cannot end the lab's process %d: %w", s.Supervisor.PID, err)
 		}
 		ctx, cancel := context.WithTimeout(ctx, step.patience)
-		err := until(ctx, 20*time.Millisecond, s.gone)
+		err := lab.Until(ctx, 20*time.Millisecond, s.gone)
 		cancel()
 		if err == nil {
 			return nil
@@ -159,7 +163,7 @@ func (s Standing) Down(ctx context.Context) error {
 	return s.gone()
 }
 
-func (s Standing) gone() error {
+func (s Lab) gone() error {
 	if s.Supervisor.Alive() || s.Inside.Alive() {
 		return fmt.Errorf("the lab's process %d is still there", s.Supervisor.PID)
 	}
@@ -167,7 +171,7 @@ func (s Standing) gone() error {
 }
 
 // WriteText writes, for people, which hosts there are and how to enter them.
-func (s Standing) WriteText(w io.Writer) error {
+func (s Lab) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "the lab stands since %s, process %d, log %s\n", s.Since.Format("15:04:05"), s.Supervisor.PID, s.Log)
 	for _, h := range s.Hosts {

@@ -1,4 +1,4 @@
-package lab
+package demo
 
 import (
 	"bytes"
@@ -69,18 +69,6 @@ func TestReportJSON(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("read back as %+v, want %+v", got, want)
 	}
-}
-
-func TestStandingText(t *testing.T) {
-	s := Standing{
-		Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local), Supervisor: Process{PID: 42}, Log: "/run/gatelodge-lab/log",
-		Hosts: []StandingHost{{Name: "visitor", Addresses: "203.0.113.10 2001:db8:c::10"}, {Name: "gate", Addresses: "198.51.100.1 2001:db8:a::1", Daemon: true}},
-	}
-	var b bytes.Buffer
-	if err := s.WriteText(&b); err != nil {
-		t.Fatal(err)
-	}
-	golden(t, "standing.golden", b.Bytes())
 }
 
 func golden(t *testing.T, name string, got []byte) {

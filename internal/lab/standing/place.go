@@ -1,4 +1,4 @@
-package lab
+package standing
 
 import (
 	"encoding/json"
@@ -79,7 +79,7 @@ func (p Place) Lock() (release func() error, err error) {
 }
 
 // Save writes down a standing lab.
-func (p Place) Save(s Standing) error {
+func (p Place) Save(s Lab) error {
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
@@ -92,8 +92,8 @@ func (p Place) Save(s Standing) error {
 }
 
 // Load returns the standing lab, or ErrNone.
-func (p Place) Load() (Standing, error) {
-	var s Standing
+func (p Place) Load() (Lab, error) {
+	var s Lab
 	text, err := os.ReadFile(p.file())
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, ErrNone

@@ -1,4 +1,6 @@
-package lab
+// Package demo shows in a lab all that a gate and its homes do, by what their
+// visitors get, and reports it.
+package demo
 
 import (
 	"context"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/lab"
 )
 
 // probe is one kind of visit, made over IPv4 and, unless onlyIPv4, IPv6.
@@ -19,28 +22,32 @@ type probe struct {
 	host     string // who must answer
 	onlyIPv4 bool
 	// sees is whom the service must see; nil means the visitor.
-	sees func(l *Lab, gate netip.Addr) (netip.Addr, error)
+	sees func(l demo, gate netip.Addr) (netip.Addr, error)
 	note string // said beside an address that is not the visitor's
-	ask  func(ctx context.Context, from *Host, to netip.AddrPort) (Answer, error)
+	ask  func(ctx context.Context, from *lab.Host, to netip.AddrPort) (lab.Answer, error)
 }
 
-// Demo makes gate and homes, and probes from the visitor's side all that a
+// demo is a lab in which it is shown.
+type demo struct{ *lab.Lab }
+
+// Run makes gate and homes, and probes from the visitor's side all that a
 // gate and its homes should and should not do. An error means that it could
 // not be tried; what was tried and did not hold is in the report.
-func (l *Lab) Demo(ctx context.Context) (Report, error) {
+func Run(ctx context.Context, in *lab.Lab) (Report, error) {
+	l := demo{in}
 	first, err := l.Setup(ctx)
 	if err != nil {
 		return Report{Logs: l.logs()}, err
 	}
 	r := Report{FirstAnswer: first}
-	for _, h := range []*Host{l.Gate(), l.Home()} {
+	for _, h := range []*lab.Host{l.Gate(), l.Home()} {
 		s, err := h.Status(ctx)
 		if err != nil {
 			return Report{Logs: l.logs()}, err
 		}
 		r.Devices = append(r.Devices, Device{Host: h.Name, Kind: s.Tunnel.Device})
 	}
-	l.logf("probing, as a visitor")
+	l.Logf("probing, as a visitor")
 	for _, p := range l.probes() {
 		r.Results = append(r.Results, l.visit(ctx, p)...)
 	}
@@ -57,38 +64,38 @@ func (l *Lab) Demo(ctx context.Context) (Report, error) {
 	return r, nil
 }
 
-func (l *Lab) probes() []probe {
+func (l demo) probes() []probe {
 	tcp, udp := forward.TCP, forward.UDP
-	const last = portGames + gamePorts - 1
-	const middle = portGames + gamePorts/2
+	const last = lab.PortGames + lab.GamePorts - 1
+	const middle = lab.PortGames + lab.GamePorts/2
 	return []probe{
-		{title: "web, HTTP", port: portWeb, protocol: tcp, host: "home", ask: ProbeHTTP},
-		{title: "web, HTTPS with home's own certificate", port: portHTTPS, protocol: tcp, host: "home", ask: l.ProbeHTTPS},
-		{title: "Mumble", port: portVoice, protocol: tcp, host: "home", ask: ProbeTCP},
-		{title: "Mumble", port: portVoice, protocol: udp, host: "home", ask: ProbeUDP},
-		{title: "the gate's ssh stays the gate's own", port: portGateSSH, protocol: tcp, host: "gate", ask: ProbeSSH},
-		{title: "TCP service", port: portEcho, protocol: tcp, host: "home", ask: ProbeTCP},
-		{title: "UDP service on the wildcard address", port: portEcho, protocol: udp, host: "home", ask: ProbeUDP},
-		{title: "port range: first, middle, last", port: portGames, protocol: udp, host: "home", ask: ProbeUDP},
-		{title: "port range: first, middle, last", port: middle, protocol: udp, host: "home", ask: ProbeUDP},
-		{title: "port range: first, middle, last", port: last, protocol: udp, host: "home", ask: ProbeUDP},
-		{title: "port range: first, middle, last", port: last, protocol: tcp, host: "home", ask: ProbeTCP},
-		{title: "remapped port: 8022 is home's 22", port: portRemapped, protocol: tcp, host: "home", ask: ProbeTCP},
-		{title: "service behind a second NAT at home", port: portContainer, protocol: tcp, host: "container", onlyIPv4: true, ask: ProbeHTTP},
-		{title: "device of the LAN", port: portDevice, protocol: tcp, host: "device", onlyIPv4: true, sees: seesHome, note: "home's own, masquerade", ask: ProbeTCP},
-		{title: "device of the LAN", port: portDevice, protocol: udp, host: "device", onlyIPv4: true, sees: seesHome, note: "home's own, masquerade", ask: ProbeUDP},
-		{title: "masquerade mode", port: portMasked, protocol: tcp, host: "home", sees: seesTunnel, note: "the gate's in the tunnel, masquerade", ask: ProbeTCP},
-		{title: "masquerade mode", port: portMasked, protocol: udp, host: "home", sees: seesTunnel, note: "the gate's in the tunnel, masquerade", ask: ProbeUDP},
-		{title: "second home", port: portHome2, protocol: tcp, host: "home2", ask: ProbeTCP},
-		{title: "second home", port: portHome2, protocol: udp, host: "home2", ask: ProbeUDP},
+		{title: "web, HTTP", port: lab.PortWeb, protocol: tcp, host: "home", ask: lab.ProbeHTTP},
+		{title: "web, HTTPS with home's own certificate", port: lab.PortHTTPS, protocol: tcp, host: "home", ask: l.ProbeHTTPS},
+		{title: "Mumble", port: lab.PortVoice, protocol: tcp, host: "home", ask: lab.ProbeTCP},
+		{title: "Mumble", port: lab.PortVoice, protocol: udp, host: "home", ask: lab.ProbeUDP},
+		{title: "the gate's ssh stays the gate's own", port: lab.PortGateSSH, protocol: tcp, host: "gate", ask: lab.ProbeSSH},
+		{title: "TCP service", port: lab.PortEcho, protocol: tcp, host: "home", ask: lab.ProbeTCP},
+		{title: "UDP service on the wildcard address", port: lab.PortEcho, protocol: udp, host: "home", ask: lab.ProbeUDP},
+		{title: "port range: first, middle, last", port: lab.PortGames, protocol: udp, host: "home", ask: lab.ProbeUDP},
+		{title: "port range: first, middle, last", port: middle, protocol: udp, host: "home", ask: lab.ProbeUDP},
+		{title: "port range: first, middle, last", port: last, protocol: udp, host: "home", ask: lab.ProbeUDP},
+		{title: "port range: first, middle, last", port: last, protocol: tcp, host: "home", ask: lab.ProbeTCP},
+		{title: "remapped port: 8022 is home's 22", port: lab.PortRemapped, protocol: tcp, host: "home", ask: lab.ProbeTCP},
+		{title: "service behind a second NAT at home", port: lab.PortContainer, protocol: tcp, host: "container", onlyIPv4: true, ask: lab.ProbeHTTP},
+		{title: "device of the LAN", port: lab.PortDevice, protocol: tcp, host: "device", onlyIPv4: true, sees: seesHome, note: "home's own, masquerade", ask: lab.ProbeTCP},
+		{title: "device of the LAN", port: lab.PortDevice, protocol: udp, host: "device", onlyIPv4: true, sees: seesHome, note: "home's own, masquerade", ask: lab.ProbeUDP},
+		{title: "masquerade mode", port: lab.PortMasked, protocol: tcp, host: "home", sees: seesTunnel, note: "the gate's in the tunnel, masquerade", ask: lab.ProbeTCP},
+		{title: "masquerade mode", port: lab.PortMasked, protocol: udp, host: "home", sees: seesTunnel, note: "the gate's in the tunnel, masquerade", ask: lab.ProbeUDP},
+		{title: "second home", port: lab.PortHome2, protocol: tcp, host: "home2", ask: lab.ProbeTCP},
+		{title: "second home", port: lab.PortHome2, protocol: udp, host: "home2", ask: lab.ProbeUDP},
 	}
 }
 
-func seesHome(l *Lab, _ netip.Addr) (netip.Addr, error) { return l.Home().IPv4, nil }
+func seesHome(l demo, _ netip.Addr) (netip.Addr, error) { return l.Home().IPv4, nil }
 
 // seesTunnel returns the gate's address in the tunnel, of the family of the
 // address the visitor used.
-func seesTunnel(l *Lab, used netip.Addr) (netip.Addr, error) {
+func seesTunnel(l demo, used netip.Addr) (netip.Addr, error) {
 	s, err := l.Gate().Status(context.Background())
 	if err != nil {
 		return netip.Addr{}, err
@@ -103,7 +110,7 @@ func seesTunnel(l *Lab, used netip.Addr) (netip.Addr, error) {
 }
 
 // paths are the addresses of visitor and gate, one pair for each family.
-func (l *Lab) paths(onlyIPv4 bool) [][2]netip.Addr {
+func (l demo) paths(onlyIPv4 bool) [][2]netip.Addr {
 	visitor, gate := l.Visitor(), l.Gate()
 	all := [][2]netip.Addr{{visitor.IPv4, gate.IPv4}, {visitor.IPv6, gate.IPv6}}
 	if onlyIPv4 {
@@ -113,7 +120,7 @@ func (l *Lab) paths(onlyIPv4 bool) [][2]netip.Addr {
 }
 
 // visit makes a probe and judges the answers.
-func (l *Lab) visit(ctx context.Context, p probe) []Result {
+func (l demo) visit(ctx context.Context, p probe) []Result {
 	var results []Result
 	for _, path := range l.paths(p.onlyIPv4) {
 		r := Result{Title: p.title, Visitor: path[0], Gate: path[1], Port: p.port, Protocol: p.protocol.String(), Host: p.host, Want: path[0]}
@@ -123,7 +130,7 @@ func (l *Lab) visit(ctx context.Context, p probe) []Result {
 			r.Detail = p.note
 		}
 		if err == nil {
-			var a Answer
+			var a lab.Answer
 			a, err = p.ask(ctx, l.Visitor(), netip.AddrPortFrom(path[1], p.port))
 			r.judge(a)
 		}
@@ -136,7 +143,7 @@ func (l *Lab) visit(ctx context.Context, p probe) []Result {
 }
 
 // judge compares an answer with what was expected.
-func (r *Result) judge(a Answer) {
+func (r *Result) judge(a lab.Answer) {
 	r.Saw, r.Duration = a.Saw.Addr(), a.Took
 	r.OK = a.Host == r.Host && r.Saw == r.Want
 	if a.Host != r.Host {
@@ -152,22 +159,22 @@ const (
 	narrowWire   = "cgnat-internet"
 )
 
-func (l *Lab) largeTransfers(ctx context.Context) []Result {
+func (l demo) largeTransfers(ctx context.Context) []Result {
 	if err := l.SetMTU(narrowWire, narrowMTU); err != nil {
 		return []Result{{Title: "large transfer", Detail: err.Error()}}
 	}
-	results := append(l.largeTransfer(ctx, Download, "down"), l.largeTransfer(ctx, Upload, "up")...)
+	results := append(l.largeTransfer(ctx, lab.Download, "down"), l.largeTransfer(ctx, lab.Upload, "up")...)
 	if err := l.SetMTU(narrowWire, 1500); err != nil {
 		results = append(results, Result{Title: "large transfer", Detail: err.Error()})
 	}
 	return results
 }
 
-func (l *Lab) largeTransfer(ctx context.Context, d Direction, name string) []Result {
+func (l demo) largeTransfer(ctx context.Context, d lab.Direction, name string) []Result {
 	p := probe{
-		title: fmt.Sprintf("large transfer, path MTU %d", narrowMTU), port: portBulk, protocol: forward.TCP, host: "home",
-		ask: func(ctx context.Context, from *Host, to netip.AddrPort) (Answer, error) {
-			return Transfer(ctx, from, to, d, transferSize)
+		title: fmt.Sprintf("large transfer, path MTU %d", narrowMTU), port: lab.PortBulk, protocol: forward.TCP, host: "home",
+		ask: func(ctx context.Context, from *lab.Host, to netip.AddrPort) (lab.Answer, error) {
+			return lab.Transfer(ctx, from, to, d, transferSize)
 		},
 	}
 	results := l.visit(ctx, p)
@@ -184,7 +191,7 @@ func (l *Lab) largeTransfer(ctx context.Context, d Direction, name string) []Res
 const silenceTime = time.Second
 
 // closedPort probes a port that nobody has published: no answer, and counted.
-func (l *Lab) closedPort(ctx context.Context) []Result {
+func (l demo) closedPort(ctx context.Context) []Result {
 	const port = 7999
 	var results []Result
 	for _, path := range l.paths(false) {
@@ -204,13 +211,13 @@ func (l *Lab) closedPort(ctx context.Context) []Result {
 	return results
 }
 
-func (r *Result) silence(ctx context.Context, from *Host) {
+func (r *Result) silence(ctx context.Context, from *lab.Host) {
 	p := forward.TCP
 	if r.Protocol == "udp" {
 		p = forward.UDP
 	}
 	start := time.Now()
-	err := ProbeSilence(ctx, from, p, netip.AddrPortFrom(r.Gate, r.Port), silenceTime)
+	err := lab.ProbeSilence(ctx, from, p, netip.AddrPortFrom(r.Gate, r.Port), silenceTime)
 	r.Duration = time.Since(start)
 	if r.OK = err == nil; err != nil {
 		r.Detail = err.Error()
@@ -218,10 +225,10 @@ func (r *Result) silence(ctx context.Context, from *Host) {
 }
 
 // counted waits until the gate has counted another packet to a closed port.
-func (l *Lab) counted(ctx context.Context, before uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+func (l demo) counted(ctx context.Context, before uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, lab.AnswerTime)
 	defer cancel()
-	return until(ctx, 50*time.Millisecond, func() error {
+	return lab.Until(ctx, 50*time.Millisecond, func() error {
 		s, err := l.Gate().Status(ctx)
 		if err == nil && s.Counters.Closed <= before {
 			err = fmt.Errorf("the gate's counter of packets to closed ports stays at %d", before)
@@ -232,7 +239,7 @@ func (l *Lab) counted(ctx context.Context, before uint64) error {
 
 // refusedPort asks for a port that the gate's policy does not give to this
 // home, and then probes it.
-func (l *Lab) refusedPort(ctx context.Context) []Result {
+func (l demo) refusedPort(ctx context.Context) []Result {
 	const port = 6000
 	asked := l.refusal(ctx, "port outside the policy", l.Home(), port, "policy")
 	results := []Result{asked}
@@ -245,13 +252,13 @@ func (l *Lab) refusedPort(ctx context.Context) []Result {
 }
 
 // takenPort asks for a port that the other home has.
-func (l *Lab) takenPort(ctx context.Context) Result {
-	return l.refusal(ctx, "port that another home has", l.Home2(), portHTTPS, l.Home().Name)
+func (l demo) takenPort(ctx context.Context) Result {
+	return l.refusal(ctx, "port that another home has", l.Home2(), lab.PortHTTPS, l.Home().Name)
 }
 
 // refusal has a home ask for a port that it cannot have. What it is told must
 // contain the given word.
-func (l *Lab) refusal(ctx context.Context, title string, home *Host, port uint16, word string) Result {
+func (l demo) refusal(ctx context.Context, title string, home *lab.Host, port uint16, word string) Result {
 	r := Result{Title: title, Asker: home.Name, Gate: l.Gate().IPv4, Port: port, Protocol: "tcp"}
 	start := time.Now()
 	reason, err := home.Refused(ctx, fmt.Sprintf("%d/tcp", port), "--name", "extra")
@@ -270,9 +277,9 @@ func (l *Lab) refusal(ctx context.Context, title string, home *Host, port uint16
 // logTail is how much of each daemon's log a failed report shows.
 const logTail = 15
 
-func (l *Lab) logs() []Log {
+func (l demo) logs() []Log {
 	var logs []Log
-	for _, h := range []*Host{l.Gate(), l.Home(), l.Home2()} {
+	for _, h := range []*lab.Host{l.Gate(), l.Home(), l.Home2()} {
 		logs = append(logs, Log{Host: h.Name, File: h.LogFile(), Tail: h.LogTail(logTail)})
 	}
 	return logs

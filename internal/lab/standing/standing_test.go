@@ -1,14 +1,21 @@
-package lab
+package standing
 
 import (
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatelodge/gatelodge/internal/lab/netns"
+	"github.com/gatelodge/gatelodge/internal/lab/netns/netnstest"
 )
+
+func TestMain(m *testing.M) { netnstest.Main(m) }
 
 // standingProcess is a process that a test may kill.
 func standingProcess(t *testing.T) (*exec.Cmd, Process) {
@@ -42,7 +49,7 @@ func TestStandingIsWrittenDownAndTakenDown(t *testing.T) {
 	cmd, p := standingProcess(t)
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	if err := place.Save(Standing{Supervisor: p, Inside: p, Log: "x"}); err != nil {
+	if err := place.Save(Lab{Supervisor: p, Inside: p, Log: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := place.Load()
@@ -120,5 +127,23 @@ func TestProcessIsNotMistakenForALaterOne(t *testing.T) {
 func TestInsideKnowsItsNumberOutside(t *testing.T) {
 	if netns.OutsidePID() <= 1 {
 		t.Errorf("the first process has number %d outside", netns.OutsidePID())
+	}
+}
+
+func TestText(t *testing.T) {
+	l := Lab{
+		Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local), Supervisor: Process{PID: 42}, Log: "/run/gatelodge-lab/log",
+		Hosts: []Host{{Name: "visitor", Addresses: "203.0.113.10 2001:db8:c::10"}, {Name: "gate", Addresses: "198.51.100.1 2001:db8:a::1", Daemon: true}},
+	}
+	want, err := os.ReadFile("testdata/standing.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	if err := l.WriteText(&got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got.String()); diff != "" {
+		t.Errorf("it differs (-want +got):\n%s", diff)
 	}
 }
