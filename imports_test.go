@@ -47,7 +47,7 @@ var rooms = map[string][]string{
 	"internal/host/wireguard/bind": {},
 	// What lives long.
 	"internal/control":   {"internal/forward", "internal/key", "internal/printable"},
-	"internal/local":     {"internal/doctor", "internal/status"},
+	"internal/local":     {"internal/doctor", "internal/plan", "internal/status"},
 	"internal/supervise": {"internal/event", "internal/systemd"},
 	"internal/consent":   {"internal/doctor", "internal/event", "internal/forward", "internal/host", "internal/layout", "internal/plan", "internal/step", "internal/store"},
 	"internal/examine":   {"internal/consent", "internal/control", "internal/doctor", "internal/forward", "internal/host", "internal/plan"},
@@ -62,22 +62,23 @@ var rooms = map[string][]string{
 	"internal/instance": {"internal/layout", "internal/local", "internal/problem", "internal/status", "internal/store", "internal/supervise", "internal/systemd", "packaging"},
 	"internal/served":   {"internal/forward", "internal/host", "internal/status"},
 	"internal/onboard":  {"internal/config", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/plan", "internal/problem", "internal/remote", "internal/status", "internal/survey", "internal/systemd", "packaging"},
-	"internal/cli":      {"internal/config", "internal/consent", "internal/daemon", "internal/edit", "internal/forward", "internal/home", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/local", "internal/onboard", "internal/printable", "internal/problem", "internal/remote", "internal/served", "internal/sibling", "internal/status", "internal/survey", "internal/systemd"},
+	"internal/cli":      {"internal/config", "internal/consent", "internal/daemon", "internal/edit", "internal/forward", "internal/home", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/local", "internal/onboard", "internal/plan", "internal/printable", "internal/problem", "internal/remote", "internal/served", "internal/sibling", "internal/status", "internal/survey", "internal/systemd"},
 	"cmd/gatelodge":     {"internal/cli"},
 	// What is shipped around the binary, and the programs that make it.
 	"packaging":         {},
 	"packaging/manual":  {"internal/cli", "internal/lab/command"},
 	"packaging/release": {},
 	// The lab, the benchmarks, and what is for tests only.
-	"internal/lab":                 {"internal/forward", "internal/lab/netns"},
-	"internal/lab/command":         {"internal/lab", "internal/lab/demo", "internal/lab/standing", "internal/printable", "internal/sibling"},
-	"internal/lab/demo":            {"internal/forward", "internal/lab"},
-	"internal/lab/standing":        {"internal/lab", "internal/lab/demo", "internal/lab/netns"},
-	"internal/lab/netns":           {},
-	"cmd/gatelodge-lab":            {"internal/lab", "internal/lab/command"},
-	"bench":                        {"internal/lab", "internal/lab/netns"},
-	"internal/lab/netns/netnstest": {"internal/lab/netns"},
-	"internal/lab/machine":         {},
+	"internal/lab":                   {"internal/forward", "internal/lab/netns"},
+	"internal/lab/command":           {"internal/lab", "internal/lab/demo", "internal/lab/standing", "internal/printable", "internal/sibling"},
+	"internal/lab/demo":              {"internal/forward", "internal/lab"},
+	"internal/lab/standing":          {"internal/lab", "internal/lab/demo", "internal/lab/netns"},
+	"internal/lab/netns":             {},
+	"cmd/gatelodge-lab":              {"internal/lab", "internal/lab/command"},
+	"bench":                          {"internal/lab", "internal/lab/netns"},
+	"internal/lab/netns/netnstest":   {"internal/lab/netns"},
+	"internal/lab/machine":           {},
+	"github.com/gatelodge/gatelodge": {},
 }
 
 // runners are the packages that may start programs.

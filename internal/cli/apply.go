@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/local"
+	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
@@ -47,7 +48,7 @@ func showPlan(a *app, p local.PlanResponse) error {
 	return nil
 }
 
-func printChanges(a *app, changes []string) {
+func printChanges(a *app, changes []plan.Change) {
 	if len(changes) == 0 {
 		a.printf("nothing to change\n")
 	}

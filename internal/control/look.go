@@ -50,8 +50,10 @@ type LookMachine struct {
 	ReversePath int           `json:"reverse_path"`
 	Conntrack   LookConntrack `json:"conntrack"`
 	// Drift lists, in words, where the machine is not as wanted.
-	Drift    []string `json:"drift,omitempty"`
-	Problems []string `json:"problems,omitempty"` // of the daemon's last round
+	Drift []string `json:"drift,omitempty"`
+	// DriftSysctls has, for each of these, the name of the setting, or "".
+	DriftSysctls []string `json:"drift_sysctls,omitempty"`
+	Problems     []string `json:"problems,omitempty"` // of the daemon's last round
 	// Failed is why that round could not set the machine up; empty: it could.
 	Failed string `json:"failed,omitempty"`
 	// Lacks lists what our rules need and this kernel does not have, as the

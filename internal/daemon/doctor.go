@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/doctor"
 	"github.com/gatelodge/gatelodge/internal/examine"
+	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/store"
 )
@@ -32,18 +31,15 @@ func Examine(ctx context.Context, o Options) (local.DoctorResponse, error) {
 	n.Machine(o.Paths.Existing(), "")
 	n.Look("what the daemon would change", func() (func(*doctor.Side), error) {
 		drift, err := driftWithout(ctx, o)
-		return func(s *doctor.Side) { s.Machine.Drift = drift }, err
+		return func(s *doctor.Side) { s.Machine.Drift = drift }, unlessTooOld(err)
 	})
 	n.Wait()
-	if side.Machine.NFTTooOld { // that says it
-		side.Unseen = slices.DeleteFunc(side.Unseen, func(u string) bool { return strings.Contains(u, "nft") })
-	}
 	return local.Judged(doctor.Evidence{Here: side}), nil
 }
 
 // driftWithout returns what the next start would fix, if something of ours
 // stands: where nothing does, that nothing runs says it all.
-func driftWithout(ctx context.Context, o Options) ([]string, error) {
+func driftWithout(ctx context.Context, o Options) ([]doctor.Drift, error) {
 	p, err := Plan(ctx, o)
 	if held := new(store.LockedError); errors.As(err, &held) {
 		return nil, errors.New("a daemon holds the state folder, but does not answer")
@@ -51,8 +47,21 @@ func driftWithout(ctx context.Context, o Options) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(p.Changes, func(c string) bool { return strings.Contains(c, "the device is missing") }) {
+	if p.Fresh {
 		return nil, nil
 	}
-	return p.Changes, nil
+	var drift []doctor.Drift
+	for _, c := range p.Changes {
+		drift = append(drift, examine.DriftOf(c))
+	}
+	return drift, nil
+}
+
+// unlessTooOld leaves out that nft is missing or too old: that is a finding of its
+// own.
+func unlessTooOld(err error) error {
+	if host.LacksNFT(err) {
+		return nil
+	}
+	return err
 }

@@ -14,7 +14,14 @@ import (
 // starting.
 func TestTheJournalIsInMemory(t *testing.T) {
 	o := Options{Paths: layout.Paths{Root: t.TempDir()}, Log: slog.New(slog.DiscardHandler)}
-	j, err := openJournal(o)
+	run := func() *store.Store {
+		st, err := store.Open(o.Paths.Run(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	j, err := openJournal(o, run())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +31,7 @@ func TestTheJournalIsInMemory(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(o.Paths.Run(), "journal.json")); err != nil {
 		t.Error(err)
 	}
-	again, err := openJournal(o)
+	again, err := openJournal(o, run())
 	if err != nil || len(again.Entries()) != 1 {
 		t.Errorf("the next process finds %v, %v", again.Entries(), err)
 	}

@@ -18,7 +18,11 @@ import (
 
 // openHost opens this machine for the instance with the given interface.
 func openHost(ctx context.Context, o Options, name string, device config.Device) (*host.Host, error) {
-	journal, err := openJournal(o)
+	st, err := store.Open(o.Paths.Run(), o.Owner)
+	if err != nil {
+		return nil, err
+	}
+	journal, err := openJournal(o, st)
 	if err != nil {
 		return nil, err
 	}
@@ -41,11 +45,7 @@ const interfaceKind = "interface"
 // openJournal opens the undo journal of this boot: what was noted before a
 // reboot has been undone by it. It lies in memory, as what it describes does,
 // so that a disk which is full or read-only keeps no daemon from starting.
-func openJournal(o Options) (*store.Journal, error) {
-	st, err := store.Open(o.Paths.Run(), o.Owner)
-	if err != nil {
-		return nil, err
-	}
+func openJournal(o Options, st *store.Store) (*store.Journal, error) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return nil, fmt.Errorf("cannot tell this boot from the last: %w", err)
@@ -78,30 +78,6 @@ func refuseFormer(ctx context.Context, journal *store.Journal, name string) erro
 	return nil
 }
 
-// Plan returns what a daemon would change if it started now. It is for when
-// none runs.
-func Plan(ctx context.Context, o Options) (local.PlanResponse, error) {
-	role, err := o.Paths.Role()
-	if err != nil {
-		return local.PlanResponse{}, err
-	}
-	st, err := store.Open(o.Paths.State(), o.Owner)
-	if err != nil {
-		return local.PlanResponse{}, err
-	}
-	lock, err := st.Lock()
-	if err != nil {
-		return local.PlanResponse{}, err
-	}
-	defer lock.Unlock()
-	r, err := open(ctx, o, role, st, openHost)
-	if err != nil {
-		return local.PlanResponse{}, err
-	}
-	defer r.machine.Close()
-	return r.plan(ctx)
-}
-
 // Down removes what an instance has set up on this machine, undoes what other
 // firewalls let through for it, and restores what it had changed, even after a
 // daemon that died. It returns, in words, what it did.
@@ -118,7 +94,11 @@ func Down(ctx context.Context, o Options) ([]string, error) {
 		return nil, err
 	}
 	defer lock.Unlock()
-	journal, err := openJournal(o)
+	run, err := store.Open(o.Paths.Run(), o.Owner)
+	if err != nil {
+		return nil, err
+	}
+	journal, err := openJournal(o, run)
 	if err != nil {
 		return nil, err
 	}

@@ -76,8 +76,8 @@ type Machine struct {
 	// of its rp_filter and that of all interfaces (ip-sysctl.rst); 1 is strict.
 	ReversePath int       `json:"reverse_path"`
 	Conntrack   Conntrack `json:"conntrack"`
-	// Drift lists, in words, where the machine is not as wanted.
-	Drift    []string `json:"drift,omitempty"`
+	// Drift lists where the machine is not as wanted.
+	Drift    []Drift  `json:"drift,omitempty"`
 	Problems []string `json:"problems,omitempty"` // of the daemon's last round
 	// Failed is why that round could not set the machine up; empty: it could.
 	Failed string `json:"failed,omitempty"`
@@ -234,4 +234,10 @@ type Forward struct {
 	// Unwanted is set where our own table was seen to drop the visit: it took
 	// it for one that is for the gate itself.
 	Unwanted bool `json:"unwanted,omitempty"`
+}
+
+// Drift is one place where a machine is not as wanted.
+type Drift struct {
+	Text   string `json:"text"`             // in words
+	Sysctl string `json:"sysctl,omitempty"` // the setting, if it is one
 }

@@ -202,27 +202,27 @@ func breakages() []breakage {
 		}),
 		home("rp_filter strict", ReversePath, func(e *Evidence) {
 			e.Here.Machine.ReversePath = 1
-			e.Here.Machine.Drift = []string{"set sysctl net.ipv4.conf.gatelodge.rp_filter = 2 (now 1)"}
+			e.Here.Machine.Drift = []Drift{{"~ sysctl net.ipv4.conf.gatelodge.rp_filter: 1 → 2", "net.ipv4.conf.gatelodge.rp_filter"}}
 			lose(e)
 			e.There.Forwards[0].Inside = TimedOut
 		}),
 		onGate("our rule deleted", RuleDeleted, func(e *Evidence) {
-			e.Here.Machine.Drift = []string{"load nftables table inet gatelodge: the table is missing"}
+			e.Here.Machine.Drift = []Drift{{Text: "~ table inet gatelodge: it is missing"}}
 		}),
 		home("kernel without nft_fib", KernelLacks, func(e *Evidence) {
-			e.Here.Machine.Drift, e.Here.Machine.Failed = []string{"load nftables table inet gatelodge: the table is missing"}, "cannot load the table"
+			e.Here.Machine.Drift, e.Here.Machine.Failed = []Drift{{Text: "~ table inet gatelodge: it is missing"}}, "cannot load the table"
 			e.Here.Machine.Lacks, e.Here.Machine.Problems = []string{"nft_fib_inet"}, []string{"cannot load the table"}
 		}),
 		home("settings of the kernel that can only be read", SettingsReadOnly, func(e *Evidence) {
-			e.Here.Machine.Drift, e.Here.Machine.Failed = []string{"set sysctl net.ipv4.conf.gatelodge.rp_filter = 2 (now 0)"}, "read-only file system"
+			e.Here.Machine.Drift, e.Here.Machine.Failed = []Drift{{"~ sysctl net.ipv4.conf.gatelodge.rp_filter: 0 → 2", "net.ipv4.conf.gatelodge.rp_filter"}}, "read-only file system"
 			e.Here.Machine.Sealed, e.Here.Machine.Problems = true, []string{"read-only file system"}
 		}),
 		onGate("what the daemon cannot set up", Trouble, func(e *Evidence) {
-			e.Here.Machine.Drift, e.Here.Machine.Failed = []string{"load nftables table inet gatelodge: the table is missing"}, "no memory"
+			e.Here.Machine.Drift, e.Here.Machine.Failed = []Drift{{Text: "~ table inet gatelodge: it is missing"}}, "no memory"
 		}),
 		onGate("forwarding off for one interface", ForwardingOff, func(e *Evidence) { e.Here.Machine.NotPassing = []string{"eth0"} }),
 		onGate("ip_forward off", ForwardingOff, func(e *Evidence) {
-			e.Here.Machine.Forwarding.On, e.Here.Machine.Drift = false, []string{"set sysctl net.ipv4.ip_forward = 1 (now 0)"}
+			e.Here.Machine.Forwarding.On, e.Here.Machine.Drift = false, []Drift{{"~ sysctl net.ipv4.ip_forward: 0 → 1", "net.ipv4.ip_forward"}}
 		}),
 		onGate("conntrack full", ConntrackFull, func(e *Evidence) { e.Here.Machine.Conntrack.Count = 65530; e.Here.Forwards[0].Inside = TimedOut }),
 		home("LAN target down", TargetDown, func(e *Evidence) {

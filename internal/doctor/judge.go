@@ -160,8 +160,18 @@ func judgeSSH(s Side, on string) []Finding {
 		Hint:     "let sshd listen on the public address as well (ListenAddress in /etc/ssh/sshd_config), or make sure of the provider's console"}}
 }
 
-func without(lines []string, word string) []string {
-	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return strings.Contains(l, word) })
+// without leaves out the settings that end so, or are that one.
+func without(drift []Drift, sysctl string) []Drift {
+	return slices.DeleteFunc(slices.Clone(drift), func(d Drift) bool { return strings.HasSuffix(d.Sysctl, sysctl) && d.Sysctl != "" })
+}
+
+// texts returns drift in words.
+func texts(drift []Drift) []string {
+	var list []string
+	for _, d := range drift {
+		list = append(list, d.Text)
+	}
+	return list
 }
 
 // firstFew keeps a sentence readable.

@@ -16,7 +16,7 @@ type machineJudge struct {
 	side  Side
 	where string // "this machine", or which
 	on    string // where commands are to be given
-	drift []string
+	drift []Drift
 	found []Finding
 }
 
@@ -76,18 +76,18 @@ func (j *machineJudge) network() {
 	case m.Forwarding.Needed && !m.Forwarding.On:
 		j.add(ForwardingOff, Broken, "gatelodge apply", "then find who switches it off: grep -r ip_forward /etc/sysctl.conf /etc/sysctl.d",
 			"%s does not pass packets on: net.ipv4.ip_forward is 0.", upperFirst(j.where))
-		j.drift = without(j.drift, "forward")
+		j.drift = without(without(j.drift, "ip_forward"), ".forwarding")
 	case m.Forwarding.Needed && len(m.NotPassing) > 0:
 		name := m.NotPassing[0]
 		j.add(ForwardingOff, Broken, "sysctl -w net.ipv4.conf."+sysctlWord(name)+".forwarding=1",
 			"then find who switches it off for that interface: IPv4Forwarding= of systemd-networkd, or grep -r forwarding /etc/sysctl.conf /etc/sysctl.d",
 			"%s does not pass on what comes by interface %s: net.ipv4.conf.%s.forwarding is 0.", upperFirst(j.where), name, name)
-		j.drift = without(j.drift, "forwarding")
+		j.drift = without(j.drift, ".forwarding")
 	}
 	if m.ReversePath == 1 {
 		j.add(ReversePath, Broken, "gatelodge apply", "then find who sets it: grep -r rp_filter /etc/sysctl.conf /etc/sysctl.d",
 			"%s checks the way back strictly on the tunnel's interface (rp_filter 1), and so drops every visitor.", upperFirst(j.where))
-		j.drift = without(j.drift, "rp_filter")
+		j.drift = without(j.drift, ".rp_filter")
 	}
 }
 
@@ -103,13 +103,13 @@ func (j *machineJudge) changed() {
 		j.add(KernelLacks, Broken, "modprobe -a "+strings.Join(words(m.Lacks), " "), "if there is no such module: install the kernel of the distribution, or have the one of this machine built with it",
 			"The kernel of %s lacks what Gatelodge's rules need: %s.", j.where, strings.Join(m.Lacks, ", "))
 	case m.Sealed && m.Failed != "":
-		j.add(SettingsReadOnly, Broken, "", "in a container: let its owner make /proc/sys/net writable for it, or set on the host: "+strings.Join(firstFew(j.drift), "; "),
+		j.add(SettingsReadOnly, Broken, "", "in a container: let its owner make /proc/sys/net writable for it, or set on the host: "+strings.Join(firstFew(texts(j.drift)), "; "),
 			"The kernel's settings can only be read on %s (/proc/sys), and Gatelodge cannot make those that it needs.", j.where)
 	case m.Failed != "":
 		j.add(Trouble, Broken, "gatelodge status", "", "The daemon on %s cannot set up what it should: %s.", j.where, strings.TrimSuffix(m.Failed, "."))
 	default:
 		j.add(RuleDeleted, Broken, deleted(j.side.Daemon), "if it happens again, another program on the machine does it: nft monitor; ip monitor",
-			"What Gatelodge has set up on %s was changed by somebody else: %s.", j.where, strings.Join(firstFew(j.drift), "; "))
+			"What Gatelodge has set up on %s was changed by somebody else: %s.", j.where, strings.Join(firstFew(texts(j.drift)), "; "))
 	}
 }
 

@@ -210,7 +210,7 @@ func TestNoCommandIsMadeOfWhatTheGateSays(t *testing.T) {
 		},
 		"interface": func(e *Evidence) { e.There.Machine.NotPassing = []string{evil} },
 		"module": func(e *Evidence) {
-			e.There.Machine.Lacks, e.There.Machine.Drift = []string{evil}, []string{"the table is missing"}
+			e.There.Machine.Lacks, e.There.Machine.Drift = []string{evil}, []Drift{{Text: "~ table inet gatelodge: it is missing"}}
 		},
 	} {
 		e := healthyHome()

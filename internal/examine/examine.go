@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -103,7 +104,7 @@ func (n *Notebook) Others(ctx context.Context, want plan.State, facts plan.Facts
 
 // Seen is how this machine compares with what it should be.
 type Seen struct {
-	Drift    []string
+	Drift    []doctor.Drift
 	MTU      int // of the tunnel, in bytes
 	IPv6     bool
 	Problems []string
@@ -169,6 +170,15 @@ func joinTexts(texts []string) error {
 		errs = append(errs, errors.New(t))
 	}
 	return errors.Join(errs...)
+}
+
+// DriftOf tells a judge of a change that is due.
+func DriftOf(c plan.Change) doctor.Drift {
+	d := doctor.Drift{Text: c.String()}
+	if name, is := strings.CutPrefix(c.Subject, plan.SysctlSubject); is {
+		d.Sysctl = name
+	}
+	return d
 }
 
 // Overlap tells a judge of networks that mean the tunnel's addresses.

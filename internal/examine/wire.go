@@ -50,11 +50,13 @@ func lookOfMachine(m doctor.Machine) control.LookMachine {
 	return control.LookMachine{
 		NFT: m.NFT, NFTTooOld: m.NFTTooOld, NFTNeeded: m.NFTNeeded,
 		Device: m.Device, Automatic: m.Automatic, KernelHas: m.KernelHas,
-		Disks:       each(m.Disks, func(d doctor.Disk) control.LookDisk { return control.LookDisk(d) }),
-		Forwarding:  control.LookToggle(m.Forwarding),
-		ReversePath: m.ReversePath,
-		Conntrack:   control.LookConntrack(m.Conntrack),
-		Drift:       m.Drift, Problems: m.Problems, Failed: m.Failed,
+		Disks:        each(m.Disks, func(d doctor.Disk) control.LookDisk { return control.LookDisk(d) }),
+		Forwarding:   control.LookToggle(m.Forwarding),
+		ReversePath:  m.ReversePath,
+		Conntrack:    control.LookConntrack(m.Conntrack),
+		Drift:        each(m.Drift, func(d doctor.Drift) string { return d.Text }),
+		DriftSysctls: each(m.Drift, func(d doctor.Drift) string { return d.Sysctl }),
+		Problems:     m.Problems, Failed: m.Failed,
 		Lacks: m.Lacks, Sealed: m.Sealed, StateUnseen: m.StateUnseen,
 		NotPassing: m.NotPassing, Legacy: m.Legacy, NoWay4: m.NoWay4,
 		Overlap: (*control.LookOverlap)(m.Overlap), IPv6: m.IPv6,
@@ -69,7 +71,7 @@ func machineOf(m control.LookMachine) doctor.Machine {
 		Forwarding:  doctor.Toggle(m.Forwarding),
 		ReversePath: m.ReversePath,
 		Conntrack:   doctor.Conntrack(m.Conntrack),
-		Drift:       m.Drift, Problems: m.Problems, Failed: m.Failed,
+		Drift:       driftOf(m), Problems: m.Problems, Failed: m.Failed,
 		Lacks: m.Lacks, Sealed: m.Sealed, StateUnseen: m.StateUnseen,
 		NotPassing: m.NotPassing, Legacy: m.Legacy, NoWay4: m.NoWay4,
 		Overlap: (*doctor.Overlap)(m.Overlap), IPv6: m.IPv6,
@@ -110,4 +112,18 @@ func dropOf(d control.LookDrop) doctor.Drop {
 		Table: d.Table, Chain: d.Chain, Rule: d.Rule, Remedy: d.Remedy,
 		Legacy: d.Legacy, Protocol: d.Protocol, Port: d.Port,
 	}
+}
+
+// driftOf puts together what is told apart on the wire. A gate of an older version
+// names no settings.
+func driftOf(m control.LookMachine) []doctor.Drift {
+	var list []doctor.Drift
+	for i, text := range m.Drift {
+		d := doctor.Drift{Text: text}
+		if i < len(m.DriftSysctls) {
+			d.Sysctl = m.DriftSysctls[i]
+		}
+		list = append(list, d)
+	}
+	return list
 }

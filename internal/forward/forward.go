@@ -138,6 +138,18 @@ type Rate struct {
 	Per   time.Duration
 }
 
+// String returns the bounds in words, or "" for none.
+func (l Limit) String() string {
+	text := l.NewConnections.String()
+	if l.Connections == 0 {
+		return text
+	}
+	if text != "" {
+		text += ", "
+	}
+	return text + fmt.Sprintf("%d connections", l.Connections)
+}
+
 type rateUnit struct {
 	name string
 	d    time.Duration

@@ -6,7 +6,6 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/plan"
-	"github.com/gatelodge/gatelodge/internal/reconcile"
 )
 
 // Commands is a gate as the commands of its machine see it: local.Daemon and
@@ -34,7 +33,7 @@ func (c Commands) Apply(ctx context.Context, req local.ApplyRequest) (local.Appl
 	if err != nil {
 		c.memory.dropTrial() // what is on trial has not come into force
 	}
-	return local.ApplyResponse{Changes: reconcile.Texts(changes), Report: c.Report(ctx)}, err
+	return local.ApplyResponse{Changes: changes, Report: c.Report(ctx)}, err
 }
 
 // Confirm implements local.Gatekeeper.
@@ -61,8 +60,9 @@ func (g *Gate) Plan(ctx context.Context) (response local.PlanResponse, err error
 		if err := now.Acceptable(c, facts); err != nil {
 			return err
 		}
-		changes, err := g.machine.Diff(ctx, now.With(c, facts, time.Now()).Plan(time.Now()))
-		response = local.PlanResponse{Changes: reconcile.Texts(changes), Risks: plan.WantedInput(c).Closes(now.Input)}
+		would := now.With(c, facts, time.Now())
+		changes, fresh, err := g.reconciler.Preview(ctx, would.Plan(time.Now()), would.Choices())
+		response = local.PlanResponse{Changes: changes, Risks: plan.WantedInput(c).Closes(now.Input), Fresh: fresh}
 		return err
 	})
 	return response, err

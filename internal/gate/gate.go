@@ -154,8 +154,11 @@ func (r *round) Gather(ctx context.Context) (plan.Facts, error) {
 // Want implements reconcile.Role.
 func (r *round) Want(plan.Facts) plan.State { return r.gate.memory.now().Plan(time.Now()) }
 
+// Choices implements reconcile.Role.
+func (r *round) Choices() []plan.Choice { return r.gate.memory.now().Choices() }
+
 // Settle implements reconcile.Role.
-func (r *round) Settle(want plan.State, _ []plan.Change, failed error) error {
+func (r *round) Settle(want plan.State, _ []plan.Step, failed error) error {
 	if failed != nil {
 		return r.unsaved
 	}

@@ -57,6 +57,24 @@ func (s State) With(c config.Gate, facts plan.Facts, now time.Time) State {
 	return s
 }
 
+// Choices returns what the gate's owner and its homes have decided.
+func (s State) Choices() []plan.Choice {
+	list := append(plan.InputChoices(s.Input), plan.TunnelChoice(s.Config))
+	for _, h := range s.Registry.Homes {
+		list = append(list, plan.Choice{Subject: "home " + h.Name})
+	}
+	for _, f := range s.Registry.Granted() {
+		var ports []string
+		for _, p := range f.Published.Ports {
+			ports = append(ports, p.String())
+		}
+		c := plan.ForwardChoice(f.Published, ports, "home "+f.Home)
+		c.Of = f.Home
+		list = append(list, c)
+	}
+	return list
+}
+
 // Identity is what the registry has to know of this gate.
 func (s State) Identity() registry.Gate { return identity(s.Key, s.Config) }
 

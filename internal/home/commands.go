@@ -30,7 +30,7 @@ func (c Commands) Apply(ctx context.Context, _ local.ApplyRequest) (local.ApplyR
 		return local.ApplyResponse{}, err
 	}
 	c.link.push.await(ctx, verdictTime)
-	return local.ApplyResponse{Changes: reconcile.Texts(changes), Report: c.Report(ctx)}, nil
+	return local.ApplyResponse{Changes: changes, Report: c.Report(ctx)}, nil
 }
 
 // Plan returns what would be changed if the file were applied now.
@@ -51,8 +51,7 @@ func (h *Home) Plan(ctx context.Context) (response local.PlanResponse, err error
 		l.mu.Lock()
 		want := l.wantWith(c, facts)
 		l.mu.Unlock()
-		changes, err := l.machine.Diff(ctx, want)
-		response.Changes = reconcile.Texts(changes)
+		response.Changes, response.Fresh, err = l.reconciler.Preview(ctx, want, choices(c))
 		return err
 	})
 	return response, err

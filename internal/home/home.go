@@ -100,9 +100,29 @@ func (r *round) Gather(ctx context.Context) (plan.Facts, error) {
 // Want implements reconcile.Role.
 func (r *round) Want(facts plan.Facts) plan.State { return r.link.want(facts) }
 
+// Choices implements reconcile.Role.
+func (r *round) Choices() []plan.Choice { return choices(r.link.configuration()) }
+
+// choices returns what the home's owner has decided.
+func choices(c config.Home) []plan.Choice {
+	list := []plan.Choice{}
+	for _, f := range c.Forwards {
+		var ports []string
+		for _, m := range f.Mappings {
+			ports = append(ports, m.String())
+		}
+		target := "this host"
+		if f.To.IsValid() {
+			target = f.To.String()
+		}
+		list = append(list, plan.ForwardChoice(f.Published(), ports, target))
+	}
+	return list
+}
+
 // Settle implements reconcile.Role.
-func (r *round) Settle(want plan.State, changes []plan.Change, failed error) error {
-	return r.visits.settle(r.link.machine, changes, want.Firewall.Home, failed)
+func (r *round) Settle(want plan.State, steps []plan.Step, failed error) error {
+	return r.visits.settle(r.link.machine, steps, want.Firewall.Home, failed)
 }
 
 // Publish implements reconcile.Role.

@@ -17,8 +17,8 @@ type visits struct {
 // settle ends the connections of visitors that the new rules no longer carry,
 // or lead elsewhere, unless those could not be applied. What fails is tried
 // again in the next round: the rules alone let visitors no further.
-func (v *visits) settle(m host.Flows, changes []plan.Change, want *plan.HomeFirewall, failed error) error {
-	if slices.ContainsFunc(changes, func(c plan.Change) bool { _, ok := c.(plan.LoadFirewall); return ok }) {
+func (v *visits) settle(m host.Flows, steps []plan.Step, want *plan.HomeFirewall, failed error) error {
+	if slices.ContainsFunc(steps, func(s plan.Step) bool { _, ok := s.(plan.LoadFirewall); return ok }) {
 		v.settled = false
 	}
 	if failed != nil || v.settled {

@@ -186,3 +186,8 @@ func SpaceAt(folder string) (Space, error) {
 func UnansweredAt(port uint16) ([]netip.AddrPort, error) {
 	return firewall.Unanswered(forward.UDP, port)
 }
+
+// LacksNFT reports whether an error says that nft(8) is missing or too old.
+func LacksNFT(err error) bool {
+	return errors.Is(err, firewall.ErrMissing) || errors.As(err, new(*firewall.VersionError))
+}

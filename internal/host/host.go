@@ -47,7 +47,9 @@ type Options struct {
 	// belongs to.
 	Guard     *os.File
 	KeepGuard func(*os.File) error
-	Log       *slog.Logger
+	// LookOnly is for a host that is only looked at: not even a device is tried.
+	LookOnly bool
+	Log      *slog.Logger
 }
 
 // Host is this machine, as far as it is ours.
@@ -79,6 +81,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		Choice:    wireguard.Choice(o.Device),
 		TUN:       o.TUN,
 		KeepTUN:   o.KeepTUN,
+		LookOnly:  o.LookOnly,
 		Log:       o.Log,
 	})
 	if err != nil {
@@ -113,7 +116,7 @@ func (h *Host) Observe(ctx context.Context, want plan.State) (plan.Observed, err
 }
 
 // Diff returns what lies between the machine and the wanted state.
-func (h *Host) Diff(ctx context.Context, want plan.State) ([]plan.Change, error) {
+func (h *Host) Diff(ctx context.Context, want plan.State) ([]plan.Step, error) {
 	observed, err := h.Observe(ctx, want)
 	if err != nil {
 		return nil, err
@@ -126,7 +129,7 @@ func (h *Host) Diff(ctx context.Context, want plan.State) ([]plan.Change, error)
 // to the state that was last applied, or to where nothing of ours stands. What
 // an earlier process has left standing is not taken down for that: it may be
 // serving visitors, and closing ports.
-func (h *Host) Apply(ctx context.Context, want plan.State) ([]plan.Change, error) {
+func (h *Host) Apply(ctx context.Context, want plan.State) ([]plan.Step, error) {
 	found, err := h.Observe(ctx, want)
 	if err != nil {
 		return nil, err
@@ -157,7 +160,7 @@ func (h *Host) Apply(ctx context.Context, want plan.State) ([]plan.Change, error
 }
 
 // carryOut makes the changes one by one, and returns those that it has made.
-func (h *Host) carryOut(ctx context.Context, changes []plan.Change, want plan.State) ([]plan.Change, error) {
+func (h *Host) carryOut(ctx context.Context, changes []plan.Step, want plan.State) ([]plan.Step, error) {
 	for i, c := range changes {
 		step.At("host: before", c)
 		if err := h.step(ctx, c, want); err != nil {
@@ -169,7 +172,7 @@ func (h *Host) carryOut(ctx context.Context, changes []plan.Change, want plan.St
 }
 
 // step makes one change.
-func (h *Host) step(ctx context.Context, c plan.Change, want plan.State) error {
+func (h *Host) step(ctx context.Context, c plan.Step, want plan.State) error {
 	switch c := c.(type) {
 	case plan.LoadFirewall:
 		return h.firewall.Apply(ctx, want.Firewall)
@@ -258,7 +261,7 @@ func tablesIn(entries []store.Entry) []int {
 // goBack undoes a change that failed half way. If something of ours stood, and
 // this process cannot tell what it was to be, the steps made so far stay: each
 // leads from there to what is wanted, and the next try goes on.
-func (h *Host) goBack(ctx context.Context, made []plan.Change, failed plan.State, stood bool) error {
+func (h *Host) goBack(ctx context.Context, made []plan.Step, failed plan.State, stood bool) error {
 	if h.last == nil && stood {
 		h.log.Warn("leaving what stood before, and what was set up so far")
 		return nil
@@ -281,7 +284,7 @@ func (h *Host) goBack(ctx context.Context, made []plan.Change, failed plan.State
 
 // putBack gives settings that were changed their previous values, the last
 // change first. The journal still holds the values from before us.
-func (h *Host) putBack(ctx context.Context, made []plan.Change, tunnel string) error {
+func (h *Host) putBack(ctx context.Context, made []plan.Step, tunnel string) error {
 	var errs []error
 	for _, c := range slices.Backward(made) {
 		set, ok := c.(plan.SetSysctl)

@@ -256,7 +256,7 @@ func TestTwoInstancesOnOneMachine(t *testing.T) {
 	beside := other.home(t, second)
 	beside.Routing.Addresses = []netip.Prefix{netip.MustParsePrefix("10.98.0.2/32")}
 	other.bring(t, beside)
-	for name, left := range map[string][]plan.Change{"first": m.diff(t, m.host, first), "second": other.diff(t, other.host, beside)} {
+	for name, left := range map[string][]plan.Step{"first": m.diff(t, m.host, first), "second": other.diff(t, other.host, beside)} {
 		if len(left) != 0 {
 			t.Errorf("side by side, the %s would do: %v", name, left)
 		}
@@ -296,7 +296,7 @@ func TestTheGuardIsRestoredByItself(t *testing.T) {
 			t.Errorf("the next process would: %v", changes)
 		}
 	}
-	if !slices.ContainsFunc(changes, func(c plan.Change) bool { return strings.HasPrefix(c.String(), "raise the guard of table gatelodge") }) {
+	if !slices.ContainsFunc(changes, func(c plan.Step) bool { _, raises := c.(plan.RaiseGuard); return raises }) {
 		t.Errorf("the next process has: %v", changes)
 	}
 }

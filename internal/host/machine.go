@@ -26,9 +26,9 @@ type Shape interface {
 	// Observe returns what the machine has of the wanted state.
 	Observe(ctx context.Context, want plan.State) (plan.Observed, error)
 	// Diff returns what lies between the machine and the wanted state.
-	Diff(ctx context.Context, want plan.State) ([]plan.Change, error)
+	Diff(ctx context.Context, want plan.State) ([]plan.Step, error)
 	// Apply brings the machine to the wanted state and returns what it changed.
-	Apply(ctx context.Context, want plan.State) ([]plan.Change, error)
+	Apply(ctx context.Context, want plan.State) ([]plan.Step, error)
 	// MTUTo returns the MTU of the route to addr, in bytes, for packets with the
 	// given mark. An error means that there is no route.
 	MTUTo(ctx context.Context, addr netip.Addr, mark uint32) (int, error)

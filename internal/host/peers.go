@@ -66,7 +66,7 @@ func (p *peers) renew(ctx context.Context, d wireguard.Device, want plan.WireGua
 
 // diff compares what was observed with what is wanted of it now. A peer that is
 // not admitted counts neither way: it is on its way out.
-func (h *Host) diff(observed plan.Observed, want plan.State) []plan.Change {
+func (h *Host) diff(observed plan.Observed, want plan.State) []plan.Step {
 	out := h.peers.barred(want.WireGuard)
 	want.WireGuard = without(want.WireGuard, out)
 	observed.WireGuard.Peers = slices.DeleteFunc(slices.Clone(observed.WireGuard.Peers), func(o plan.ObservedPeer) bool { return out[o.PublicKey] })

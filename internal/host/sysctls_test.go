@@ -78,7 +78,7 @@ func TestForwardingSwitchedOffForOneInterface(t *testing.T) {
 		m.sysctl(t, "net/ipv4/conf/"+name+"/forwarding", "0") // as systemd-networkd does
 		changes, err := m.apply(t, m.host, want)
 		must(t, err)
-		if len(changes) != 1 || !strings.Contains(changes[0].String(), name+".forwarding = 1 (now 0)") {
+		if len(changes) != 1 || !strings.Contains(changes[0].String(), name+".forwarding: 0 → 1") {
 			t.Errorf("changes %v", changes)
 		}
 		m.passesOn(t)

@@ -145,7 +145,7 @@ func gateOf(t testing.TB, text string, facts plan.Facts, forwards ...plan.GateFo
 	}, facts)
 }
 
-func (m *machine) apply(t testing.TB, h *host.Host, want plan.State) (changes []plan.Change, err error) {
+func (m *machine) apply(t testing.TB, h *host.Host, want plan.State) (changes []plan.Step, err error) {
 	t.Helper()
 	err = m.ns.Do(func() error {
 		changes, err = h.Apply(context.Background(), want)
@@ -182,7 +182,7 @@ func (m *machine) settle(t testing.TB, addresses []netip.Prefix) {
 }
 
 // diff is what lies between the machine and the wanted state.
-func (m *machine) diff(t testing.TB, h *host.Host, want plan.State) (changes []plan.Change) {
+func (m *machine) diff(t testing.TB, h *host.Host, want plan.State) (changes []plan.Step) {
 	t.Helper()
 	must(t, m.ns.Do(func() (err error) {
 		changes, err = h.Diff(context.Background(), want)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
@@ -23,7 +24,7 @@ func (f fakeDaemon) Report(context.Context) status.Report {
 	return status.Report{Role: "gate", Running: true}
 }
 func (f fakeDaemon) Plan(context.Context) (PlanResponse, error) {
-	return PlanResponse{Changes: []string{"add rule"}}, f.err
+	return PlanResponse{Changes: []plan.Change{{Kind: plan.Added, Subject: "rule"}}}, f.err
 }
 func (f fakeDaemon) Apply(context.Context, ApplyRequest) (ApplyResponse, error) {
 	return ApplyResponse{}, f.err

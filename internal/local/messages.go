@@ -7,18 +7,21 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/doctor"
+	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
 // The messages between the commands and the daemon of the same machine. Both
 // come from one binary, so they need no version.
 type (
-	// PlanResponse lists, in words, what differs from the wanted state.
+	// PlanResponse lists what differs from the wanted state.
 	PlanResponse struct {
-		Changes []string `json:"changes"`
+		Changes []plan.Change `json:"changes"`
 		// Risks lists what the change would close on a gate: it has to be
 		// confirmed.
 		Risks []string `json:"risks,omitempty"`
+		// Fresh says that nothing of Gatelodge stands on this machine yet.
+		Fresh bool `json:"fresh,omitempty"`
 	}
 	// ApplyRequest says how long the owner has to confirm a change that could
 	// cut them off; 0 is ConfirmTime.
@@ -39,7 +42,7 @@ type (
 	}
 	// ApplyResponse lists what was changed, and how things stand now.
 	ApplyResponse struct {
-		Changes []string      `json:"changes"`
+		Changes []plan.Change `json:"changes"`
 		Report  status.Report `json:"report"`
 	}
 	// InviteRequest asks a gate for an invite.

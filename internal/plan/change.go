@@ -6,11 +6,73 @@ import (
 	"strings"
 )
 
-// Change is one step from the observed state to the wanted one. Its text is
-// what `gatelodge plan` shows; the concrete types below are all there are.
-type Change interface {
+// Change is one difference between what is and what is wanted: what an owner has
+// decided, or a setting of the machine.
+type Change struct {
+	Kind    ChangeKind `json:"kind"`
+	Subject string     `json:"subject"` // "forward web", "accept 8080/tcp", "sysctl net.ipv4.ip_forward"
+	// Property is which part of the subject is another one.
+	Property string `json:"property,omitempty"`
+	Before   string `json:"before,omitempty"`
+	After    string `json:"after,omitempty"`
+	// Because says, in words, why a whole is set again; see Step.
+	Because []string `json:"because,omitempty"`
+}
+
+// SysctlSubject is before the name of a setting, as the subject of its change.
+const SysctlSubject = "sysctl "
+
+// ChangeKind is what becomes of the subject of a change.
+type ChangeKind string
+
+// The kinds of change.
+const (
+	Added   ChangeKind = "add"
+	Altered ChangeKind = "change"
+	Removed ChangeKind = "remove"
+)
+
+// String shows the change in one line, as in "~ forward game: limit 20/second →
+// 50/second".
+func (c Change) String() string {
+	sign := map[ChangeKind]string{Added: "+ ", Altered: "~ ", Removed: "- "}[c.Kind]
+	text := sign + c.Subject
+	switch {
+	case len(c.Because) > 0:
+		text += ": " + strings.Join(c.Because, "; ")
+	case c.Kind == Altered:
+		text += ": " + words(c.Property, orNone(c.Before)) + " → " + orNone(c.After)
+	default:
+		text = words(text, c.Before+c.After)
+	}
+	return text
+}
+
+// words joins what there is.
+func words(a, b string) string { return strings.TrimSpace(a + " " + b) }
+
+func orNone(value string) string {
+	if value == "" {
+		return "none"
+	}
+	return value
+}
+
+// Step is one step of the machine from the observed state to the wanted one. The
+// concrete types below are all there are.
+type Step interface {
 	fmt.Stringer
-	change()
+	// Change describes the step.
+	Change() Change
+}
+
+// Describe returns the changes that steps make.
+func Describe(steps []Step) []Change {
+	changes := make([]Change, len(steps))
+	for i, s := range steps {
+		changes[i] = s.Change()
+	}
+	return changes
 }
 
 // LoadFirewall loads the wanted table, in one transaction.
@@ -30,6 +92,7 @@ type RaiseGuard struct {
 type ConfigureWireGuard struct {
 	Interface string
 	Reasons   []string
+	Missing   bool // there is no such device
 }
 
 // SetLink sets the tunnel interface's MTU and brings it up.
@@ -63,57 +126,77 @@ type AddRule struct{ Rule Rule }
 // DeleteRule deletes a policy routing rule of ours.
 type DeleteRule struct{ Rule Rule }
 
-// SetSysctl sets a kernel setting. The previous value is remembered and put
-// back when Gatelodge goes down.
+// SetSysctl sets a kernel setting. The previous value is remembered, and
+// restored when Gatelodge goes down.
 type SetSysctl struct {
 	Sysctl   Sysctl
 	Previous string
 }
 
-func (LoadFirewall) change()       {}
-func (RaiseGuard) change()         {}
-func (ConfigureWireGuard) change() {}
-func (SetLink) change()            {}
-func (AddAddress) change()         {}
-func (DeleteAddress) change()      {}
-func (AddRoute) change()           {}
-func (DeleteRoute) change()        {}
-func (AddRule) change()            {}
-func (DeleteRule) change()         {}
-func (SetSysctl) change()          {}
-
-func (c LoadFirewall) String() string {
-	return fmt.Sprintf("load nftables table inet %s: %s", c.Table, strings.Join(c.Reasons, "; "))
+// Change implements Step.
+func (s LoadFirewall) Change() Change {
+	return Change{Kind: Altered, Subject: "table inet " + s.Table, Because: s.Reasons}
 }
 
-func (c RaiseGuard) String() string {
-	return fmt.Sprintf("raise the guard of table %s: %s", c.Table, strings.Join(c.Reasons, "; "))
+// Change implements Step.
+func (s RaiseGuard) Change() Change {
+	return Change{Kind: Altered, Subject: "guard of table " + s.Table, Because: s.Reasons}
 }
 
-func (c ConfigureWireGuard) String() string {
-	return fmt.Sprintf("configure WireGuard interface %s: %s", c.Interface, strings.Join(c.Reasons, "; "))
+// Change implements Step.
+func (s ConfigureWireGuard) Change() Change {
+	c := Change{Kind: Altered, Subject: "WireGuard interface " + s.Interface, Because: s.Reasons}
+	if s.Missing {
+		c.Kind = Added
+	}
+	return c
 }
 
-func (c SetLink) String() string {
-	return fmt.Sprintf("bring up %s with MTU %d", c.Interface, c.MTU)
+// Change implements Step.
+func (s SetLink) Change() Change {
+	return Change{Kind: Altered, Subject: "link " + s.Interface, Because: []string{fmt.Sprintf("up, MTU %d", s.MTU)}}
 }
 
-func (c AddAddress) String() string {
-	return fmt.Sprintf("add address %s to %s", c.Address, c.Interface)
+// Change implements Step.
+func (s AddAddress) Change() Change {
+	return Change{Kind: Added, Subject: fmt.Sprintf("address %s of %s", s.Address, s.Interface)}
 }
 
-func (c DeleteAddress) String() string {
-	return fmt.Sprintf("delete address %s from %s", c.Address, c.Interface)
+// Change implements Step.
+func (s DeleteAddress) Change() Change {
+	return Change{Kind: Removed, Subject: fmt.Sprintf("address %s of %s", s.Address, s.Interface)}
 }
 
-func (c AddRoute) String() string    { return "add route " + c.Route.String() }
-func (c DeleteRoute) String() string { return "delete route " + c.Route.String() }
-func (c AddRule) String() string     { return "add rule " + c.Rule.String() }
-func (c DeleteRule) String() string  { return "delete rule " + c.Rule.String() }
+// Change implements Step.
+func (s AddRoute) Change() Change { return Change{Kind: Added, Subject: "route " + s.Route.String()} }
 
-func (c SetSysctl) String() string {
-	return fmt.Sprintf("set sysctl %s = %s (now %s)", c.Sysctl.Name, c.Sysctl.Value, c.Previous)
+// Change implements Step.
+func (s DeleteRoute) Change() Change {
+	return Change{Kind: Removed, Subject: "route " + s.Route.String()}
 }
+
+// Change implements Step.
+func (s AddRule) Change() Change { return Change{Kind: Added, Subject: "rule " + s.Rule.String()} }
+
+// Change implements Step.
+func (s DeleteRule) Change() Change { return Change{Kind: Removed, Subject: "rule " + s.Rule.String()} }
+
+// Change implements Step.
+func (s SetSysctl) Change() Change {
+	return Change{Kind: Altered, Subject: SysctlSubject + s.Sysctl.Name, Before: s.Previous, After: s.Sysctl.Value}
+}
+
+func (s LoadFirewall) String() string       { return s.Change().String() }
+func (s RaiseGuard) String() string         { return s.Change().String() }
+func (s ConfigureWireGuard) String() string { return s.Change().String() }
+func (s SetLink) String() string            { return s.Change().String() }
+func (s AddAddress) String() string         { return s.Change().String() }
+func (s DeleteAddress) String() string      { return s.Change().String() }
+func (s AddRoute) String() string           { return s.Change().String() }
+func (s DeleteRoute) String() string        { return s.Change().String() }
+func (s AddRule) String() string            { return s.Change().String() }
+func (s DeleteRule) String() string         { return s.Change().String() }
+func (s SetSysctl) String() string          { return s.Change().String() }
 
 // String returns the route in the words of ip-route(8).
 func (r Route) String() string {

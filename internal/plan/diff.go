@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// Diff returns the changes that lead from the observed state to the wanted
+// Diff returns the steps that lead from the observed state to the wanted
 // one, in the order in which they are safe to make: what filters comes before
 // what connects, and forwarding is switched on last. It returns none when
 // nothing differs.
-func Diff(observed Observed, wanted State) []Change {
-	var changes []Change
+func Diff(observed Observed, wanted State) []Step {
+	var changes []Step
 	changes = append(changes, diffFirewall(observed.Firewall, wanted.Firewall)...)
 	changes = append(changes, diffWireGuard(observed.WireGuard, wanted.WireGuard)...)
 	changes = append(changes, diffRouting(observed.Routing, wanted.Routing)...)
@@ -20,8 +20,8 @@ func Diff(observed Observed, wanted State) []Change {
 }
 
 // diffFirewall has the guard follow the table, which sets what it asks for.
-func diffFirewall(observed ObservedFirewall, wanted Firewall) []Change {
-	var changes []Change
+func diffFirewall(observed ObservedFirewall, wanted Firewall) []Step {
+	var changes []Step
 	if reasons := tableReasons(observed); len(reasons) > 0 {
 		changes = append(changes, LoadFirewall{Table: wanted.Table, Reasons: reasons})
 	}
@@ -42,7 +42,7 @@ func tableReasons(observed ObservedFirewall) []string {
 	}
 }
 
-func diffWireGuard(observed ObservedWireGuard, wanted WireGuard) []Change {
+func diffWireGuard(observed ObservedWireGuard, wanted WireGuard) []Step {
 	reasons := deviceReasons(observed, wanted)
 	if observed.Present {
 		reasons = append(reasons, peerReasons(observed.Peers, wanted.Peers)...)
@@ -50,12 +50,12 @@ func diffWireGuard(observed ObservedWireGuard, wanted WireGuard) []Change {
 	if len(reasons) == 0 {
 		return nil
 	}
-	return []Change{ConfigureWireGuard{Interface: wanted.Interface, Reasons: reasons}}
+	return []Step{ConfigureWireGuard{Interface: wanted.Interface, Reasons: reasons, Missing: !observed.Present}}
 }
 
 func deviceReasons(observed ObservedWireGuard, wanted WireGuard) []string {
 	if !observed.Present {
-		return []string{fmt.Sprintf("the device is missing; %d peers", len(wanted.Peers))}
+		return []string{fmt.Sprintf("it is missing; %s", peers(len(wanted.Peers)))}
 	}
 	var reasons []string
 	if observed.PublicKey != wanted.PrivateKey.Public() {
@@ -68,6 +68,13 @@ func deviceReasons(observed ObservedWireGuard, wanted WireGuard) []string {
 		reasons = append(reasons, fmt.Sprintf("fwmark %#x, wanted %#x", observed.FirewallMark, wanted.FirewallMark))
 	}
 	return reasons
+}
+
+func peers(n int) string {
+	if n == 1 {
+		return "1 peer"
+	}
+	return fmt.Sprintf("%d peers", n)
 }
 
 func peerReasons(observed []ObservedPeer, wanted []Peer) []string {
@@ -101,7 +108,7 @@ func samePrefixes(a, b []netip.Prefix) bool {
 	return len(a) == len(b) && !slices.ContainsFunc(a, func(p netip.Prefix) bool { return !slices.Contains(b, p) })
 }
 
-func diffRouting(observed ObservedRouting, wanted Routing) []Change {
+func diffRouting(observed ObservedRouting, wanted Routing) []Step {
 	changes := diffLink(observed, wanted)
 	add, remove := difference(observed.Addresses, wanted.Addresses)
 	for _, a := range add {
@@ -131,12 +138,12 @@ func diffRouting(observed ObservedRouting, wanted Routing) []Change {
 
 // withoutImplied leaves out forwarding of single interfaces where it is about to
 // be switched on for all: the kernel then sets each as well.
-func withoutImplied(changes []Change) []Change {
-	isForAll := func(c Change) bool { set, ok := c.(SetSysctl); return ok && set.Sysctl.Name == ipForward }
+func withoutImplied(changes []Step) []Step {
+	isForAll := func(c Step) bool { set, ok := c.(SetSysctl); return ok && set.Sysctl.Name == ipForward }
 	if !slices.ContainsFunc(changes, isForAll) {
 		return changes
 	}
-	return slices.DeleteFunc(changes, func(c Change) bool {
+	return slices.DeleteFunc(changes, func(c Step) bool {
 		set, ok := c.(SetSysctl)
 		return ok && strings.HasPrefix(set.Sysctl.Name, "net.ipv4.conf.") && strings.HasSuffix(set.Sysctl.Name, ".forwarding")
 	})
@@ -144,20 +151,20 @@ func withoutImplied(changes []Change) []Change {
 
 // diffLink also sets what must precede addresses: IPv6 may be off by default
 // for new interfaces.
-func diffLink(observed ObservedRouting, wanted Routing) []Change {
-	var changes []Change
+func diffLink(observed ObservedRouting, wanted Routing) []Step {
+	var changes []Step
 	if !observed.LinkUp || observed.MTU != wanted.MTU {
 		changes = append(changes, SetLink{wanted.Interface, wanted.MTU})
 	}
 	return append(changes, sysctlChanges(observed.Sysctls, wanted, true)...)
 }
 
-func diffSysctls(observed []Sysctl, wanted Routing) []Change {
+func diffSysctls(observed []Sysctl, wanted Routing) []Step {
 	return sysctlChanges(observed, wanted, false)
 }
 
-func sysctlChanges(observed []Sysctl, wanted Routing, ofTunnel bool) []Change {
-	var changes []Change
+func sysctlChanges(observed []Sysctl, wanted Routing, ofTunnel bool) []Step {
+	var changes []Step
 	for _, w := range wanted.Sysctls {
 		if w.OfInterface(wanted.Interface) != ofTunnel {
 			continue

@@ -23,8 +23,11 @@ func (r *Reconciler) Examine(ctx context.Context, want plan.State) (seen examine
 	err = r.Alone(waiting, func() error {
 		now := Look(ctx, r.machine, want)
 		seen = examine.Seen{
-			Drift: Texts(now.Drift), MTU: now.Observed.Routing.MTU, Problems: now.Problems, Forwarding: needsForwarding(want),
+			MTU: now.Observed.Routing.MTU, Problems: now.Problems, Forwarding: needsForwarding(want),
 			IPv6: slices.ContainsFunc(now.Observed.Routing.Addresses, func(p netip.Prefix) bool { return p.Addr().Is6() }),
+		}
+		for _, step := range now.Drift {
+			seen.Drift = append(seen.Drift, examine.DriftOf(step.Change()))
 		}
 		return nil
 	})

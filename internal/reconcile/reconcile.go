@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,9 +24,11 @@ type Role interface {
 	Gather(ctx context.Context) (plan.Facts, error)
 	// Want returns the wanted state.
 	Want(facts plan.Facts) plan.State
-	// Settle does to flows what follows from the changes that were made; failed
+	// Choices returns what the owner has decided, as the last Want has it.
+	Choices() []plan.Choice
+	// Settle does to flows what follows from the steps that were made; failed
 	// is why not all were.
-	Settle(want plan.State, changes []plan.Change, failed error) error
+	Settle(want plan.State, steps []plan.Step, failed error) error
 	// Publish notes how the round has ended.
 	Publish(facts plan.Facts, err error)
 }
@@ -38,6 +41,7 @@ type Reconciler struct {
 	events  event.Recorder
 	rounds  *rounds
 	turn    chan struct{} // holds one for whoever changes the machine
+	choices []plan.Choice // that are in force, as far as this process knows; guarded by turn
 
 	mu   sync.Mutex // guards what follows
 	seen Seen
@@ -81,12 +85,13 @@ func (r *Reconciler) round(ctx context.Context) (changes []plan.Change, err erro
 			return err
 		}
 		want := r.role.Want(facts)
-		changes, err = r.machine.Apply(ctx, want)
+		steps, err := r.machine.Apply(ctx, want)
+		changes = append(r.decided(err), plan.Describe(steps)...)
 		r.record(changes)
 		if err == nil {
 			step.At("machine stands")
 		}
-		err = errors.Join(err, r.role.Settle(want, changes, err))
+		err = errors.Join(err, r.role.Settle(want, steps, err))
 		r.others.Look(ctx, want, facts)
 		r.note(ctx, want, err)
 		r.role.Publish(facts, err)
@@ -95,9 +100,55 @@ func (r *Reconciler) round(ctx context.Context) (changes []plan.Change, err erro
 	return changes, err
 }
 
+// decided returns what the owner has decided since the last round that has carried
+// everything out; nothing, in the first one: what an earlier process knew is not
+// known.
+func (r *Reconciler) decided(failed error) []plan.Change {
+	if failed != nil {
+		return nil
+	}
+	before, now := r.choices, r.role.Choices()
+	r.choices = now
+	if before == nil {
+		return nil
+	}
+	return plan.Compare(before, now)
+}
+
+// Preview returns what would be changed for another wanted state, with the choices
+// that it comes from, and whether nothing of ours stands yet. Nothing is changed
+// for it.
+func (r *Reconciler) Preview(ctx context.Context, want plan.State, choices []plan.Choice) (changes []plan.Change, fresh bool, err error) {
+	steps, err := r.machine.Diff(ctx, want)
+	if err != nil {
+		return nil, false, err
+	}
+	fresh = isFresh(steps)
+	if r.choices != nil || fresh {
+		changes = plan.Compare(r.choices, choices)
+	}
+	return append(changes, plan.Describe(steps)...), fresh, nil
+}
+
+// isFresh reports whether nothing of ours stands yet.
+func isFresh(steps []plan.Step) bool {
+	return slices.ContainsFunc(steps, func(s plan.Step) bool {
+		device, ok := s.(plan.ConfigureWireGuard)
+		return ok && device.Missing
+	})
+}
+
+// mostRecorded bounds how many changes of one round are told one by one: homes
+// can cause as many as they publish forwards.
+const mostRecorded = 32
+
 // record tells what was changed.
 func (r *Reconciler) record(changes []plan.Change) {
-	for _, c := range changes {
+	for i, c := range changes {
+		if i == mostRecorded {
+			r.events.Record(event.Changed{What: fmt.Sprintf("%d more", len(changes)-i)})
+			return
+		}
 		r.events.Record(event.Changed{What: c.String()})
 	}
 }

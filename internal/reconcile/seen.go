@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -20,7 +19,7 @@ type Seen struct {
 	At       time.Time
 	Observed plan.Observed
 	Counted  host.Counters
-	Drift    []plan.Change
+	Drift    []plan.Step
 	Problems []string
 }
 
@@ -90,7 +89,7 @@ func Peer(p plan.ObservedPeer) status.Peer {
 
 // Published returns a forward's part of a report: what a home asks for.
 func Published(p forward.Published) status.Forward {
-	s := status.Forward{Name: p.Name, Families: p.Families.String(), Source: forward.Preserve.String(), Limit: limitText(p.Limit)}
+	s := status.Forward{Name: p.Name, Families: p.Families.String(), Source: forward.Preserve.String(), Limit: p.Limit.String()}
 	if p.Masquerade {
 		s.Source = forward.Masquerade.String()
 	}
@@ -103,22 +102,11 @@ func Published(p forward.Published) status.Forward {
 	return s
 }
 
-func limitText(l forward.Limit) string {
-	text := l.NewConnections.String()
-	if l.Connections == 0 {
-		return text
-	}
-	if text != "" {
-		text += ", "
-	}
-	return text + fmt.Sprintf("%d connections", l.Connections)
-}
-
-// Texts returns changes in words.
-func Texts(changes []plan.Change) []string {
+// Texts returns steps in words.
+func Texts(steps []plan.Step) []string {
 	list := []string{}
-	for _, c := range changes {
-		list = append(list, c.String())
+	for _, s := range steps {
+		list = append(list, s.String())
 	}
 	return list
 }

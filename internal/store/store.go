@@ -103,7 +103,12 @@ func checkFolder(dir string, root *os.Root) error {
 }
 
 // Close releases the folder.
-func (s *Store) Close() error { return s.root.Close() }
+func (s *Store) Close() error {
+	if s.root == nil {
+		return nil
+	}
+	return s.root.Close()
+}
 
 // Dir returns the folder's path.
 func (s *Store) Dir() string { return s.dir }

@@ -50,12 +50,12 @@ func home(name string, table, priority int, mark uint32) plan.Routing {
 }
 
 // changes is what lies between the namespace and the wanted state.
-func changes(r *Routing, want plan.Routing) ([]plan.Change, error) {
+func changes(r *Routing, want plan.Routing) ([]plan.Step, error) {
 	observed, err := r.Observe(context.Background(), want)
 	if err != nil {
 		return nil, err
 	}
-	var list []plan.Change
+	var list []plan.Step
 	for _, c := range plan.Diff(plan.Observed{Routing: observed}, plan.State{Routing: want}) {
 		switch c.(type) {
 		case plan.LoadFirewall, plan.ConfigureWireGuard: // of other rooms
@@ -66,7 +66,7 @@ func changes(r *Routing, want plan.Routing) ([]plan.Change, error) {
 	return list, nil
 }
 
-func apply(ctx context.Context, r *Routing, c plan.Change) error {
+func apply(ctx context.Context, r *Routing, c plan.Step) error {
 	switch c := c.(type) {
 	case plan.SetLink:
 		return r.SetLink(ctx, c.Interface, c.MTU)

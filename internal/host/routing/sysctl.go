@@ -176,7 +176,7 @@ func changeableHere(name string) (bool, error) {
 
 // CheckSysctls returns an error if a change is among these that cannot be made,
 // before anything else has been changed in vain.
-func (r *Routing) CheckSysctls(changes []plan.Change) error {
+func (r *Routing) CheckSysctls(changes []plan.Step) error {
 	var fixed []string
 	for _, c := range changes {
 		set, ok := c.(plan.SetSysctl)

@@ -76,7 +76,10 @@ type Options struct {
 	// the embedded device begins to serve, for the service manager to keep a
 	// duplicate of. It must not close the file, nor call its Fd method.
 	KeepTUN func(*os.File) error
-	Log     *slog.Logger
+	// LookOnly has Open choose by what shows without making an interface or
+	// loading a module: for who will not call Apply.
+	LookOnly bool
+	Log      *slog.Logger
 }
 
 // Open returns the device of the given name, of the kind that was chosen, and
@@ -85,6 +88,10 @@ type Options struct {
 // Apply. If there is no error, the inherited TUN interface is the device's to
 // use and to close.
 func Open(ctx context.Context, o Options) (d Device, why string, err error) {
+	decide := decide
+	if o.LookOnly {
+		decide = guess
+	}
 	kind, why, err := decide(ctx, o.Choice)
 	if err != nil {
 		return nil, "", err
@@ -111,5 +118,24 @@ func decide(ctx context.Context, choice Choice) (plan.Kind, string, error) {
 		return plan.Embedded, "chosen in the configuration", probeTUN()
 	default:
 		return "", "", fmt.Errorf("no such kind of device: %q", choice)
+	}
+}
+
+// guess is decide without trying.
+func guess(ctx context.Context, choice Choice) (plan.Kind, string, error) {
+	kernel, tun := Look(ctx)
+	switch {
+	case choice == Embedded && tun:
+		return plan.Embedded, "chosen in the configuration", nil
+	case choice == Embedded:
+		return "", "", ErrNoTUN
+	case kernel:
+		return plan.Kernel, "", nil
+	case choice == Kernel:
+		return "", "", ErrNoModule
+	case tun:
+		return plan.Embedded, "this kernel has no WireGuard", nil
+	default:
+		return "", "", fmt.Errorf("this kernel has no WireGuard, and %w", ErrNoTUN)
 	}
 }
