@@ -168,6 +168,9 @@ func (r *round) Settle(want plan.State, _ []plan.Step, failed error) error {
 // Publish implements reconcile.Role.
 func (r *round) Publish(_ plan.Facts, err error) { r.gate.memory.publish(err) }
 
+// Stands implements reconcile.Role. The gate does its work from now on.
+func (r *round) Stands() { r.gate.loop.Reached() }
+
 // summary says in a line how the gate is; nothing if that would mean to wait.
 func (g *Gate) summary() string {
 	m := g.memory

@@ -126,11 +126,12 @@ func (r *round) Settle(want plan.State, steps []plan.Step, failed error) error {
 }
 
 // Publish implements reconcile.Role.
-func (r *round) Publish(facts plan.Facts, err error) {
-	r.link.publish(facts, err)
-	if err == nil {
-		r.link.push.kick()
-	}
+func (r *round) Publish(facts plan.Facts, err error) { r.link.publish(facts, err) }
+
+// Stands implements reconcile.Role. The home does its work from now on.
+func (r *round) Stands() {
+	r.link.loop.Reached()
+	r.link.push.kick()
 }
 
 // summary says in a line how the home is; nothing if that would mean to wait.

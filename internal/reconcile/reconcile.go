@@ -31,6 +31,9 @@ type Role interface {
 	Settle(want plan.State, steps []plan.Step, failed error) error
 	// Publish notes how the round has ended.
 	Publish(facts plan.Facts, err error)
+	// Stands is told, at the end of a round, that the machine was brought to what
+	// is wanted, whatever else has failed: a disk that takes no writes, say.
+	Stands()
 }
 
 // Reconciler brings one machine to what one role wants, again and again.
@@ -88,13 +91,17 @@ func (r *Reconciler) round(ctx context.Context) (changes []plan.Change, err erro
 		steps, err := r.machine.Apply(ctx, want)
 		changes = append(r.decided(err), plan.Describe(steps)...)
 		r.record(changes)
-		if err == nil {
+		stands := err == nil
+		if stands {
 			step.At("machine stands")
 		}
 		err = errors.Join(err, r.role.Settle(want, steps, err))
 		r.others.Look(ctx, want, facts)
 		r.note(ctx, want, err)
 		r.role.Publish(facts, err)
+		if stands {
+			r.role.Stands()
+		}
 		return err
 	})
 	return changes, err
