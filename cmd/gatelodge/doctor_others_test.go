@@ -181,7 +181,7 @@ func opensLegacy(t *testing.T, l *lab.Lab) {
 		return nil
 	})
 	reachable(t, l)
-	contains(t, gatelodge(t, l.Gate(), "down"), "took back: iptables-legacy -I FORWARD")
+	contains(t, gatelodge(t, l.Gate(), "down"), "undid: iptables-legacy -I FORWARD")
 	if now := forward(); now != before {
 		t.Errorf("after down its rules are %s, and were %s", now, before)
 	}

@@ -86,7 +86,7 @@ func TestAnotherFirewallIsOpenedWithConsent(t *testing.T) {
 	contains(t, gatelodge(t, gate, "status"), "remedies.json", "is no name", "by hand")
 	must(t, os.WriteFile(list, []byte(good), 0o644))
 
-	contains(t, gatelodge(t, gate, "down"), "took back: nft insert rule inet other passing")
+	contains(t, gatelodge(t, gate, "down"), "undid: nft insert rule inet other passing")
 	if now := rulesOf(t, l); now != before {
 		t.Errorf("after down, the rules of the other are\n%s\nand were\n%s", now, before)
 	}
