@@ -36,7 +36,7 @@ func (c Commands) Apply(ctx context.Context, _ local.ApplyRequest) (local.ApplyR
 // Plan returns what would be changed if the file were applied now.
 func (h *Home) Plan(ctx context.Context) (response local.PlanResponse, err error) {
 	l := h.link
-	c, err := l.readConfig()
+	c, err := ReadConfig(l.paths)
 	if err != nil {
 		return response, err
 	}

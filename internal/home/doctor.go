@@ -32,15 +32,19 @@ func (c Commands) Diagnose(ctx context.Context) (local.DoctorResponse, error) {
 	return answer, nil
 }
 
+// examination looks at the way to the gate, and at what visitors find at its end.
+type examination struct{ link *link }
+
 // evidence looks at both sides.
 func (h *Home) evidence(ctx context.Context) doctor.Evidence {
 	l := h.link
+	x := examination{l}
 	l.mu.Lock()
 	facts, c, m, problems, failed := l.facts, l.config, l.memory, l.ownProblems(), l.failed
 	l.mu.Unlock()
 	side := doctor.Side{
 		Role: string(forward.Home), Name: m.Joined.Name, Version: h.version, Daemon: true, Clock: time.Now(),
-		Forwards: l.doctorForwards(c, facts),
+		Forwards: x.doctorForwards(c, facts),
 	}
 	side.Machine.Problems = problems
 	e := doctor.Evidence{Here: side}
@@ -51,9 +55,9 @@ func (h *Home) evidence(ctx context.Context) doctor.Evidence {
 	var tunnel doctor.Tunnel
 	var gate gateSaid
 	n.Look("the way to the gate", func() (func(*doctor.Side), error) {
-		tunnel = l.lookAtTunnel(ctx)
+		tunnel = x.lookAtTunnel(ctx)
 		if tunnel.Answers {
-			gate = l.askGate(ctx, forwards)
+			gate = x.askGate(ctx, forwards)
 			tunnel.Small, tunnel.Large, tunnel.Observed = gate.small, gate.large, gate.observed
 		}
 		return func(s *doctor.Side) {
@@ -104,10 +108,10 @@ func inTunnel(j *membership) []netip.Prefix {
 }
 
 // doctorForwards lists the first port of each range that this home publishes.
-func (l *link) doctorForwards(c config.Home, facts plan.Facts) []doctor.Forward {
+func (x examination) doctorForwards(c config.Home, facts plan.Facts) []doctor.Forward {
 	var list []doctor.Forward
 	for _, f := range plan.Followed(c.Forwards, facts) {
-		state, reason := l.push.verdict(f.Name)
+		state, reason := x.link.push.verdict(f.Name)
 		for _, m := range f.Mappings {
 			if len(list) == examine.MaxProbes {
 				return list

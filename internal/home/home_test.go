@@ -47,14 +47,15 @@ func TestTheConfigurationIsReadUnderItsLock(t *testing.T) {
 		func() { _ = h.push.round(t.Context()) },
 		func() { h.want(plan.Facts{}); h.publish(plan.Facts{}, nil) },
 		func() {
-			(&Home{link: h}).summary()
-			h.keepProblem()
+			home := &Home{link: h}
+			home.summary()
+			home.keepProblem()
 			h.endpoints()
 			h.ends()
 			h.where()
 			h.lastEndpoint()
 		},
-		func() { _ = h.refuseOverlap(plan.Facts{}) },
+		func() { _ = h.joined().refuseOverlap(plan.Facts{}) },
 		func() { h.push.verdict("web"); h.push.problems(); h.push.public(); h.push.refresh() },
 	} {
 		wait.Go(func() {

@@ -72,8 +72,6 @@ func ReadConfig(p layout.Paths) (config.Home, error) {
 	return config.ParseHome(file, data)
 }
 
-func (l *link) readConfig() (config.Home, error) { return ReadConfig(l.paths) }
-
 func (l *link) recall() error {
 	loaded, err := l.store.Load(storedName, &l.memory)
 	if err != nil {
@@ -112,7 +110,7 @@ func (l *link) remember(f func(m *stored)) error {
 // reload reads the configuration again. A file that is wrong leaves the last
 // good one in force.
 func (l *link) reload() error {
-	c, err := l.readConfig()
+	c, err := ReadConfig(l.paths)
 	if err != nil {
 		return err
 	}
@@ -149,11 +147,8 @@ func (l *link) gather(ctx context.Context, c config.Home) (plan.Facts, error) {
 
 // refuseOverlap stops before the tunnel takes an address that means something
 // else here: a network that was joined later, for instance.
-func (l *link) refuseOverlap(facts plan.Facts) error {
-	l.mu.Lock()
-	joined := l.memory.Joined
-	l.mu.Unlock()
-	for _, a := range slices.Concat(joined.Addresses, joined.GateAddresses) {
+func (j *membership) refuseOverlap(facts plan.Facts) error {
+	for _, a := range slices.Concat(j.Addresses, j.GateAddresses) {
 		if n, overlaps := plan.Overlap(netip.PrefixFrom(a, a.BitLen()), facts); overlaps {
 			return fmt.Errorf("the tunnel's address %s lies in %s, a network of this machine's interface %s: one of the two must move; the tunnel's is prefix4 in the gate's gate.toml, after which homes join again", a, n.Prefix, n.Interface)
 		}
@@ -179,7 +174,7 @@ func (l *link) wantWith(c config.Home, facts plan.Facts) plan.State {
 		Endpoint:      l.endpoint,
 		ControlPort:   j.ControlPort,
 		GateMTU:       l.gateMTU,
-		GatePublic:    host.RoutableEndpoints(l.listed(c)),
+		GatePublic:    host.RoutableEndpoints(listed(c, j)),
 		Granted:       l.push.granted(publishedOf(c.Forwards)),
 	}, facts)
 	if l.left {

@@ -10,15 +10,15 @@ import (
 func (l *link) endpoints() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.listed(l.config)
+	return listed(l.config, l.memory.Joined)
 }
 
-// listed returns the endpoints by a configuration. The caller holds mu.
-func (l *link) listed(c config.Home) []string {
+// listed returns the endpoints by a configuration, of a gate that was joined.
+func listed(c config.Home, j *membership) []string {
 	if len(c.Gate.Endpoints) > 0 {
 		return c.Gate.Endpoints
 	}
-	return l.memory.Joined.Endpoints
+	return j.Endpoints
 }
 
 // published returns what the gate has to know of our forwards.

@@ -30,21 +30,21 @@ func (h *Home) Report(context.Context) status.Report {
 		Version:    h.version,
 		Running:    true,
 		Since:      h.since,
-		Tunnel:     l.tunnel(seen),
+		Tunnel:     h.tunnel(seen),
 		Forwards:   []status.Forward{},
 		Counters:   seen.Counters(),
 		LetThrough: letThrough,
 		Drift:      reconcile.Texts(seen.Drift),
-		Problems:   slices.Concat(problems, l.keepProblem(), l.push.problems(), h.others.Last(), seen.Problems),
+		Problems:   slices.Concat(problems, h.keepProblem(), l.push.problems(), h.others.Last(), seen.Problems),
 	}
 	for _, f := range c.Forwards {
-		report.Forwards = append(report.Forwards, l.forward(f, facts))
+		report.Forwards = append(report.Forwards, h.forward(f, facts))
 	}
 	return report
 }
 
 // forward reports one forward.
-func (l *link) forward(f forward.Forward, facts plan.Facts) status.Forward {
+func (h *Home) forward(f forward.Forward, facts plan.Facts) status.Forward {
 	s := reconcile.Published(f.Published())
 	s.Source, s.Ports = plan.ResolveSource(f, facts).String(), nil
 	for _, m := range f.Mappings {
@@ -53,7 +53,7 @@ func (l *link) forward(f forward.Forward, facts plan.Facts) status.Forward {
 	if f.To.IsValid() {
 		s.To = f.To.String()
 	}
-	s.State, s.Reason = l.push.verdict(f.Name)
+	s.State, s.Reason = h.link.push.verdict(f.Name)
 	return s
 }
 
@@ -68,10 +68,10 @@ func (l *link) ownProblems() []string {
 }
 
 // keepProblem says what is wrong with the tunnel.
-func (l *link) keepProblem() []string {
-	up, _, problem := l.keep.state()
+func (h *Home) keepProblem() []string {
+	up, _, problem := h.link.keep.state()
 	if up {
-		problem = l.keep.rivalProblem()
+		problem = h.link.keep.rivalProblem()
 	}
 	if problem == "" {
 		return nil
@@ -80,13 +80,13 @@ func (l *link) keepProblem() []string {
 }
 
 // tunnel reports the tunnel. It is up while the gate answers.
-func (l *link) tunnel(seen reconcile.Seen) status.Tunnel {
-	up, roundTrip, _ := l.keep.state()
-	gate := reconcile.Peer(seen.Peer(l.joined().GatePublicKey))
+func (h *Home) tunnel(seen reconcile.Seen) status.Tunnel {
+	up, roundTrip, _ := h.link.keep.state()
+	gate := reconcile.Peer(seen.Peer(h.link.joined().GatePublicKey))
 	gate.RoundTrip = roundTrip
-	kind, why := l.machine.Kind()
-	t := seen.Tunnel(l.wantNow(), kind, why)
+	kind, why := h.link.machine.Kind()
+	t := seen.Tunnel(h.link.wantNow(), kind, why)
 	t.Up, t.Peer = up, &gate
-	t.Public = host.AsVisitorsKnow(l.push.public(), []string{l.where().String()})
+	t.Public = host.AsVisitorsKnow(h.link.push.public(), []string{h.link.where().String()})
 	return t
 }

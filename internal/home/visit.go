@@ -29,8 +29,8 @@ type gateSaid struct {
 // askGate asks the gate to look at itself, and visits it from outside
 // meanwhile: the counters of before and after tell how far the visit came. The
 // gate listens for longer than a visit may take, and counts then.
-func (l *link) askGate(ctx context.Context, forwards []doctor.Forward) gateSaid {
-	own, at := l.ends()
+func (x examination) askGate(ctx context.Context, forwards []doctor.Forward) gateSaid {
+	own, at := x.link.ends()
 	client := control.NewClient(at, dialFrom(own))
 	defer client.Close()
 	said := gateSaid{small: doctor.Open}
@@ -39,7 +39,7 @@ func (l *link) askGate(ctx context.Context, forwards []doctor.Forward) gateSaid 
 		if said.missing == doctor.Silent {
 			said.small = doctor.TimedOut
 		}
-		said.outside = l.visit(ctx, forwards)
+		said.outside = x.visit(ctx, forwards)
 		return said
 	}
 	said.large = doctor.Open
@@ -58,7 +58,7 @@ func (l *link) askGate(ctx context.Context, forwards []doctor.Forward) gateSaid 
 		said.observed = state.Observed
 	}
 	var visit sync.WaitGroup
-	visit.Go(func() { said.outside = l.visit(ctx, forwards) })
+	visit.Go(func() { said.outside = x.visit(ctx, forwards) })
 	after, err := askDoctor(ctx, client, control.DoctorAll)
 	visit.Wait()
 	if err != nil {
@@ -74,13 +74,13 @@ func (l *link) askGate(ctx context.Context, forwards []doctor.Forward) gateSaid 
 	}
 	trustRemedies(&after)
 	said.side = &after
-	l.followVisits(ctx, client, &said, forwards)
+	x.followVisits(ctx, client, &said, forwards)
 	return said
 }
 
 // followVisits repeats the visits that failed while the gate watches which rule
 // drops them. An older gate cannot, and is judged without.
-func (l *link) followVisits(ctx context.Context, client *control.Client, said *gateSaid, forwards []doctor.Forward) {
+func (x examination) followVisits(ctx context.Context, client *control.Client, said *gateSaid, forwards []doctor.Forward) {
 	var again []doctor.Forward
 	for i, r := range said.outside {
 		if r != doctor.Untried && r != doctor.Open {
@@ -91,7 +91,7 @@ func (l *link) followVisits(ctx context.Context, client *control.Client, said *g
 		return
 	}
 	var visit sync.WaitGroup
-	visit.Go(func() { l.visit(ctx, again) })
+	visit.Go(func() { x.visit(ctx, again) })
 	seen, err := askDoctor(ctx, client, control.DoctorTrace)
 	visit.Wait()
 	if err != nil {
@@ -156,13 +156,13 @@ func missing(err error) doctor.Missing {
 // visit goes to the gate's public address as a visitor does: out by our own
 // router, which gives the packets an address of the internet. It tries nothing
 // where that cannot be; see doctor.Untried.
-func (l *link) visit(ctx context.Context, forwards []doctor.Forward) []doctor.Result {
+func (x examination) visit(ctx context.Context, forwards []doctor.Forward) []doctor.Result {
 	results := make([]doctor.Result, len(forwards))
-	gate, ok := l.visitable()
+	gate, ok := x.visitable()
 	if !ok {
 		return results
 	}
-	allowed := l.openToAll()
+	allowed := x.openToAll()
 	var wait sync.WaitGroup
 	for i, f := range forwards {
 		if f.Granted && f.Protocol == forward.TCP.String() && allowed[f.Name] {
@@ -175,8 +175,8 @@ func (l *link) visit(ctx context.Context, forwards []doctor.Forward) []doctor.Re
 
 // visitable returns where the gate is, if this machine can be a visitor of it:
 // from an address that home lets in, and by IPv4, which every forward has.
-func (l *link) visitable() (netip.Addr, bool) {
-	gate := l.where()
+func (x examination) visitable() (netip.Addr, bool) {
+	gate := x.link.where()
 	if !gate.IsValid() || !host.Routable(gate.Addr()) || !gate.Addr().Is4() {
 		return netip.Addr{}, false
 	}
@@ -187,17 +187,17 @@ func (l *link) visitable() (netip.Addr, bool) {
 	}
 	defer c.Close()
 	own, err := netip.ParseAddrPort(c.LocalAddr().String())
-	tunnel, _ := l.ends()
+	tunnel, _ := x.link.ends()
 	return gate.Addr(), err == nil && !host.Routable(own.Addr().Unmap()) && own.Addr().Unmap() != tunnel
 }
 
 // openToAll tells which forwards let anybody in: with an allow list, our own
 // visit may rightly be refused.
-func (l *link) openToAll() map[string]bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (x examination) openToAll() map[string]bool {
+	x.link.mu.Lock()
+	defer x.link.mu.Unlock()
 	open := map[string]bool{}
-	for _, f := range l.config.Forwards {
+	for _, f := range x.link.config.Forwards {
 		open[f.Name] = len(f.Allow) == 0
 	}
 	return open

@@ -10,31 +10,31 @@ import (
 )
 
 // lookAtTunnel looks at the way to the gate.
-func (l *link) lookAtTunnel(ctx context.Context) doctor.Tunnel {
-	l.mu.Lock()
-	t := doctor.Tunnel{Tried: l.endpoint, Answered: l.memory.LastEndpoint}
-	mark := l.config.Marks.Outer
-	l.mu.Unlock()
+func (x examination) lookAtTunnel(ctx context.Context) doctor.Tunnel {
+	x.link.mu.Lock()
+	t := doctor.Tunnel{Tried: x.link.endpoint, Answered: x.link.memory.LastEndpoint}
+	mark := x.link.config.Marks.Outer
+	x.link.mu.Unlock()
 	var wait sync.WaitGroup
-	wait.Go(func() { t.Names = lookUp(ctx, l.endpoints()) })
+	wait.Go(func() { t.Names = lookUp(ctx, x.link.endpoints()) })
 	wait.Go(func() {
 		const tries = 2 // a single packet may be lost
 		for range tries {
-			rtt, err := l.keep.ping(ctx)
+			rtt, err := x.link.keep.ping(ctx)
 			if t.Answers, t.RoundTrip = err == nil, rtt; t.Answers {
 				return
 			}
 		}
-		t.Alone = l.keep.daemonAlone(ctx)
-		t.Carries = t.Alone || l.keep.carries(ctx)
+		t.Alone = x.link.keep.daemonAlone(ctx)
+		t.Carries = t.Alone || x.link.keep.carries(ctx)
 	})
 	wait.Wait()
 	if t.Tried.IsValid() {
-		_, err := l.machine.MTUTo(ctx, t.Tried.Addr(), mark)
+		_, err := x.link.machine.MTUTo(ctx, t.Tried.Addr(), mark)
 		t.Route = err == nil
 	}
-	t.Silence = l.keep.silence()
-	t.GaveWay, t.Rival = l.hasLeft(), l.keep.hasRival()
+	t.Silence = x.link.keep.silence()
+	t.GaveWay, t.Rival = x.link.hasLeft(), x.link.keep.hasRival()
 	return t
 }
 
