@@ -31,14 +31,14 @@ func (c Commands) Apply(ctx context.Context, req local.ApplyRequest) (local.Appl
 	}
 	changes, err := c.reconciler.Round(ctx)
 	if err != nil {
-		c.memory.dropTrial() // what is on trial has not come into force
+		c.trials().dropTrial() // what is on trial has not come into force
 	}
 	return local.ApplyResponse{Changes: changes, Report: c.Report(ctx)}, err
 }
 
 // Confirm implements local.Gatekeeper.
 func (c Commands) Confirm(ctx context.Context, req local.ConfirmRequest) (local.ConfirmResponse, error) {
-	if err := c.memory.confirm(req); err != nil {
+	if err := c.trials().confirm(req); err != nil {
 		return local.ConfirmResponse{}, err
 	}
 	_, err := c.reconciler.Round(ctx)

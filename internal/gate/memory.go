@@ -224,7 +224,7 @@ func (m *memory) enforce(f func(r *registry.State) bool) error {
 func (m *memory) review(facts plan.Facts) error {
 	return m.enforce(func(r *registry.State) bool {
 		m.state.Facts = facts
-		m.endTrial()
+		m.inputs.end(m.events)
 		passed := r.Expire(time.Now())
 		for _, v := range passed.Ended {
 			m.events.Record(event.InviteEnded{Home: v.Name, Until: v.Expires})
@@ -252,7 +252,7 @@ func (m *memory) publish(err error) {
 	if err != nil {
 		m.problems, m.failed = []string{err.Error()}, err.Error()
 	}
-	m.problems = append(m.problems, m.inputProblem()...)
+	m.problems = append(m.problems, m.inputs.problem(plan.WantedInput(m.state.Config))...)
 	if len(m.state.Facts.Public) == 0 && len(m.state.Config.Public.Addresses) == 0 {
 		m.problems = append(m.problems, "no address of this machine has a way to the internet, so that no visitor can arrive: if there is one, name it as addresses under [public] in "+m.state.File)
 	}

@@ -51,7 +51,7 @@ func (g *Gate) proveTrial(ctx context.Context) error {
 
 // tryProof looks once. It is done where nothing is on trial any more.
 func (g *Gate) tryProof(ctx context.Context) (done bool, err error) {
-	t := g.memory.trial()
+	t := g.trials().trial()
 	if t == nil {
 		return true, nil
 	}
@@ -59,7 +59,7 @@ func (g *Gate) tryProof(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	kept, err := g.memory.keepIfProved(t, now)
+	kept, err := g.trials().keepIfProved(t, now)
 	if kept {
 		g.loop.Kick()
 	}
@@ -67,30 +67,33 @@ func (g *Gate) tryProof(ctx context.Context) (done bool, err error) {
 }
 
 // trial returns the policy on trial, or nil.
-func (m *memory) trial() *trial {
+func (ts trials) trial() *trial {
+	m := ts.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.inputs.trial
 }
 
 // keepIfProved keeps the policy on trial if what is seen now proves it.
-func (m *memory) keepIfProved(t *trial, now scene) (kept bool, err error) {
+func (ts trials) keepIfProved(t *trial, now scene) (kept bool, err error) {
+	m := ts.memory
 	m.writing.Lock()
 	defer m.writing.Unlock()
-	from, proved := m.proved(t, now)
+	from, proved := ts.proved(t, now)
 	if !proved {
 		return false, nil
 	}
-	err = m.keep(t.policy, "a new ssh connection came through, from "+from.String())
+	err = ts.keep(t.policy, "a new ssh connection came through, from "+from.String())
 	return err == nil, err
 }
 
 // proved reports whether the trial still goes on and what is seen now ends it
 // well, and the address that an owner has come from.
-func (m *memory) proved(t *trial, now scene) (from netip.Addr, proved bool) {
+func (ts trials) proved(t *trial, now scene) (from netip.Addr, proved bool) {
+	m := ts.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.endTrial()
+	m.inputs.end(m.events)
 	if m.inputs.trial != t {
 		return netip.Addr{}, false
 	}

@@ -29,7 +29,7 @@ func (g *Gate) Report(context.Context) status.Report {
 		Running:    true,
 		Since:      g.since,
 		Tunnel:     g.tunnel(now, want, seen),
-		Input:      g.memory.input(),
+		Input:      g.trials().input(),
 		Forwards:   []status.Forward{},
 		Counters:   seen.Counters(),
 		LetThrough: letThrough,

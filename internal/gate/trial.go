@@ -52,6 +52,11 @@ type inputs struct {
 	last string
 }
 
+// trials puts input policies of a gate's memory on trial, and keeps or ends them.
+type trials struct{ memory *memory }
+
+func (g *Gate) trials() trials { return trials{g.memory} }
+
 // planned is the trial as the firewall needs it.
 func (i inputs) planned() *plan.Trial {
 	if i.trial == nil {
@@ -76,7 +81,7 @@ func (g *Gate) takeConfig(ctx context.Context, req local.ApplyRequest) error {
 		if err != nil {
 			return err
 		}
-		begun, err := g.memory.takeConfig(c, facts, req, before)
+		begun, err := g.trials().takeConfig(c, facts, req, before)
 		if begun {
 			time.AfterFunc(begunWithin(req), g.loop.Kick)
 			g.prover.Kick()
@@ -87,13 +92,14 @@ func (g *Gate) takeConfig(ctx context.Context, req local.ApplyRequest) error {
 
 // takeConfig lets a configuration count, and reports whether an input policy is
 // on trial because of it.
-func (m *memory) takeConfig(c config.Gate, facts plan.Facts, req local.ApplyRequest, before scene) (begun bool, err error) {
+func (ts trials) takeConfig(c config.Gate, facts plan.Facts, req local.ApplyRequest, before scene) (begun bool, err error) {
+	m := ts.memory
 	if err := m.now().Acceptable(c, facts); err != nil {
 		return false, err
 	}
 	m.writing.Lock()
 	defer m.writing.Unlock()
-	begun, err = m.takeInput(plan.WantedInput(c), req, before)
+	begun, err = ts.takeInput(plan.WantedInput(c), req, before)
 	if err != nil {
 		return false, err
 	}
@@ -106,19 +112,20 @@ func (m *memory) takeConfig(c config.Gate, facts plan.Facts, req local.ApplyRequ
 
 // takeInput keeps a policy that is no risk, and puts another on trial. The
 // caller holds writing.
-func (m *memory) takeInput(wanted plan.InputPolicy, req local.ApplyRequest, before scene) (begun bool, err error) {
-	begun, harmless, err := m.try(wanted, req, before)
+func (ts trials) takeInput(wanted plan.InputPolicy, req local.ApplyRequest, before scene) (begun bool, err error) {
+	begun, harmless, err := ts.try(wanted, req, before)
 	if err != nil || !harmless {
 		return begun, err
 	}
-	return false, m.keep(wanted, "")
+	return false, ts.keep(wanted, "")
 }
 
 // try puts a policy on trial, unless it is harmless.
-func (m *memory) try(wanted plan.InputPolicy, req local.ApplyRequest, before scene) (begun, harmless bool, err error) {
+func (ts trials) try(wanted plan.InputPolicy, req local.ApplyRequest, before scene) (begun, harmless bool, err error) {
+	m := ts.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.endTrial()
+	m.inputs.end(m.events)
 	t, closes := m.inputs.trial, wanted.Closes(m.inputs.kept)
 	switch {
 	case t != nil && wanted.Same(t.policy):
@@ -150,7 +157,8 @@ func begunWithin(req local.ApplyRequest) time.Duration {
 
 // keep makes a policy the one that a start begins with. It is on disk before it
 // counts. The caller holds writing, and not mu.
-func (m *memory) keep(p plan.InputPolicy, why string) error {
+func (ts trials) keep(p plan.InputPolicy, why string) error {
+	m := ts.memory
 	m.mu.Lock()
 	was, s := m.inputs, m.stored(m.state.Registry, p)
 	m.mu.Unlock()
@@ -170,20 +178,20 @@ func (m *memory) keep(p plan.InputPolicy, why string) error {
 	return nil
 }
 
-// endTrial forgets a trial whose time is up: the kernel has reverted it. The
-// caller holds mu.
-func (m *memory) endTrial() {
-	t := m.inputs.trial
+// end forgets a trial whose time is up: the kernel has reverted it.
+func (i *inputs) end(events event.Recorder) {
+	t := i.trial
 	if t == nil || time.Now().Before(t.deadline) {
 		return
 	}
-	m.inputs.trial = nil
-	m.inputs.last = "the input policy was reverted, because nobody had confirmed it in time"
-	m.events.Record(event.InputReverted{Closed: t.closes})
+	i.trial = nil
+	i.last = "the input policy was reverted, because nobody had confirmed it in time"
+	events.Record(event.InputReverted{Closed: t.closes})
 }
 
 // dropTrial ends a trial that could not be carried out.
-func (m *memory) dropTrial() {
+func (ts trials) dropTrial() {
+	m := ts.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.inputs.trial = nil
@@ -202,10 +210,11 @@ func (m *memory) startInput(kept *storedInput) {
 
 // confirm keeps the policy on trial. A session that is older than the trial
 // proves nothing: it would go on under any policy.
-func (m *memory) confirm(req local.ConfirmRequest) error {
+func (ts trials) confirm(req local.ConfirmRequest) error {
+	m := ts.memory
 	m.writing.Lock()
 	defer m.writing.Unlock()
-	t, err := m.onTrial()
+	t, err := ts.onTrial()
 	if err != nil {
 		return err
 	}
@@ -215,60 +224,62 @@ func (m *memory) confirm(req local.ConfirmRequest) error {
 			Hint:    "open a new ssh session to this machine; that is enough",
 		}
 	}
-	if err := m.keep(t.policy, "confirmed"); err != nil {
+	if err := ts.keep(t.policy, "confirmed"); err != nil {
 		return fmt.Errorf("the input policy cannot be kept, and is reverted in %s: %w", left(t.deadline), err)
 	}
 	return nil
 }
 
 // onTrial returns the trial that goes on, or says why there is none.
-func (m *memory) onTrial() (*trial, error) {
+func (ts trials) onTrial() (*trial, error) {
+	m := ts.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.endTrial()
+	m.inputs.end(m.events)
 	if m.inputs.trial == nil {
-		return nil, m.nothingToConfirm()
+		return nil, m.inputs.nothingToConfirm(plan.WantedInput(m.state.Config))
 	}
 	return m.inputs.trial, nil
 }
 
-// nothingToConfirm says why there is nothinm. The caller holds mu.
-func (m *memory) nothingToConfirm() error {
+// nothingToConfirm says why there is nothing, by what the file wants.
+func (i inputs) nothingToConfirm(wanted plan.InputPolicy) error {
 	refused := &local.RefusedError{Message: "nothing waits for a confirmation"}
-	if m.inputs.last != "" {
-		refused.Message += ": " + m.inputs.last
+	if i.last != "" {
+		refused.Message += ": " + i.last
 	}
-	if len(plan.WantedInput(m.state.Config).Closes(m.inputs.kept)) > 0 {
+	if len(wanted.Closes(i.kept)) > 0 {
 		refused.Hint = "to try again: gatelodge apply"
 	}
 	return refused
 }
 
-// inputStatus shows the input policy. The caller holds mu.
-func (m *memory) inputStatus() *status.Input {
+// status shows the input policy beside the one that the file wants.
+func (i inputs) status(wanted plan.InputPolicy) *status.Input {
 	s := &status.Input{Policy: "leave", State: status.Kept}
-	if m.inputs.kept.Protect {
+	if i.kept.Protect {
 		s.Policy = "protect"
 	}
-	if t := m.inputs.trial; t != nil && time.Now().Before(t.deadline) {
+	if t := i.trial; t != nil && time.Now().Before(t.deadline) {
 		s.State, s.Closes, s.Left = status.OnTrial, t.closes, time.Until(t.deadline)
-	} else if closes := plan.WantedInput(m.state.Config).Closes(m.inputs.kept); len(closes) > 0 {
+	} else if closes := wanted.Closes(i.kept); len(closes) > 0 {
 		s.State, s.Closes = status.Unconfirmed, closes
 	}
 	return s
 }
 
-// input is inputStatus for who does not hold mu.
-func (m *memory) input() *status.Input {
+// input shows the input policy.
+func (ts trials) input() *status.Input {
+	m := ts.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.inputStatus()
+	return m.inputs.status(plan.WantedInput(m.state.Config))
 }
 
-// inputProblem says that the file's input policy is not in force. The caller
-// holds mu.
-func (m *memory) inputProblem() []string {
-	s := m.inputStatus()
+// problem says that the file's input policy, which is the one wanted, is not in
+// force.
+func (i inputs) problem(wanted plan.InputPolicy) []string {
+	s := i.status(wanted)
 	if s.State != status.Unconfirmed {
 		return nil
 	}

@@ -32,7 +32,10 @@ func accepting(t *testing.T, list ...string) plan.InputPolicy {
 
 func TestOnlyWhatClosesSomethingIsOnTrial(t *testing.T) {
 	g := newTestMemory(t)
-	take := func(p plan.InputPolicy) error { _, err := g.takeInput(p, local.ApplyRequest{}, scene{}); return err }
+	take := func(p plan.InputPolicy) error {
+		_, err := trials{g}.takeInput(p, local.ApplyRequest{}, scene{})
+		return err
+	}
 	for _, c := range []struct {
 		policy plan.InputPolicy
 		state  status.InputState
@@ -46,12 +49,12 @@ func TestOnlyWhatClosesSomethingIsOnTrial(t *testing.T) {
 		if err := take(c.policy); err != nil {
 			t.Fatal(err)
 		}
-		if got := g.inputStatus(); got.State != c.state {
+		if got := g.inputs.status(plan.WantedInput(g.state.Config)); got.State != c.state {
 			t.Errorf("%+v is %s, wanted %s", c.policy, got.State, c.state)
 		}
 	}
 	must(t, take(accepting(t, "80", "443/tcp")))
-	must(t, g.confirm(local.ConfirmRequest{}))
+	must(t, trials{g}.confirm(local.ConfirmRequest{}))
 	g.state.Config.Firewall = configured(accepting(t, "80", "443/tcp", "8443"))
 	must(t, take(accepting(t, "80", "443/tcp", "8443"))) // opens more
 	if g.inputs.trial != nil || !g.inputs.kept.Same(accepting(t, "80", "443/tcp", "8443")) {
@@ -65,14 +68,14 @@ func TestOnlyWhatClosesSomethingIsOnTrial(t *testing.T) {
 	if !ok || !strings.Contains(refused.Message, "another input policy is on trial") {
 		t.Errorf("a second trial: %v", refused)
 	}
-	if _, err := g.takeInput(accepting(t), local.ApplyRequest{LeaveInput: true}, scene{}); err != nil {
+	if _, err := (trials{g}).takeInput(accepting(t), local.ApplyRequest{LeaveInput: true}, scene{}); err != nil {
 		t.Errorf("a change of something else: %v", err)
 	}
 }
 
 // takes has a policy taken from the file.
 func takes(m *memory, p plan.InputPolicy) error {
-	_, err := m.takeInput(p, local.ApplyRequest{}, scene{})
+	_, err := trials{m}.takeInput(p, local.ApplyRequest{}, scene{})
 	return err
 }
 
@@ -84,7 +87,7 @@ func TestConfirmWhenThereIsNothing(t *testing.T) {
 	g := newTestMemory(t)
 	says := func(what string) {
 		t.Helper()
-		err := g.confirm(local.ConfirmRequest{})
+		err := trials{g}.confirm(local.ConfirmRequest{})
 		if _, ok := errors.AsType[*local.RefusedError](err); !ok || !strings.Contains(err.Error(), what) {
 			t.Errorf("it says %v, wanted %q", err, what)
 		}
@@ -93,13 +96,13 @@ func TestConfirmWhenThereIsNothing(t *testing.T) {
 	says("nothing waits for a confirmation")
 	g.state.Config.Firewall = configured(accepting(t))
 	must(t, takes(g, accepting(t)))
-	must(t, g.confirm(local.ConfirmRequest{}))
+	must(t, trials{g}.confirm(local.ConfirmRequest{}))
 	says("kept already: confirmed")
 	must(t, takes(g, plan.InputPolicy{}))
 	must(t, takes(g, accepting(t)))
 	g.inputs.trial.deadline = time.Now()
 	says("was reverted")
-	if got := g.inputProblem(); len(got) != 1 || !strings.Contains(got[0], "not in force") {
+	if got := g.inputs.problem(plan.WantedInput(g.state.Config)); len(got) != 1 || !strings.Contains(got[0], "not in force") {
 		t.Errorf("status does not say so: %v", got)
 	}
 }
@@ -110,7 +113,7 @@ func TestAConfirmationThatCannotBeSaved(t *testing.T) {
 	g := newTestMemory(t)
 	must(t, takes(g, accepting(t)))
 	must(t, g.store.Close())
-	if err := g.confirm(local.ConfirmRequest{}); err == nil || !strings.Contains(err.Error(), "is reverted in") {
+	if err := (trials{g}).confirm(local.ConfirmRequest{}); err == nil || !strings.Contains(err.Error(), "is reverted in") {
 		t.Errorf("it says %v", err)
 	}
 	if g.inputs.trial == nil || g.inputs.kept.Protect {
@@ -120,7 +123,7 @@ func TestAConfirmationThatCannotBeSaved(t *testing.T) {
 
 func TestAStartBeginsWithWhatWasKept(t *testing.T) {
 	g := newTestMemory(t)
-	must(t, g.keep(accepting(t, "9000-9010/tcp"), ""))
+	must(t, trials{g}.keep(accepting(t, "9000-9010/tcp"), ""))
 	for file, want := range map[string]plan.InputPolicy{
 		"":                                accepting(t, "9000-9010/tcp"), // closes more than what was kept: not in force
 		"[firewall]\ninput = \"leave\"\n": {},
@@ -156,7 +159,7 @@ func TestClosingAProtocolIsOnTrial(t *testing.T) {
 	g := newTestMemory(t)
 	tunnels := accepting(t)
 	tunnels.Protocols = []forward.Protocol{41, 47}
-	must(t, g.keep(tunnels, ""))
+	must(t, trials{g}.keep(tunnels, ""))
 	var s stored
 	if _, err := g.store.Load(storedName, &s); err != nil || !plan.InputPolicy(*s.Input).Same(tunnels) {
 		t.Errorf("remembered as %+v, %v", s.Input, err)
