@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"time"
 
@@ -154,13 +153,4 @@ func gateForwards(r *registry.State) []plan.GateForward {
 		})
 	}
 	return forwards
-}
-
-// homeNamed returns the home of that name.
-func (s State) homeNamed(name string) (registry.Home, bool) {
-	i := slices.IndexFunc(s.Registry.Homes, func(h registry.Home) bool { return h.Name == name })
-	if i < 0 {
-		return registry.Home{}, false
-	}
-	return s.Registry.Homes[i], true
 }
