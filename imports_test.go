@@ -69,16 +69,15 @@ var rooms = map[string][]string{
 	"packaging/manual":  {"internal/cli", "internal/lab/command"},
 	"packaging/release": {},
 	// The lab, the benchmarks, and what is for tests only.
-	"internal/lab":                   {"internal/forward", "internal/lab/netns"},
-	"internal/lab/command":           {"internal/lab", "internal/lab/demo", "internal/lab/standing", "internal/printable", "internal/sibling"},
-	"internal/lab/demo":              {"internal/forward", "internal/lab"},
-	"internal/lab/standing":          {"internal/lab", "internal/lab/demo", "internal/lab/netns"},
-	"internal/lab/netns":             {},
-	"cmd/gatelodge-lab":              {"internal/lab", "internal/lab/command"},
-	"bench":                          {"internal/lab", "internal/lab/netns"},
-	"internal/lab/netns/netnstest":   {"internal/lab/netns"},
-	"internal/lab/machine":           {},
-	"github.com/gatelodge/gatelodge": {},
+	"internal/lab":                 {"internal/forward", "internal/lab/netns"},
+	"internal/lab/command":         {"internal/lab", "internal/lab/demo", "internal/lab/standing", "internal/printable", "internal/sibling"},
+	"internal/lab/demo":            {"internal/forward", "internal/lab"},
+	"internal/lab/standing":        {"internal/lab", "internal/lab/demo", "internal/lab/netns"},
+	"internal/lab/netns":           {},
+	"cmd/gatelodge-lab":            {"internal/lab", "internal/lab/command"},
+	"bench":                        {"internal/lab", "internal/lab/netns"},
+	"internal/lab/netns/netnstest": {"internal/lab/netns"},
+	"internal/lab/machine":         {},
 }
 
 // runners are the packages that may start programs.
