@@ -8,8 +8,6 @@ import (
 	"io"
 	"os"
 	"strings"
-
-	"golang.org/x/term"
 )
 
 // agree asks, unless told not to.
@@ -40,19 +38,15 @@ func (a *app) askPassword(ctx context.Context, prompt string) (string, error) {
 	if !onTerminal(a.in) {
 		return unlessStopped(ctx, func() (string, error) { return firstLine(io.LimitReader(a.in, 4096)) })
 	}
-	terminal := int(a.in.(*os.File).Fd()) // onTerminal has made sure of that
-	before, err := term.GetState(terminal)
+	terminal, err := openTerminal(a.in.(*os.File)) // onTerminal has made sure of that
 	if err != nil {
 		return "", err
 	}
 	fmt.Fprint(a.errOut, prompt)
-	password, err := unlessStopped(ctx, func() (string, error) {
-		p, err := term.ReadPassword(terminal)
-		return string(p), err
-	})
+	password, err := unlessStopped(ctx, terminal.readSecret)
 	if ctx.Err() != nil {
 		// The reading goes on, and does not put the echo back.
-		err = errors.Join(err, term.Restore(terminal, before))
+		err = errors.Join(err, terminal.restore())
 	}
 	fmt.Fprintln(a.errOut)
 	return password, err
