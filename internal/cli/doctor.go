@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/consent"
 	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/local"
 )
 
@@ -62,13 +63,30 @@ func diagnose(ctx context.Context, a *app) (local.DoctorResponse, error) {
 
 func showDiagnosis(a *app, r local.DoctorResponse) error {
 	printDiagnosis(a, r)
-	if err := a.answer(r); err != nil {
+	if err := a.answer(diagnosisOf(r)); err != nil {
 		return err
 	}
 	if n := len(r.Findings); n > 0 {
 		return fail(exitFailed, "", "%s wrong", counted(n, "thing is", "things are"))
 	}
 	return nil
+}
+
+// diagnosis is what doctor says as JSON, with remedies as the file of those that
+// were agreed to has them.
+type diagnosis struct {
+	local.DoctorResponse
+	Remedies []host.Remedy `json:"remedies"`
+}
+
+func diagnosisOf(r local.DoctorResponse) diagnosis {
+	d := diagnosis{DoctorResponse: r, Remedies: []host.Remedy{}}
+	for _, text := range r.Remedies {
+		if remedy, ok := host.ParseRemedy(text); ok {
+			d.Remedies = append(d.Remedies, remedy)
+		}
+	}
+	return d
 }
 
 // fixFirewalls lets packets through the other firewalls of this machine, if its owner
