@@ -61,8 +61,9 @@ var rooms = map[string][]string{
 	"internal/edit":     {"internal/config", "internal/forward", "internal/layout", "internal/local", "internal/problem", "internal/status", "internal/store"},
 	"internal/instance": {"internal/layout", "internal/local", "internal/problem", "internal/status", "internal/store", "internal/supervise", "internal/systemd", "packaging"},
 	"internal/served":   {"internal/forward", "internal/host", "internal/status"},
+	"internal/terminal": {"internal/printable"},
 	"internal/onboard":  {"internal/config", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/plan", "internal/problem", "internal/remote", "internal/status", "internal/survey", "internal/systemd", "packaging"},
-	"internal/cli":      {"internal/config", "internal/consent", "internal/daemon", "internal/edit", "internal/forward", "internal/home", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/local", "internal/onboard", "internal/plan", "internal/printable", "internal/problem", "internal/remote", "internal/served", "internal/sibling", "internal/status", "internal/survey", "internal/systemd"},
+	"internal/cli":      {"internal/config", "internal/consent", "internal/daemon", "internal/edit", "internal/forward", "internal/home", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/local", "internal/onboard", "internal/plan", "internal/problem", "internal/remote", "internal/served", "internal/sibling", "internal/status", "internal/survey", "internal/systemd", "internal/terminal"},
 	"cmd/gatelodge":     {"internal/cli"},
 	// What is shipped around the binary, and the programs that make it.
 	"packaging":         {},

@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,64 +36,6 @@ func newTerminal(t *testing.T) (keyboard, terminal *os.File) {
 	return keyboard, terminal
 }
 
-func echoes(t *testing.T, terminal *os.File) bool {
-	t.Helper()
-	state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return state.Lflag&unix.ECHO != 0
-}
-
-// awaitSilence waits until what is typed is not shown.
-func awaitSilence(t *testing.T, terminal *os.File) {
-	t.Helper()
-	for end := time.Now().Add(5 * time.Second); echoes(t, terminal); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("what is typed is shown")
-		}
-	}
-}
-
-func TestAPasswordIsAskedForUntilCtrlC(t *testing.T) {
-	for _, stops := range []bool{false, true} {
-		keyboard, terminal := newTerminal(t)
-		a := &app{in: terminal, errOut: io.Discard}
-		ctx, stop := context.WithCancel(t.Context())
-		defer stop()
-		type answer struct {
-			password string
-			err      error
-		}
-		answers := make(chan answer, 1)
-		go func() {
-			password, err := a.askPassword(ctx, "? ")
-			answers <- answer{password, err}
-		}()
-		awaitSilence(t, terminal)
-		if stops {
-			stop()
-		} else if _, err := keyboard.WriteString("se cret\n"); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case a := <-answers:
-			if stops && !errors.Is(a.err, context.Canceled) || !stops && (a.err != nil || a.password != "se cret") {
-				t.Errorf("stopped %t: %v, %q", stops, a.err, a.password)
-			}
-		case <-time.After(5 * time.Second):
-			t.Fatalf("stopped %t: it does not end", stops)
-		}
-		if !echoes(t, terminal) {
-			t.Errorf("stopped %t: the terminal does not show any more what is typed", stops)
-		}
-		// Ends the reading that goes on.
-		if _, err := keyboard.WriteString("\n"); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 // Join asks on a terminal for what is not in its command line, until Ctrl-C.
 func TestJoinAsksForTheInvite(t *testing.T) {
 	for _, stops := range []bool{false, true} {
@@ -119,22 +60,6 @@ func TestJoinAsksForTheInvite(t *testing.T) {
 	a := &app{in: strings.NewReader("GL1-\nTEXT\n"), errOut: io.Discard}
 	if text, err := inviteText(t.Context(), a, nil); err != nil || text != "GL1-\nTEXT\n" {
 		t.Errorf("from a pipe: %v, %q", err, text)
-	}
-}
-
-// Nor does a pipe from which nothing comes keep init.
-func TestAPasswordFromAPipe(t *testing.T) {
-	a := &app{in: bytes.NewBufferString("secret\nmore"), errOut: io.Discard}
-	if password, err := a.askPassword(t.Context(), "? "); err != nil || password != "secret" {
-		t.Errorf("%v, %q", err, password)
-	}
-	in, out := io.Pipe()
-	defer out.Close()
-	a.in = in
-	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer stop()
-	if _, err := a.askPassword(ctx, "? "); !errors.Is(err, context.DeadlineExceeded) {
-		t.Error(err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/status"
+	"github.com/gatelodge/gatelodge/internal/terminal"
 )
 
 func confirmCommand(a *app) *cobra.Command {
@@ -51,7 +52,7 @@ func showTrial(ctx context.Context, a *app, in *status.Input) error {
 	}
 	a.notef("on trial: this closes %s", strings.Join(in.Closes, ", "))
 	a.notef("it is taken back in %s, unless you open a new ssh session to this machine, or run there: gatelodge confirm", in.Left.Round(time.Second))
-	if !onTerminal(a.errOut) {
+	if !terminal.Is(a.errOut) {
 		return nil
 	}
 	return countDown(ctx, a)

@@ -3,16 +3,14 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
-	"rsc.io/qr"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/status"
+	"github.com/gatelodge/gatelodge/internal/terminal"
 )
 
 func gateCommand(a *app) *cobra.Command {
@@ -85,34 +83,12 @@ func makeInvite(ctx context.Context, a *app, req local.InviteRequest, ports []st
 
 // showInvite prints the invite alone where a program reads it.
 func showInvite(a *app, invite local.InviteResponse) error {
-	if a.asJSON || !onTerminal(a.out) {
+	if a.asJSON || !terminal.Is(a.out) {
 		a.printf("%s\n", invite.Invite)
 		return nil
 	}
 	a.printf("At home, once, before %s:\n\n  gatelodge join %s\n\n", invite.Expires.Format("Mon 2 Jan 15:04"), invite.Invite)
-	return printQR(a.out, invite.Invite)
-}
-
-// printQR draws with half blocks, dark on light whatever the terminal's
-// colours are, within the quiet zone of four modules that the standard asks
-// for (ISO/IEC 18004).
-func printQR(w io.Writer, text string) error {
-	code, err := qr.Encode(text, qr.M)
-	if err != nil {
-		return fmt.Errorf("cannot draw the QR code: %w", err)
-	}
-	const quiet = 4
-	blocks := map[[2]bool]string{{false, false}: "█", {false, true}: "▀", {true, false}: "▄", {true, true}: " "}
-	for y := -quiet; y < code.Size+quiet; y += 2 {
-		line := ""
-		for x := -quiet; x < code.Size+quiet; x++ {
-			line += blocks[[2]bool{code.Black(x, y), code.Black(x, y+1)}]
-		}
-		if _, err := fmt.Fprintln(w, line); err != nil {
-			return err
-		}
-	}
-	return nil
+	return terminal.WriteQR(a.out, invite.Invite)
 }
 
 func gateHomesCommand(a *app) *cobra.Command {

@@ -17,6 +17,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/onboard"
 	"github.com/gatelodge/gatelodge/internal/remote"
 	"github.com/gatelodge/gatelodge/internal/systemd"
+	"github.com/gatelodge/gatelodge/internal/terminal"
 )
 
 func initCommand(a *app) *cobra.Command {
@@ -110,7 +111,7 @@ func checkInit(a *app, o onboard.Options, yes bool) error {
 	if os.Geteuid() != 0 {
 		return againBySudo(o)
 	}
-	if !yes && !onTerminal(a.in) {
+	if !yes && !terminal.Is(a.in) {
 		return fail(exitUsage, "add --yes", "there is nobody to ask: the input is not a terminal")
 	}
 	if a.instance().IsMachines() && !systemd.Booted() && !o.WithoutService {
@@ -167,5 +168,5 @@ func (p *progress) Agree(ctx context.Context, what onboard.Proposal) error {
 
 // Password implements onboard.Progress.
 func (p *progress) Password(ctx context.Context) (string, error) {
-	return p.askPassword(ctx, passwordPrompt(p.destination))
+	return terminal.Secret(ctx, p.in, p.errOut, passwordPrompt(p.destination))
 }

@@ -1,15 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"slices"
 	"strings"
-	"unsafe"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +14,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/home"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/layout"
+	"github.com/gatelodge/gatelodge/internal/terminal"
 )
 
 func joinCommand(a *app) *cobra.Command {
@@ -48,31 +45,19 @@ func inviteText(ctx context.Context, a *app, args []string) (string, error) {
 	const most = 4096 // bytes
 	in := io.LimitReader(a.in, most)
 	switch {
-	case len(args) == 0 && onTerminal(a.in):
+	case len(args) == 0 && terminal.Is(a.in):
 		// It is shown as it is typed: a moment later it is of no use any more.
 		fmt.Fprint(a.errOut, "Invite (from the gate: gatelodge gate invite NAME): ")
-		return unlessStopped(ctx, func() (string, error) { return firstLine(in) })
+		return terminal.UnlessStopped(ctx, func() (string, error) { return terminal.FirstLine(in) })
 	case len(args) == 0, len(args) == 1 && args[0] == "-":
-		return unlessStopped(ctx, func() (string, error) {
+		return terminal.UnlessStopped(ctx, func() (string, error) {
 			b, err := io.ReadAll(in)
 			return string(b), err
 		})
 	}
 	text := strings.Clone(strings.Join(args, " "))
-	hideArguments(args)
+	terminal.HideArguments(args)
 	return text, nil
-}
-
-// hideArguments writes over arguments where all users of this machine can read
-// them as long as this process runs (proc_pid_cmdline(5)): an invite that the
-// gate does not answer to would stand there for a quarter of a minute.
-func hideArguments(args []string) {
-	for _, arg := range os.Args[1:] { // whose strings are the kernel's own copy
-		if slices.Contains(args, arg) {
-			own := unsafe.Slice(unsafe.StringData(arg), len(arg))
-			copy(own, bytes.Repeat([]byte{'-'}, len(own)))
-		}
-	}
 }
 
 func joinGate(ctx context.Context, a *app, text string, noStart bool) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/systemd"
+	"github.com/gatelodge/gatelodge/internal/terminal"
 )
 
 // memoryLimit is what the Go runtime is told to stay within, in bytes. The
@@ -81,8 +82,8 @@ func daemonLogger(a *app) *slog.Logger {
 
 // logger writes for people on a terminal, and plain fields elsewhere.
 func (a *app) logger() *slog.Logger {
-	if onTerminal(a.errOut) {
-		return slog.New(newTerminalLog(a.errOut))
+	if terminal.Is(a.errOut) {
+		return slog.New(terminal.NewLog(a.errOut))
 	}
 	return slog.New(slog.NewTextHandler(a.errOut, nil))
 }

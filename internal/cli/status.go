@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/status"
+	"github.com/gatelodge/gatelodge/internal/terminal"
 )
 
 func statusCommand(a *app) *cobra.Command {
@@ -58,7 +59,7 @@ func watchStatus(ctx context.Context, a *app) error {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
-		if onTerminal(a.out) {
+		if terminal.Is(a.out) {
 			a.printf("\x1b[H\x1b[2J") // cursor home, clear screen
 		}
 		if err := showStatus(ctx, a); err != nil && !errors.Is(err, local.ErrNotRunning) {

@@ -13,8 +13,8 @@ import (
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/layout"
 	"github.com/gatelodge/gatelodge/internal/local"
-	"github.com/gatelodge/gatelodge/internal/printable"
 	"github.com/gatelodge/gatelodge/internal/problem"
+	"github.com/gatelodge/gatelodge/internal/terminal"
 )
 
 // The exit codes of every command.
@@ -47,20 +47,12 @@ func report(w io.Writer, err error, asJSON bool) int {
 		}
 	}
 	for line := range strings.Lines(strings.TrimRight(p.Error(), "\n") + "\n") {
-		fmt.Fprintln(w, "gatelodge: error:", shown(line))
+		fmt.Fprintln(w, "gatelodge: error:", terminal.Line(line))
 	}
 	if p.Hint != "" {
-		fmt.Fprintln(w, "gatelodge: hint:", shown(p.Hint))
+		fmt.Fprintln(w, "gatelodge: hint:", terminal.Line(p.Hint))
 	}
 	return int(p.Kind)
-}
-
-// shown makes a line fit for the terminal, whoever's words have come into it:
-// the name of a file or of a process, too, may be anything.
-func shown(line string) string {
-	const most = 4000 // bytes
-	line = strings.ReplaceAll(strings.TrimSuffix(line, "\n"), "\t", " ")
-	return printable.Line(line, most)
 }
 
 // classify finds the exit code and the hint of an error, also of one that no

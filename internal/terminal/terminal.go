@@ -1,4 +1,6 @@
-package cli
+// Package terminal is what a person at a terminal reads and types: lines that are
+// fit for it, the log, a QR code, answers and secrets.
+package terminal
 
 import (
 	"errors"
@@ -8,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onTerminal reports whether the stream is a terminal with a person at it.
-func onTerminal(stream any) bool {
+// Is reports whether the stream is a terminal with a person at it.
+func Is(stream any) bool {
 	f, ok := stream.(*os.File)
 	if !ok {
 		return false

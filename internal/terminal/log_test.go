@@ -1,4 +1,4 @@
-package cli
+package terminal
 
 import (
 	"bytes"
@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-func TestTerminalLog(t *testing.T) {
+func TestLog(t *testing.T) {
 	var out bytes.Buffer
-	log := slog.New(newTerminalLog(&out))
+	log := slog.New(NewLog(&out))
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, c := range []struct {
 		level  slog.Level

@@ -1,4 +1,4 @@
-package cli
+package terminal
 
 import (
 	"bytes"
@@ -17,19 +17,20 @@ const (
 	colourNone    = "\x1b[0m"
 )
 
-// terminalLog is a log for a person at a terminal: the time of day, the level
+// Log is a log for a person at a terminal: the time of day, the level
 // and the message in front of the fields.
-type terminalLog struct {
+type Log struct {
 	fields slog.Handler // writes to line
 	line   *bytes.Buffer
 	lock   *sync.Mutex // of line and out
 	out    io.Writer
 }
 
-func newTerminalLog(out io.Writer) *terminalLog {
+// NewLog returns a log that writes to a terminal.
+func NewLog(out io.Writer) *Log {
 	line := new(bytes.Buffer)
 	fields := slog.NewTextHandler(line, &slog.HandlerOptions{ReplaceAttr: withoutHead})
-	return &terminalLog{fields: fields, line: line, lock: new(sync.Mutex), out: out}
+	return &Log{fields: fields, line: line, lock: new(sync.Mutex), out: out}
 }
 
 // withoutHead drops the fields that are written in front.
@@ -41,16 +42,16 @@ func withoutHead(groups []string, a slog.Attr) slog.Attr {
 }
 
 // Enabled is as slog.Handler wants it.
-func (l *terminalLog) Enabled(ctx context.Context, level slog.Level) bool {
+func (l *Log) Enabled(ctx context.Context, level slog.Level) bool {
 	return l.fields.Enabled(ctx, level)
 }
 
 // Handle writes one line.
-func (l *terminalLog) Handle(ctx context.Context, r slog.Record) error {
+func (l *Log) Handle(ctx context.Context, r slog.Record) error {
 	l.lock.Lock()
 	defer l.lock.Unlock()
 	l.line.Reset()
-	fmt.Fprintf(l.line, "%s %s %s ", r.Time.Format(time.TimeOnly), shortLevel(r.Level), shown(r.Message))
+	fmt.Fprintf(l.line, "%s %s %s ", r.Time.Format(time.TimeOnly), shortLevel(r.Level), Line(r.Message))
 	r.Time = time.Time{} // it is written
 	if err := l.fields.Handle(ctx, r); err != nil {
 		return err
@@ -60,14 +61,14 @@ func (l *terminalLog) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // WithAttrs returns a log whose lines have these fields, too.
-func (l *terminalLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+func (l *Log) WithAttrs(attrs []slog.Attr) slog.Handler {
 	with := *l
 	with.fields = l.fields.WithAttrs(attrs)
 	return &with
 }
 
 // WithGroup returns a log whose fields are those of a group.
-func (l *terminalLog) WithGroup(name string) slog.Handler {
+func (l *Log) WithGroup(name string) slog.Handler {
 	with := *l
 	with.fields = l.fields.WithGroup(name)
 	return &with
