@@ -129,7 +129,7 @@ func showFound(a *app, found host.Found, file config.GateDefaults, verdict surve
 	if file.Prefix6.IsValid() {
 		a.printf(", %s", file.Prefix6)
 	}
-	a.printf("\n  firewall     %s\n", survey.InputText(file.Input == "leave"))
+	a.printf("\n  firewall     %s\n", survey.InputText(file.Input == "leave", "this machine"))
 	a.printf("  kernel       %s\n", found.Survey.KernelText())
 	for _, n := range verdict.Notes {
 		a.printf("  note         %s\n", n)

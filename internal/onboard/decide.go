@@ -24,7 +24,7 @@ func (s *setup) workThere() []string {
 		work = append(work, fmt.Sprintf("copy gatelodge to %s (%d MB)%s", install.Program, len(s.bring)>>20, asService(s.found.Init == "systemd")))
 	}
 	if s.verdict.Init {
-		work = append(work, fmt.Sprintf("make it a gate: WireGuard on UDP port %d; %s", s.o.ListenPort, survey.InputText(s.o.Input == "leave")))
+		work = append(work, fmt.Sprintf("make it a gate: WireGuard on UDP port %d; %s", s.o.ListenPort, survey.InputText(s.o.Input == "leave", "the VPS")))
 	}
 	if s.verdict.Enable {
 		work = append(work, "have the service gatelodge start at boot")

@@ -2,13 +2,13 @@ package survey
 
 import "fmt"
 
-// InputText says what a gate will do with what arrives for the machine itself;
-// leave is to leave it alone.
-func InputText(leave bool) string {
+// InputText says what a gate will do with what arrives for the machine itself,
+// which is called by that name; leave is to leave it alone.
+func InputText(leave bool, name string) string {
 	if leave {
-		return "what arrives for this machine itself is not filtered"
+		return "what arrives for " + name + " itself is not filtered"
 	}
-	return "only ssh, WireGuard, established connections and needed ICMP reach this machine itself"
+	return "only ssh, WireGuard, established connections and needed ICMP reach " + name + " itself"
 }
 
 // KernelText says what a gate will change in the kernel of the machine.

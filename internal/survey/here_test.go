@@ -72,7 +72,7 @@ func TestWhatChangesIsSaid(t *testing.T) {
 		f.SSHText(): "port 22, 2222: kept open", Facts{}.SSHText(): "port 22 is kept open",
 		f.KernelText(): "switches forwarding on", Facts{Forwarding: true}.KernelText(): "forwarding is on already",
 		f.DeviceText(): "embedded", Facts{WireGuard: true}.DeviceText(): "kernel",
-		InputText(false): "only ssh", InputText(true): "not filtered",
+		InputText(false, "this machine"): "only ssh", InputText(true, "the VPS"): "the VPS itself is not filtered",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q does not say %q", got, want)
