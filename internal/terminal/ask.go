@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"golang.org/x/term"
 )
 
 // Secret asks for a password: on the terminal, where in is one, without showing
@@ -17,15 +19,19 @@ func Secret(ctx context.Context, in io.Reader, out io.Writer, prompt string) (st
 	if !Is(in) {
 		return UnlessStopped(ctx, func() (string, error) { return FirstLine(io.LimitReader(in, 4096)) })
 	}
-	t, err := openTerminal(in.(*os.File)) // Is has made sure of that
+	fd := int(in.(*os.File).Fd()) // Is has made sure of that
+	before, err := term.GetState(fd)
 	if err != nil {
 		return "", err
 	}
 	fmt.Fprint(out, prompt)
-	password, err := UnlessStopped(ctx, t.readSecret)
+	password, err := UnlessStopped(ctx, func() (string, error) {
+		p, err := term.ReadPassword(fd)
+		return string(p), err
+	})
 	if ctx.Err() != nil {
-		// The reading goes on, and does not put the echo back.
-		err = errors.Join(err, t.restore())
+		// The reading goes on, and leaves the echo off.
+		err = errors.Join(err, term.Restore(fd, before))
 	}
 	fmt.Fprintln(out)
 	return password, err
