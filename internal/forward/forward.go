@@ -65,6 +65,19 @@ type Published struct {
 	Limit      Limit
 }
 
+// Grant is a forward as its gate carries it out. Its families are those that
+// are granted.
+type Grant struct {
+	Published
+	Home string
+	// ID identifies the forward in ct marks, counters and identifiers of the
+	// gate's table; 1 to MaxID. It is never taken by another forward while
+	// connections of the old one may live.
+	ID      uint32
+	Target4 netip.Addr // the home's tunnel address; zero: no IPv4 visitors
+	Target6 netip.Addr
+}
+
 // Families is a set of address families.
 type Families struct {
 	IPv4 bool

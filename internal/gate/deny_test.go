@@ -91,7 +91,7 @@ func TestWhatIsNotOnDiskIsNotGranted(t *testing.T) {
 		}
 		return nil
 	})
-	if n := len(gateForwards(s.memory.state.Registry)); n != 0 || len(s.memory.state.Registry.Homes) != 1 || s.memory.admits(private.Public()) {
+	if n := len(s.memory.state.Registry.Granted()); n != 0 || len(s.memory.state.Registry.Homes) != 1 || s.memory.admits(private.Public()) {
 		t.Errorf("%d forwards are granted, the homes are %+v", n, s.memory.state.Registry.Homes)
 	}
 	s.memory.store, err = store.Open(s.paths.State(), nil)
@@ -100,7 +100,7 @@ func TestWhatIsNotOnDiskIsNotGranted(t *testing.T) {
 		_, err := s.channel.Push(t.Context(), s.homes["attic"].Address4, 1, []forward.Published{wish(0, 1, 1)[0]})
 		return err
 	})
-	if n := len(gateForwards(s.memory.state.Registry)); n != 1 {
+	if n := len(s.memory.state.Registry.Granted()); n != 1 {
 		t.Errorf("once the disk is well, %d forwards are granted", n)
 	}
 }

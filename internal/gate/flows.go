@@ -20,9 +20,9 @@ type difference struct {
 
 // compareForwards returns what lies between two lists of forwards. What both
 // have alike needs nothing done.
-func compareForwards(before, after []plan.GateForward) difference {
+func compareForwards(before, after []forward.Grant) difference {
 	var d difference
-	was := make(map[uint32]plan.GateForward, len(before))
+	was := make(map[uint32]forward.Grant, len(before))
 	for _, f := range before {
 		was[f.ID] = f
 	}
@@ -50,7 +50,7 @@ func compareForwards(before, after []plan.GateForward) difference {
 
 // sameWay reports whether packets take the same way under both. Limits do not
 // matter: they bound new connections only.
-func sameWay(a, b plan.GateForward) bool {
+func sameWay(a, b forward.Grant) bool {
 	return slices.Equal(a.Ports, b.Ports) && a.Target4 == b.Target4 && a.Target6 == b.Target6 &&
 		a.Masquerade == b.Masquerade && slices.Equal(a.Allow, b.Allow)
 }
@@ -74,14 +74,14 @@ func (g *Gate) settle(want *plan.GateFirewall) error {
 }
 
 // carried returns the forwards as the machine carries them out.
-func (m *memory) carried() []plan.GateForward {
+func (m *memory) carried() []forward.Grant {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.applied
 }
 
 // carries notes them.
-func (m *memory) carries(forwards []plan.GateForward) {
+func (m *memory) carries(forwards []forward.Grant) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.applied = forwards

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
-	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
 func ports(t *testing.T, text ...string) []forward.Ports {
@@ -24,8 +23,8 @@ func ports(t *testing.T, text ...string) []forward.Ports {
 
 func TestOnlyFlowsThatChangeTheirWayAreCut(t *testing.T) {
 	home := netip.MustParseAddr("10.99.0.2")
-	web := plan.GateForward{ID: 1, Ports: ports(t, "443/tcp"), Target4: home}
-	game := plan.GateForward{ID: 2, Ports: ports(t, "25565/udp"), Target4: home}
+	web := forward.Grant{ID: 1, Target4: home, Published: forward.Published{Ports: ports(t, "443/tcp")}}
+	game := forward.Grant{ID: 2, Target4: home, Published: forward.Published{Ports: ports(t, "25565/udp")}}
 	limited := web
 	limited.Limit.Connections = 5
 	moved := game
@@ -33,16 +32,16 @@ func TestOnlyFlowsThatChangeTheirWayAreCut(t *testing.T) {
 	elsewhere := web
 	elsewhere.Target4 = netip.MustParseAddr("10.99.0.3")
 	for name, c := range map[string]struct {
-		before, after        []plan.GateForward
+		before, after        []forward.Grant
 		gone, changed, added string
 	}{
-		"nothing":      {[]plan.GateForward{web, game}, []plan.GateForward{game, web}, "[]", "[]", ""},
-		"one less":     {[]plan.GateForward{web, game}, []plan.GateForward{web}, "[2]", "[]", ""},
-		"one more":     {[]plan.GateForward{web}, []plan.GateForward{web, game}, "[]", "[]", "25565/udp"},
-		"other ports":  {[]plan.GateForward{web, game}, []plan.GateForward{web, moved}, "[]", "[2]", "25566/udp"},
-		"another home": {[]plan.GateForward{web, game}, []plan.GateForward{elsewhere, game}, "[]", "[1]", "443/tcp"},
-		"only a limit": {[]plan.GateForward{web}, []plan.GateForward{limited}, "[]", "[]", ""},
-		"all":          {[]plan.GateForward{web, game}, nil, "[1 2]", "[]", ""},
+		"nothing":      {[]forward.Grant{web, game}, []forward.Grant{game, web}, "[]", "[]", ""},
+		"one less":     {[]forward.Grant{web, game}, []forward.Grant{web}, "[2]", "[]", ""},
+		"one more":     {[]forward.Grant{web}, []forward.Grant{web, game}, "[]", "[]", "25565/udp"},
+		"other ports":  {[]forward.Grant{web, game}, []forward.Grant{web, moved}, "[]", "[2]", "25566/udp"},
+		"another home": {[]forward.Grant{web, game}, []forward.Grant{elsewhere, game}, "[]", "[1]", "443/tcp"},
+		"only a limit": {[]forward.Grant{web}, []forward.Grant{limited}, "[]", "[]", ""},
+		"all":          {[]forward.Grant{web, game}, nil, "[1 2]", "[]", ""},
 	} {
 		d := compareForwards(c.before, c.after)
 		var changed []uint32

@@ -185,7 +185,7 @@ func (g *Gate) summary() string {
 		return supervise.SettingUp
 	}
 	heard := g.silences.heard(time.Now())
-	return fmt.Sprintf("%s, %s", connected(heard, len(m.state.Registry.Homes)), forward.Count(len(gateForwards(m.state.Registry))))
+	return fmt.Sprintf("%s, %s", connected(heard, len(m.state.Registry.Homes)), forward.Count(len(m.state.Registry.Granted())))
 }
 
 // connected says how many homes are connected.

@@ -38,7 +38,7 @@ type memory struct {
 	inputs inputs
 	ssh    sshMemory
 	// applied are the forwards as the machine carries them out now.
-	applied  []plan.GateForward
+	applied  []forward.Grant
 	problems []string
 	failed   string // why the last round could not set the machine up
 	// unsaved is set while the registry holds what could not be written down.
@@ -79,7 +79,7 @@ func (m *memory) recall() error {
 	if m.state.Key.IsZero() || m.state.Registry == nil {
 		return fmt.Errorf("the gate's memory in %s holds no key or no registry of homes", m.store.Dir())
 	}
-	m.applied = gateForwards(m.state.Registry)
+	m.applied = m.state.Registry.Granted()
 	for _, h := range m.state.Registry.Homes {
 		m.state.Endpoints[h.PublicKey] = h.LastEndpoint
 	}

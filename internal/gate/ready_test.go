@@ -24,7 +24,7 @@ func (readyMachine) AdmitOnly(func(key.Public) bool) {}
 func (readyMachine) Facts(context.Context, string) (plan.Facts, error) {
 	return plan.Facts{SSHPorts: []uint16{2222}}, nil
 }
-func (readyMachine) Apply(context.Context, plan.State) ([]plan.Change, error) { return nil, nil }
+func (readyMachine) Apply(context.Context, plan.State) ([]plan.Step, error) { return nil, nil }
 func (readyMachine) Diff(context.Context, plan.State) ([]plan.Change, error)  { return nil, nil }
 func (readyMachine) Glance(context.Context, plan.State) (plan.Observed, error) {
 	return plan.Observed{}, nil

@@ -33,7 +33,7 @@ type State struct {
 
 // Plan returns the wanted state of the machine.
 func (s State) Plan(now time.Time) plan.State {
-	in := plan.GateInput{PrivateKey: s.Key, Forwards: gateForwards(s.Registry), Input: s.Input, Trial: s.Trial}
+	in := plan.GateInput{PrivateKey: s.Key, Forwards: s.Registry.Granted(), Input: s.Input, Trial: s.Trial}
 	for _, h := range s.Registry.Homes {
 		in.Tenants = append(in.Tenants, plan.Tenant{PublicKey: h.PublicKey, Addresses: plan.Valid(h.Address4, h.Address6), Endpoint: s.Endpoints[h.PublicKey]})
 	}
@@ -141,16 +141,4 @@ func (s State) refuseOverlap(c config.Gate, facts plan.Facts) error {
 		return fmt.Errorf("the tunnel's prefix %s overlaps %s, a network of this machine's interface %s: set another prefix4 in %s", prefix, n.Prefix, n.Interface, s.File)
 	}
 	return nil
-}
-
-// gateForwards lists the granted forwards as the gate's table needs them.
-func gateForwards(r *registry.State) []plan.GateForward {
-	var forwards []plan.GateForward
-	for _, f := range r.Granted() {
-		forwards = append(forwards, plan.GateForward{
-			ID: f.ID, Ports: f.Published.Ports, Target4: f.Target4, Target6: f.Target6,
-			Masquerade: f.Published.Masquerade, Allow: f.Published.Allow, Limit: f.Published.Limit,
-		})
-	}
-	return forwards
 }

@@ -14,11 +14,11 @@ const anyPort = 50000
 // expected are the forwards for whose visitors others' rules are asked. Where no
 // home publishes anything yet, it is one that stands for all to come: what the
 // owner agrees to before the first home is to hold for it.
-func expected(g plan.GateFirewall) []plan.GateForward {
+func expected(g plan.GateFirewall) []forward.Grant {
 	if len(g.Forwards) > 0 {
 		return g.Forwards[:min(len(g.Forwards), mostAsked)]
 	}
-	f := plan.GateForward{Ports: []forward.Ports{{Protocol: forward.TCP, Range: forward.Range{First: anyPort, Last: anyPort}}}}
+	f := forward.Grant{Published: forward.Published{Ports: []forward.Ports{{Protocol: forward.TCP, Range: forward.Range{First: anyPort, Last: anyPort}}}}}
 	for _, a := range g.Addresses {
 		if a.Is4() {
 			f.Target4 = a
@@ -26,11 +26,11 @@ func expected(g plan.GateFirewall) []plan.GateForward {
 			f.Target6 = a
 		}
 	}
-	return []plan.GateForward{f}
+	return []forward.Grant{f}
 }
 
 // visitorsOf names them. No forward that is granted has the number 0.
-func visitorsOf(f plan.GateForward) string {
+func visitorsOf(f forward.Grant) string {
 	if f.ID == 0 {
 		return "visitors of whatever a home will publish"
 	}

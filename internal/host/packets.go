@@ -71,7 +71,7 @@ const visitorSourceAt = 0
 
 // visitorPackets are a visitor's first packet at the places where others can do
 // something to it, and the answers to him.
-func visitorPackets(p foreign.Packet, f plan.GateForward, wan string) []foreign.Packet {
+func visitorPackets(p foreign.Packet, f forward.Grant, wan string) []foreign.Packet {
 	target := f.Target4
 	if p.IPv6 {
 		target = f.Target6

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/lab/netns"
@@ -128,12 +129,12 @@ to = "192.168.1.20"
 `
 
 // gate is what a gate wants of the machine.
-func (m *machine) gate(t testing.TB, text string, forwards ...plan.GateForward) plan.State {
+func (m *machine) gate(t testing.TB, text string, forwards ...forward.Grant) plan.State {
 	t.Helper()
 	return gateOf(t, text, m.facts(t), forwards...)
 }
 
-func gateOf(t testing.TB, text string, facts plan.Facts, forwards ...plan.GateForward) plan.State {
+func gateOf(t testing.TB, text string, facts plan.Facts, forwards ...forward.Grant) plan.State {
 	t.Helper()
 	c, err := config.ParseGate("gate.toml", []byte("version = 1\n"+text))
 	must(t, err)

@@ -72,11 +72,11 @@ func TestHalfOpenConnectionsAreForgottenSoon(t *testing.T) {
 
 func TestOwnConnectionsLeaveForwardedPortsAlone(t *testing.T) {
 	const name = "net.ipv4.ip_local_reserved_ports"
-	in := plan.GateInput{Forwards: []plan.GateForward{
-		{ID: 1, Ports: mustPorts(t, "443")},
-		{ID: 2, Ports: mustPorts(t, "40000-40010/udp")},
-		{ID: 3, Ports: mustPorts(t, "40011/tcp")},
-		{ID: 4, Ports: mustPorts(t, "32000-32770/tcp")},
+	in := plan.GateInput{Forwards: []forward.Grant{
+		{ID: 1, Published: forward.Published{Ports: mustPorts(t, "443")}},
+		{ID: 2, Published: forward.Published{Ports: mustPorts(t, "40000-40010/udp")}},
+		{ID: 3, Published: forward.Published{Ports: mustPorts(t, "40011/tcp")}},
+		{ID: 4, Published: forward.Published{Ports: mustPorts(t, "32000-32770/tcp")}},
 	}}
 	local := plan.LocalPorts{Range: forward.Range{First: 32768, Last: 60999}, Reserved: "8000,50000-50002"}
 	c := parseGate(t, "version = 1\n")
@@ -97,20 +97,20 @@ func TestOwnConnectionsLeaveForwardedPortsAlone(t *testing.T) {
 func TestTheGateKeepsPortsForItself(t *testing.T) {
 	const name = "net.ipv4.ip_local_reserved_ports"
 	c := parseGate(t, "version = 1\n")
-	everything := []plan.GateForward{{ID: 1, Ports: mustPorts(t, "1024-65535")}}
+	everything := []forward.Grant{{ID: 1, Published: forward.Published{Ports: mustPorts(t, "1024-65535")}}}
 	for _, r := range []struct {
 		why         string
 		first, last uint16
 		owners      string
-		forwards    []plan.GateForward
+		forwards    []forward.Grant
 		want        string
 	}{
 		{"all ports", 32768, 60999, "", everything, "32768-60487"},
 		{"the owner's own are no further", 32768, 60999, "60000-60999", everything, "32768-59487,60000-60999"},
 		{"the control channel lies among the last", 54000, 55200, "", everything, "54000-54686,55107-55108"},
 		{"a range of few ports", 55000, 55200, "", everything, "55107-55108"},
-		{"enough is left", 32768, 60999, "", []plan.GateForward{{ID: 1, Ports: mustPorts(t, "1024-60000/tcp")}}, "32768-60000"},
-		{"two homes together", 32768, 60999, "", []plan.GateForward{{ID: 1, Ports: mustPorts(t, "1024-60000/tcp")}, {ID: 2, Ports: mustPorts(t, "60001-65535/udp")}}, "32768-60487"},
+		{"enough is left", 32768, 60999, "", []forward.Grant{{ID: 1, Published: forward.Published{Ports: mustPorts(t, "1024-60000/tcp")}}}, "32768-60000"},
+		{"two homes together", 32768, 60999, "", []forward.Grant{{ID: 1, Published: forward.Published{Ports: mustPorts(t, "1024-60000/tcp")}}, {ID: 2, Published: forward.Published{Ports: mustPorts(t, "60001-65535/udp")}}}, "32768-60487"},
 	} {
 		local := plan.LocalPorts{Range: forward.Range{First: r.first, Last: r.last}, Reserved: r.owners}
 		got := sysctlOf(plan.ForGate(c, plan.GateInput{Forwards: r.forwards}, plan.Facts{LocalPorts: local}), name)

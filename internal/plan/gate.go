@@ -32,7 +32,7 @@ const (
 type GateInput struct {
 	PrivateKey key.Private
 	Tenants    []Tenant
-	Forwards   []GateForward
+	Forwards   []forward.Grant
 	Input      InputPolicy
 	Trial      *Trial
 }

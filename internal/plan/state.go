@@ -129,7 +129,7 @@ type GateFirewall struct {
 	User        uint32       // that the daemon runs as
 	Addresses   []netip.Addr // the gate's own in the tunnel
 	Tenants     []netip.Addr // addresses in the tunnel that homes and invites may send from
-	Forwards    []GateForward
+	Forwards    []forward.Grant
 	// Connections is how many connections visitors may have at once, over all
 	// forwards; 0: as many as the kernel has room for.
 	Connections int
@@ -164,20 +164,6 @@ func DHCPPorts() forward.PortSet {
 		return forward.Ports{Protocol: forward.UDP, Range: forward.Range{First: port, Last: port}}
 	}
 	return forward.NewPortSet(client(68), client(546))
-}
-
-// GateForward is a granted forward as the gate's table carries it out.
-type GateForward struct {
-	// ID identifies the forward in ct marks, counters and identifiers of the
-	// table; 1 to forward.MaxID. It is never taken by another forward while
-	// connections of the old one may live.
-	ID         uint32
-	Ports      []forward.Ports
-	Target4    netip.Addr // the home's tunnel address; zero: no IPv4 visitors
-	Target6    netip.Addr
-	Masquerade bool // the home sees the gate's tunnel address
-	Allow      []netip.Prefix
-	Limit      forward.Limit
 }
 
 // HomeFirewall is what a home's table is made from.

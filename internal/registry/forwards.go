@@ -2,7 +2,6 @@ package registry
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
@@ -86,20 +85,9 @@ func sameVerdicts(a, b Home) bool {
 	})
 }
 
-// Granted is a forward as the gate has to carry it out.
-type Granted struct {
-	Home string
-	ID   uint32
-	// Published is what the home asked for, its families narrowed to those
-	// that are granted.
-	Published forward.Published
-	Target4   netip.Addr // the home's address in the tunnel; zero: no IPv4 visitors
-	Target6   netip.Addr
-}
-
 // Granted returns the forwards of all homes that are in force.
-func (s *State) Granted() []Granted {
-	var all []Granted
+func (s *State) Granted() []forward.Grant {
+	var all []forward.Grant
 	for _, h := range s.Homes {
 		for _, f := range h.Forwards {
 			if f.Granted {
@@ -110,9 +98,9 @@ func (s *State) Granted() []Granted {
 	return all
 }
 
-func (h Home) granted(f Forward) Granted {
-	g := Granted{Home: h.Name, ID: f.ID, Published: f.Wanted}
-	g.Published.Families = f.Families
+func (h Home) granted(f Forward) forward.Grant {
+	g := forward.Grant{Home: h.Name, ID: f.ID, Published: f.Wanted}
+	g.Families = f.Families
 	if f.Families.IPv4 {
 		g.Target4 = h.Address4
 	}

@@ -96,7 +96,7 @@ func TestARunningUDPSenderReachesANewForward(t *testing.T) {
 		must(t, silent.SetDeadline(time.Now().Add(patience)))
 		_, _, err = silent.ReadFrom(make([]byte, 10)) // the gate itself gets it
 		must(t, err)
-		gate.Gate.Forwards = []plan.GateForward{toHome(1, "5000")}
+		gate.Gate.Forwards = []forward.Grant{toHome(1, "5000")}
 		w.apply(t, gate)
 		must(t, w.gate.Do(func() error {
 			return firewall.DeleteUnforwarded(gate.Gate.Marks, forward.NewPortSet(ports("5000")...), gate.Gate.Public)

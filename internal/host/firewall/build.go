@@ -63,15 +63,15 @@ func schema(want plan.Firewall) (string, error) {
 }
 
 // exampleForwards are of two homes.
-func exampleForwards() []plan.GateForward {
-	first := plan.GateForward{
-		ID:      1,
-		Target4: netip.IPv4Unspecified(), Target6: netip.IPv6Unspecified(),
-		Allow: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)},
-		Limit: forward.Limit{NewConnections: forward.Rate{Count: 1, Per: time.Second}, Connections: 1},
+func exampleForwards() []forward.Grant {
+	first := forward.Grant{
+		ID:        1,
+		Target4:   netip.IPv4Unspecified(),
+		Target6:   netip.IPv6Unspecified(),
+		Published: forward.Published{Allow: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)}, Limit: forward.Limit{NewConnections: forward.Rate{Count: 1, Per: time.Second}, Connections: 1}},
 	}
-	second := plan.GateForward{ID: 2, Target4: first.Target4.Next(), Target6: first.Target6.Next()}
-	return []plan.GateForward{first, second}
+	second := forward.Grant{ID: 2, Target4: first.Target4.Next(), Target6: first.Target6.Next()}
+	return []forward.Grant{first, second}
 }
 
 // common are the constants that the rules of both roles use.

@@ -16,7 +16,6 @@ import (
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host/firewall"
 	"github.com/gatelodge/gatelodge/internal/lab/netns/netnstest"
-	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
 // What is gone is covered, what lives is not, and no block could be larger.
@@ -196,17 +195,17 @@ func TestDeleteForwardsSparesTheLiving(t *testing.T) {
 func TestAChangedForwardKeepsWhatItCarries(t *testing.T) {
 	before := toHome(7, "5000-5001")
 	for name, c := range map[string]struct {
-		change func(*plan.GateForward)
+		change func(*forward.Grant)
 		left   int // of two flows to each of two ports, over IPv4
 	}{
-		"loses a port":        {func(f *plan.GateForward) { f.Ports = ports("5001") }, 2},
-		"gains a port":        {func(f *plan.GateForward) { f.Ports = ports("5000-5002") }, 4},
-		"loses IPv6":          {func(f *plan.GateForward) { f.Target6 = netip.Addr{} }, 4},
-		"loses IPv4":          {func(f *plan.GateForward) { f.Target4 = netip.Addr{} }, 0},
-		"allows one visitor":  {func(f *plan.GateForward) { f.Allow = []netip.Prefix{netip.MustParsePrefix("203.0.0.1/32")} }, 1},
-		"another limit":       {func(f *plan.GateForward) { f.Limit.Connections = 1 }, 4},
-		"to another home":     {func(f *plan.GateForward) { f.Target4 = netip.MustParseAddr("10.99.0.9") }, 0},
-		"becomes masqueraded": {func(f *plan.GateForward) { f.Masquerade = true }, 0},
+		"loses a port":        {func(f *forward.Grant) { f.Ports = ports("5001") }, 2},
+		"gains a port":        {func(f *forward.Grant) { f.Ports = ports("5000-5002") }, 4},
+		"loses IPv6":          {func(f *forward.Grant) { f.Target6 = netip.Addr{} }, 4},
+		"loses IPv4":          {func(f *forward.Grant) { f.Target4 = netip.Addr{} }, 0},
+		"allows one visitor":  {func(f *forward.Grant) { f.Allow = []netip.Prefix{netip.MustParsePrefix("203.0.0.1/32")} }, 1},
+		"another limit":       {func(f *forward.Grant) { f.Limit.Connections = 1 }, 4},
+		"to another home":     {func(f *forward.Grant) { f.Target4 = netip.MustParseAddr("10.99.0.9") }, 0},
+		"becomes masqueraded": {func(f *forward.Grant) { f.Masquerade = true }, 0},
 	} {
 		inside(t, netnstest.New(t, strings.ReplaceAll(name, " ", "-")), func() {
 			f, mark, foreign := newFlows(t), defaultMarks.Forward|7, defaultMarks.Forward|8

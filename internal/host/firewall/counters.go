@@ -15,7 +15,7 @@ import (
 // Counters are what a table has counted since it was made. Apply in place
 // keeps them.
 type Counters struct {
-	Forwards map[uint32]ForwardCounters // by plan.GateForward.ID; of a gate only
+	Forwards map[uint32]ForwardCounters // by forward.Grant.ID; of a gate only
 	Totals   Totals
 }
 

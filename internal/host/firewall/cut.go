@@ -57,7 +57,7 @@ func DeleteForwards(marks plan.Marks, gone, living []uint32) error {
 }
 
 // Change is a forward that stays and is another than before.
-type Change struct{ Before, After plan.GateForward }
+type Change struct{ Before, After forward.Grant }
 
 // DeleteNotCarried cuts those connections of changed forwards that the changed
 // ones carry no longer, or elsewhere. Those that they do carry go on: a forward

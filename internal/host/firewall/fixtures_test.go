@@ -102,7 +102,7 @@ func hiding(list []plan.HomeForward) []plan.HomeForward {
 }
 
 // gateWant is a gate that protects itself, with these forwards.
-func gateWant(forwards ...plan.GateForward) plan.Firewall {
+func gateWant(forwards ...forward.Grant) plan.Firewall {
 	return plan.Firewall{Table: tableName, Gate: &plan.GateFirewall{
 		Interface:   tunnelName,
 		Public:      []netip.Addr{gatePublic4, gatePublic6},
@@ -118,13 +118,13 @@ func gateWant(forwards ...plan.GateForward) plan.Firewall {
 }
 
 // toHome is a forward of these ports to the home of the tests.
-func toHome(id uint32, list ...string) plan.GateForward {
-	return plan.GateForward{ID: id, Ports: ports(list...), Target4: homeTunnel4, Target6: homeTunnel6}
+func toHome(id uint32, list ...string) forward.Grant {
+	return forward.Grant{ID: id, Target4: homeTunnel4, Target6: homeTunnel6, Published: forward.Published{Ports: ports(list...)}}
 }
 
 // toNext is a forward of these ports to another home.
-func toNext(id uint32, list ...string) plan.GateForward {
-	return plan.GateForward{ID: id, Ports: ports(list...), Target4: nextTunnel4, Target6: nextTunnel6}
+func toNext(id uint32, list ...string) forward.Grant {
+	return forward.Grant{ID: id, Target4: nextTunnel4, Target6: nextTunnel6, Published: forward.Published{Ports: ports(list...)}}
 }
 
 // homeWant is a home with these forwards.

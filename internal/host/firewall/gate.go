@@ -17,7 +17,7 @@ func buildGate(g plan.GateFirewall) (*document, error) {
 		return nil, err
 	}
 	g.Forwards = slices.Clone(g.Forwards)
-	slices.SortFunc(g.Forwards, func(a, b plan.GateForward) int { return int(a.ID) - int(b.ID) })
+	slices.SortFunc(g.Forwards, func(a, b forward.Grant) int { return int(a.ID) - int(b.ID) })
 	d := &document{
 		defines:  gateConstants(g),
 		counters: totals(),
@@ -214,7 +214,7 @@ var gateMSS = chain{
 }
 
 // targetOf returns the home's address in a family, if the forward serves it.
-func targetOf(f plan.GateForward, fam family) (netip.Addr, bool) {
+func targetOf(f forward.Grant, fam family) (netip.Addr, bool) {
 	target := f.Target4
 	if fam.digit == "6" {
 		target = f.Target6

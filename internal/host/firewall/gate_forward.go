@@ -35,7 +35,7 @@ func (d *document) addForwards(g plan.GateFirewall) error {
 	return nil
 }
 
-func checkForward(f plan.GateForward, m plan.Marks) error {
+func checkForward(f forward.Grant, m plan.Marks) error {
 	switch {
 	case f.ID == 0 || f.ID > forward.MaxID || f.ID&m.Mask != 0:
 		return fmt.Errorf("forward %d: the number is out of range or meets the bits of mark mask %s", f.ID, hex32(m.Mask))
@@ -110,7 +110,7 @@ func allowChain(id uint32) string { return fmt.Sprintf("f%d_allow", id) }
 
 func limitChain(id uint32) string { return fmt.Sprintf("f%d_limits", id) }
 
-func limited(f plan.GateForward) bool {
+func limited(f forward.Grant) bool {
 	return f.Limit.NewConnections.Count > 0 || f.Limit.Connections > 0
 }
 
@@ -119,7 +119,7 @@ func refuse(id uint32) string { return fmt.Sprintf("counter name %s drop", count
 
 // addAllow adds the chain that drops who is not among those that the forward
 // allows.
-func (d *document) addAllow(f plan.GateForward) {
+func (d *document) addAllow(f forward.Grant) {
 	if len(f.Allow) == 0 {
 		return
 	}
@@ -138,7 +138,7 @@ func (d *document) addAllow(f plan.GateForward) {
 // changes of the rules: so a limit is part of its set's name, and another limit
 // makes another set. An IPv6 visitor counts as its /64, because any host there
 // has all the addresses it likes.
-func (d *document) addLimits(f plan.GateForward) {
+func (d *document) addLimits(f forward.Grant) {
 	if !limited(f) {
 		return
 	}

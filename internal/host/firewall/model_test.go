@@ -38,7 +38,7 @@ func drawPolicy(t *rapid.T) policy {
 	g.SSHPorts = []uint16{drawPort(t, "ssh")}
 	p.home.Home.DropPrivate = rapid.Bool().Draw(t, "drop private")
 	for _, r := range drawRanges(t, "at the gate") {
-		f := plan.GateForward{ID: uint32(len(g.Forwards) + 1), Ports: []forward.Ports{r}}
+		f := forward.Grant{ID: uint32(len(g.Forwards) + 1), Published: forward.Published{Ports: []forward.Ports{r}}}
 		if rapid.Bool().Draw(t, "IPv4") {
 			f.Target4 = homeTunnel4
 		}

@@ -54,12 +54,13 @@ func rulesets() map[string]plan.Firewall {
 
 func fullGate() plan.Firewall {
 	games := toHome(7, "25565-25570", "27015/udp")
-	limited := plan.GateForward{
-		ID: 12, Ports: ports("443/tcp"), Target4: nextTunnel4, Target6: nextTunnel6,
-		Allow: []netip.Prefix{prefix("203.0.113.0/24"), prefix("203.0.113.7/32"), prefix("2001:db8:c::/48")},
-		Limit: forward.Limit{NewConnections: forward.Rate{Count: 20, Per: time.Second}, Connections: 200},
+	limited := forward.Grant{
+		ID:        12,
+		Target4:   nextTunnel4,
+		Target6:   nextTunnel6,
+		Published: forward.Published{Ports: ports("443/tcp"), Allow: []netip.Prefix{prefix("203.0.113.0/24"), prefix("203.0.113.7/32"), prefix("2001:db8:c::/48")}, Limit: forward.Limit{NewConnections: forward.Rate{Count: 20, Per: time.Second}, Connections: 200}},
 	}
-	hidden := plan.GateForward{ID: 3, Ports: ports("8080/tcp"), Target4: homeTunnel4, Masquerade: true}
+	hidden := forward.Grant{ID: 3, Target4: homeTunnel4, Published: forward.Published{Ports: ports("8080/tcp"), Masquerade: true}}
 	hourly := toHome(40, "2222/tcp")
 	hourly.Limit.NewConnections = forward.Rate{Count: 10, Per: time.Hour}
 	want := gateWant(games, limited, hidden, hourly)
@@ -165,8 +166,8 @@ func TestRenderRefuses(t *testing.T) {
 
 // Two forwards may share a port if they serve different families.
 func TestFamiliesAreApart(t *testing.T) {
-	four := plan.GateForward{ID: 1, Ports: ports("80/tcp"), Target4: homeTunnel4}
-	six := plan.GateForward{ID: 2, Ports: ports("80/tcp"), Target6: nextTunnel6}
+	four := forward.Grant{ID: 1, Target4: homeTunnel4, Published: forward.Published{Ports: ports("80/tcp")}}
+	six := forward.Grant{ID: 2, Target6: nextTunnel6, Published: forward.Published{Ports: ports("80/tcp")}}
 	for _, want := range []plan.Firewall{
 		gateWant(four, six),
 		homeWant(slices.Concat(mappings(lan4, "80/tcp"), mappings(lan6, "80/tcp"))...),

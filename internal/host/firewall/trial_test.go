@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -31,7 +32,7 @@ func TestTheKernelTakesAPolicyBack(t *testing.T) {
 	w.apply(t, before)
 	gate.Trial.Left = 1500 * time.Millisecond
 	w.apply(t, trial)
-	gate.Forwards = []plan.GateForward{toHome(1, "5000")}
+	gate.Forwards = []forward.Grant{toHome(1, "5000")}
 	gate.Trial.Left = time.Hour
 	w.apply(t, trial)
 	eventually(t, "the trial has ended", func() (ended bool) {
