@@ -38,6 +38,7 @@ var rooms = map[string][]string{
 	"internal/sibling":             {},
 	"internal/store":               {"internal/forward", "internal/key", "internal/step"},
 	"internal/host":                {"internal/forward", "internal/host/firewall", "internal/host/foreign", "internal/host/netfilter", "internal/host/routing", "internal/host/sockets", "internal/host/wireguard", "internal/key", "internal/plan", "internal/step", "internal/store", "internal/survey"},
+	"internal/host/hosttest":       {"internal/forward", "internal/host", "internal/key", "internal/plan"},
 	"internal/host/firewall":       {"internal/forward", "internal/host/netfilter", "internal/plan", "internal/step"},
 	"internal/host/foreign":        {"internal/host/netfilter"},
 	"internal/host/netfilter":      {"internal/forward"},

@@ -46,7 +46,7 @@ type Machine interface {
 	// whether a peer that is wanted may still be in it.
 	AdmitOnly(admit func(key.Public) bool)
 	// TraceVisits follows visits from an address; see host.Tracing.
-	TraceVisits(ctx context.Context, g plan.GateFirewall, table string, from netip.Addr) (*host.Tracing, error)
+	TraceVisits(ctx context.Context, g plan.GateFirewall, table string, from netip.Addr) (host.Tracing, error)
 }
 
 // Gate is the daemon of a VPS.

@@ -63,7 +63,15 @@ func SavedGuards(table string) []string {
 func LegacyTables() ([]string, error) { return foreign.LegacyTables() }
 
 // Tracing is a look at what becomes of a visitor's packets.
-type Tracing struct {
+type Tracing interface {
+	// End stops looking. It returns the ports for which packets have arrived, what
+	// of others has dropped some of them, and the ports of those that our own table
+	// has dropped.
+	End(ctx context.Context) (arrived []uint16, drops []OthersDrop, byUs []uint16, err error)
+}
+
+// tracing is one by the kernel's own trace.
+type tracing struct {
 	trace *foreign.Trace
 	end   func(context.Context) error
 	like  foreign.Packet
@@ -73,7 +81,7 @@ type Tracing struct {
 // TraceVisits begins to look at the first packets of TCP connections that come
 // from an address to this gate, until End. The firewall may be applied
 // meanwhile; there is one trace at a time.
-func (h *Host) TraceVisits(ctx context.Context, g plan.GateFirewall, table string, from netip.Addr) (*Tracing, error) {
+func (h *Host) TraceVisits(ctx context.Context, g plan.GateFirewall, table string, from netip.Addr) (Tracing, error) {
 	trace, err := foreign.Hear()
 	if err != nil {
 		return nil, err
@@ -83,13 +91,11 @@ func (h *Host) TraceVisits(ctx context.Context, g plan.GateFirewall, table strin
 		return nil, errors.Join(err, trace.Close())
 	}
 	like := foreign.Packet{Hook: foreign.Forward, Tunnel: g.Interface, Protocol: unix.IPPROTO_TCP, IPv6: from.Is6(), Mark: g.Marks.AcceptedBit, Priority: ourPriority}
-	return &Tracing{trace, end, like, table}, nil
+	return &tracing{trace, end, like, table}, nil
 }
 
-// End stops looking. It returns the ports for which packets have arrived, what of
-// others has dropped some of them, and the ports of those that our own table has
-// dropped.
-func (t *Tracing) End(ctx context.Context) (arrived []uint16, drops []OthersDrop, byUs []uint16, err error) {
+// End implements Tracing.
+func (t *tracing) End(ctx context.Context) (arrived []uint16, drops []OthersDrop, byUs []uint16, err error) {
 	endErr := t.end(context.WithoutCancel(ctx))
 	arrived, all, err := t.trace.End(ctx, t.like)
 	for _, d := range all {
