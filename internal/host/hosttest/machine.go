@@ -126,13 +126,13 @@ func (m *Machine) Glance(ctx context.Context, want plan.State) (o plan.Observed,
 }
 
 // Diff implements host.Machine.
-func (m *Machine) Diff(ctx context.Context, want plan.State) (changes []plan.Change, err error) {
+func (m *Machine) Diff(ctx context.Context, want plan.State) (changes []plan.Step, err error) {
 	err = m.op(ctx, Diff, func(w *World) error { changes = m.diff(want); return nil })
 	return changes, err
 }
 
 // Apply implements host.Machine. Where it fails, nothing has changed.
-func (m *Machine) Apply(ctx context.Context, want plan.State) (changes []plan.Change, err error) {
+func (m *Machine) Apply(ctx context.Context, want plan.State) (changes []plan.Step, err error) {
 	err = m.op(ctx, Apply, func(w *World) error {
 		changes = m.diff(want)
 		for _, c := range changes {
@@ -155,7 +155,7 @@ func (m *Machine) MTUTo(ctx context.Context, _ netip.Addr, _ uint32) (mtu int, e
 }
 
 // diff is Diff for who holds mu. A peer that is not admitted counts neither way.
-func (m *Machine) diff(want plan.State) []plan.Change {
+func (m *Machine) diff(want plan.State) []plan.Step {
 	observed := m.world.observe(want)
 	observed.WireGuard.Peers = slices.DeleteFunc(observed.WireGuard.Peers, func(p plan.ObservedPeer) bool {
 		return wanted(want.WireGuard, p.PublicKey) && !m.admits(p.PublicKey)
@@ -165,7 +165,7 @@ func (m *Machine) diff(want plan.State) []plan.Change {
 }
 
 // step makes one change, as host.Host does.
-func (m *Machine) step(c plan.Change, want plan.State) {
+func (m *Machine) step(c plan.Step, want plan.State) {
 	w := &m.world
 	r := &w.Routing
 	switch c := c.(type) {
