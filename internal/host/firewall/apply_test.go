@@ -20,6 +20,12 @@ import (
 )
 
 func TestApplyKeepsWhatPacketsHaveLeft(t *testing.T) {
+	for _, way := range []string{"whole", "netlink"} {
+		t.Run(way, func(t *testing.T) { applyKeepsWhatPacketsHaveLeft(t, way) })
+	}
+}
+
+func applyKeepsWhatPacketsHaveLeft(t *testing.T, way string) {
 	w := newWorld(t)
 	limited := toHome(1, "5000")
 	limited.Limit.Connections = 1
@@ -35,6 +41,14 @@ func TestApplyKeepsWhatPacketsHaveLeft(t *testing.T) {
 	if before.NewConnections != 1 || before.In.Packets < 3 || before.Out.Packets < 2 || before.In.Bytes == 0 {
 		t.Fatalf("counted %+v", before)
 	}
+	inside(t, w.gate, func() {
+		if way == "netlink" {
+			observe(t, w.firewall, gateWant(limited, toHome(2, "6000"))) // so that it knows what stands
+		}
+		if got, err := w.firewall.Way(gateWant(limited, toHome(3, "7000"))); err != nil || got != way {
+			t.Fatalf("it would go the way %s, %v, and not %s", got, err, way)
+		}
+	})
 	// Forward 2 goes, 3 comes: everything of 1 stays, limits included.
 	w.apply(t, gateWant(limited, toHome(3, "7000")), homeWant(mappings(netip.Addr{}, "5000", "7000")...))
 	after := w.counters(t, w.gate).Forwards

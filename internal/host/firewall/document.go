@@ -6,17 +6,23 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
-// document is a table before it is text.
+// document is a table before it is text. Once it is built, nothing changes it.
 type document struct {
 	table    string
+	gate     bool     // not a home's
 	schema   string   // fingerprint of the shape, see shape
 	contents string   // fingerprint of the rest, once that is complete
 	defines  []define // constants of the rules
 	counters []string
 	sets     []set
 	chains   []chain
+	marks    plan.Marks // of the pieces
+	pieces   []piece    // what forwards add to a gate's, by their number; see whole
+	sums     string     // a sum of all pieces
 }
 
 // define is a constant that rules use as $name.
@@ -83,7 +89,7 @@ func (d *document) shape() string {
 
 // text loads where no table of that name exists.
 func (d *document) text() string {
-	return fmt.Sprintf("%stable inet %s {\n%s\tchain %s {\n\t}\n}\n", d.constants(), d.table, d.body(), d.mark())
+	return fmt.Sprintf("%stable inet %s {\n%s\tchain %s {\n\t}\n}\n", d.constants(), d.table, d.whole().body(), d.mark())
 }
 
 func (d *document) constants() string {
@@ -161,6 +167,7 @@ func (d *document) replace() string { return deletion(d.table) + d.text() }
 // the rest. Rules go first, for they refer to the rest; then the elements,
 // which refer to chains and counters.
 func (d *document) refill(loaded table) string {
+	d = d.whole()
 	var b strings.Builder
 	do := func(verb, kind, name string) { fmt.Fprintf(&b, "%s %s inet %s %s\n", verb, kind, d.table, name) }
 	want := d.names()

@@ -1,6 +1,10 @@
 package firewall
 
-import "github.com/gatelodge/gatelodge/internal/plan"
+import (
+	"errors"
+
+	"github.com/gatelodge/gatelodge/internal/plan"
+)
 
 // Render returns the wanted table as a document for nft(8), for golden files.
 func Render(want plan.Firewall) (string, error) {
@@ -23,3 +27,23 @@ func Cover(gone, living []uint32) [][2]uint32 {
 
 // MostWalks is how many blocks DeleteForwards deletes one by one.
 const MostWalks = mostWalks
+
+// Way says how Apply would make the wanted table: "nothing", "netlink", "nft"
+// for the difference alone, or "whole".
+func (f *Firewall) Way(want plan.Firewall) (string, error) {
+	d, err := f.build(want)
+	if err != nil {
+		return "", err
+	}
+	change, ok := f.difference(d)
+	if !ok {
+		return "whole", nil
+	}
+	if f.known.Load().document.mark() == d.mark() {
+		return "nothing", nil
+	}
+	if _, err = change.messages(); errors.Is(err, errNeedsNft) {
+		return "nft", nil
+	}
+	return "netlink", err
+}

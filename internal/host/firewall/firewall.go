@@ -28,8 +28,10 @@ type Firewall struct {
 	nft     string // path of nft(8)
 	version version
 
-	loading sync.Mutex            // held while the table is read and loaded
-	tracing atomic.Pointer[chain] // the chain that traces now; nil: none
+	loading sync.Mutex               // held while the table is read and loaded
+	tracing atomic.Pointer[chain]    // the chain that traces now; nil: none
+	built   atomic.Pointer[document] // of a gate, the last one
+	known   atomic.Pointer[known]    // the table as it stood last; nil: unknown
 }
 
 // Open finds nft(8) on PATH or in the directories of system programs, and
@@ -48,26 +50,29 @@ func Open() (*Firewall, error) {
 }
 
 // Apply makes the kernel's table the wanted one, in one transaction: no packet
-// ever meets half of a ruleset. A table that stands is refilled in place, so
-// that counters and per-visitor limits live on; one that an older version
-// shaped differently, or somebody else changed beyond repair, is replaced.
+// ever meets half of a ruleset. Where it is known what stands, the difference
+// alone is made, so that one forward costs what it is, among however many. Any
+// other table of ours is refilled in place, so that counters and per-visitor
+// limits live on; one that an older version shaped differently, or somebody
+// else changed beyond repair, is replaced.
 //
 // The error wraps ErrForeign if a table of that name is not ours, and is or
 // wraps a *ScriptError if nft(8) refuses the document.
 func (f *Firewall) Apply(ctx context.Context, want plan.Firewall) error {
-	d, err := build(want)
+	d, err := f.build(want)
 	if err != nil {
 		return err
 	}
 	f.loading.Lock()
 	defer f.loading.Unlock()
-	if c := f.tracing.Load(); c != nil {
-		d.chains = append(d.chains, *c)
+	if f.update(ctx, d) {
+		return nil
 	}
 	loaded, err := readTable(d.table)
 	if err != nil {
 		return err
 	}
+	d = d.tracedBy(f.tracing.Load())
 	if loaded.refillable(d) {
 		if err := f.load(ctx, d.refill(loaded)); err == nil || ctx.Err() != nil {
 			return err
@@ -79,9 +84,12 @@ func (f *Firewall) Apply(ctx context.Context, want plan.Firewall) error {
 // Check asks nft(8) and the kernel whether Apply would succeed, and changes
 // nothing. Its errors are those of Apply.
 func (f *Firewall) Check(ctx context.Context, want plan.Firewall) error {
-	d, err := build(want)
+	d, err := f.build(want)
 	if err != nil {
 		return err
+	}
+	if change, ok := f.difference(d); ok {
+		return f.load(ctx, change.text(), "--check")
 	}
 	loaded, err := readTable(d.table)
 	if err != nil {

@@ -12,18 +12,17 @@ import (
 // buildGate writes the table of a gate. A visitor's packet passes it in this
 // order: sourceGuard, visitorNAT, gateForward with the limits of its forward,
 // mssClamp, visitorSource. What is for the gate itself ends in gateInput.
-func buildGate(g plan.GateFirewall) (*document, error) {
+func buildGate(before *document, g plan.GateFirewall) (*document, error) {
 	if err := checkInterfaceName(g.Interface); err != nil {
 		return nil, err
 	}
-	g.Forwards = slices.Clone(g.Forwards)
-	slices.SortFunc(g.Forwards, func(a, b forward.Grant) int { return int(a.ID) - int(b.ID) })
 	d := &document{
 		defines:  gateConstants(g),
 		counters: totals(),
-		sets:     gateSets(g),
+		sets:     slices.Concat(gateSets(g), sharedSets()),
+		marks:    g.Marks,
 	}
-	if err := d.addForwards(g); err != nil {
+	if err := d.addForwards(before, g.Forwards); err != nil {
 		return nil, err
 	}
 	d.chains = append(d.chains, sourceGuard...)

@@ -9,32 +9,6 @@ import (
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
-// addForwards adds what there is per forward: elements of the shared maps,
-// counters, and for those with limits a chain and its sets.
-func (d *document) addForwards(g plan.GateFirewall) error {
-	for i, f := range g.Forwards {
-		if err := checkForward(f, g.Marks); err != nil {
-			return err
-		}
-		if i > 0 && g.Forwards[i-1].ID == f.ID {
-			return fmt.Errorf("forward %d is there twice", f.ID)
-		}
-	}
-	for _, fam := range families {
-		maps, err := visitorMaps(g, fam)
-		if err != nil {
-			return err
-		}
-		d.sets = append(d.sets, maps...)
-	}
-	d.addMarkMaps(g)
-	for _, f := range g.Forwards {
-		d.addAllow(f)
-		d.addLimits(f)
-	}
-	return nil
-}
-
 func checkForward(f forward.Grant, m plan.Marks) error {
 	switch {
 	case f.ID == 0 || f.ID > forward.MaxID || f.ID&m.Mask != 0:
@@ -47,61 +21,8 @@ func checkForward(f forward.Grant, m plan.Marks) error {
 	return nil
 }
 
-// visitorMaps say for each public port of a family which forward it is and
-// which home it leads to. Both have the same keys.
-func visitorMaps(g plan.GateFirewall, fam family) ([]set, error) {
-	var marks, homes []entry
-	for _, f := range g.Forwards {
-		target, serves := targetOf(f, fam)
-		if !serves {
-			continue
-		}
-		for _, p := range forward.NewPortSet(f.Ports...) {
-			marks = append(marks, entry{p, forwardMark(g.Marks, f.ID)})
-			homes = append(homes, entry{p, target.String()})
-		}
-	}
-	markMaps, err := portSets("marks"+fam.digit, "mark", marks)
-	if err != nil {
-		return nil, err
-	}
-	homeMaps, err := portSets("homes"+fam.digit, fam.addrType, homes)
-	return append(markMaps, homeMaps...), err
-}
-
 // forwardMark is the ct mark of the forward's connections.
 func forwardMark(m plan.Marks, id uint32) string { return hex32(m.Forward | id) }
-
-// addMarkMaps adds what is looked up by ct mark once a connection has one.
-func (d *document) addMarkMaps(g plan.GateFirewall) {
-	masqueraded := set{name: "masqueraded", key: "mark"}
-	allowed := set{name: "allowed", key: "mark", data: "verdict"}
-	limits := set{name: "limits", key: "mark", data: "verdict"}
-	counts := map[string]*set{}
-	for _, suffix := range []string{"in", "out", "new"} {
-		counts[suffix] = &set{name: "count_" + suffix, key: "mark", data: "counter"}
-	}
-	for _, f := range g.Forwards {
-		mark := forwardMark(g.Marks, f.ID)
-		for suffix, m := range counts {
-			m.elements = append(m.elements, fmt.Sprintf(`%s : "%s"`, mark, counterName(f.ID, suffix)))
-		}
-		d.counters = append(d.counters, counterName(f.ID, "in"), counterName(f.ID, "out"), counterName(f.ID, "new"))
-		if f.Masquerade {
-			masqueraded.elements = append(masqueraded.elements, mark)
-		}
-		if len(f.Allow) > 0 {
-			allowed.elements = append(allowed.elements, fmt.Sprintf("%s : jump %s", mark, allowChain(f.ID)))
-		}
-		if limited(f) {
-			limits.elements = append(limits.elements, fmt.Sprintf("%s : jump %s", mark, limitChain(f.ID)))
-		}
-		if len(f.Allow) > 0 || limited(f) {
-			d.counters = append(d.counters, counterName(f.ID, "dropped"))
-		}
-	}
-	d.sets = append(d.sets, *counts["in"], *counts["out"], *counts["new"], masqueraded, allowed, limits)
-}
 
 // counterName names a counter of a forward; see parseCounterName.
 func counterName(id uint32, suffix string) string { return fmt.Sprintf("f%d_%s", id, suffix) }
@@ -119,13 +40,13 @@ func refuse(id uint32) string { return fmt.Sprintf("counter name %s drop", count
 
 // addAllow adds the chain that drops who is not among those that the forward
 // allows.
-func (d *document) addAllow(f forward.Grant) {
+func (p *part) addAllow(f forward.Grant) {
 	if len(f.Allow) == 0 {
 		return
 	}
 	name := allowChain(f.ID)
-	d.sets = append(d.sets, prefixSets(name, f.Allow)...)
-	d.chains = append(d.chains, chain{name: name, rules: []string{
+	p.sets = append(p.sets, prefixSets(name, f.Allow)...)
+	p.chains = append(p.chains, chain{name: name, rules: []string{
 		"ip saddr != @" + name + "4 " + refuse(f.ID),
 		"ip6 saddr != @" + name + "6 " + refuse(f.ID),
 	}})
@@ -138,20 +59,20 @@ func (d *document) addAllow(f forward.Grant) {
 // changes of the rules: so a limit is part of its set's name, and another limit
 // makes another set. An IPv6 visitor counts as its /64, because any host there
 // has all the addresses it likes.
-func (d *document) addLimits(f forward.Grant) {
+func (p *part) addLimits(f forward.Grant) {
 	if !limited(f) {
 		return
 	}
 	c := chain{name: limitChain(f.ID)}
 	if r := f.Limit.NewConnections; r.Count > 0 {
-		c.rules = append(c.rules, d.rateLimit(f.ID, r)...)
+		c.rules = append(c.rules, p.rateLimit(f.ID, r)...)
 	}
 	if n := f.Limit.Connections; n > 0 {
 		name := fmt.Sprintf("f%d_connections_%d_", f.ID, n)
-		d.sets = append(d.sets, visitorSets(name, "flags dynamic")...)
+		p.sets = append(p.sets, visitorSets(name, "flags dynamic")...)
 		c.rules = append(c.rules, perVisitor("add", name, fmt.Sprintf("ct count over %d", n), refuse(f.ID))...)
 	}
-	d.chains = append(d.chains, c)
+	p.chains = append(p.chains, c)
 }
 
 // crowd is how many visitors' allowance those share who are more than a limit
@@ -162,7 +83,7 @@ func (d *document) addLimits(f forward.Grant) {
 const crowd = 16
 
 // rateLimit returns the rules that bound how often a visitor comes.
-func (d *document) rateLimit(id uint32, r forward.Rate) []string {
+func (p *part) rateLimit(id uint32, r forward.Rate) []string {
 	limit := func(count uint32) string {
 		return fmt.Sprintf("limit rate over %d/%s burst %d packets", count, unit(r.Per), count)
 	}
@@ -170,7 +91,7 @@ func (d *document) rateLimit(id uint32, r forward.Rate) []string {
 	name := fmt.Sprintf("f%d_rate_%d_%s_", id, r.Count, unit(r.Per))
 	crowds := fmt.Sprintf("f%d_crowd_%d_%s_", id, r.Count, unit(r.Per))
 	for _, n := range []string{name, crowds} {
-		d.sets = append(d.sets, visitorSets(n, "flags dynamic,timeout", "timeout "+limitTimeout(r.Per))...)
+		p.sets = append(p.sets, visitorSets(n, "flags dynamic,timeout", "timeout "+limitTimeout(r.Per))...)
 	}
 	return append(perVisitor("update", name, limit(r.Count), refuse(id)),
 		fmt.Sprintf("ip saddr != @%s4 update @%s4 { ip saddr and 255.255.0.0 %s } %s", name, crowds, limit(shared), refuse(id)),

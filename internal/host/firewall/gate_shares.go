@@ -17,8 +17,14 @@ var homeShares = map[string]int{"4": 2, "6": 4}
 // visitors, where there are several homes to share the room.
 func (d *document) addHomeShares(g plan.GateFirewall) []string {
 	homes := make(map[netip.Addr]bool)
+	var last [2]netip.Addr // forwards of one home are often next to each other
 	for _, f := range g.Forwards {
-		for _, target := range []netip.Addr{f.Target4, f.Target6} {
+		targets := [2]netip.Addr{f.Target4, f.Target6}
+		if targets == last {
+			continue
+		}
+		last = targets
+		for _, target := range targets {
 			homes[target] = target.IsValid()
 		}
 	}

@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -12,39 +13,67 @@ import (
 // Observe holds the kernel's table against the wanted one. Drift is looked for
 // only where the table was last loaded with what is wanted now, and is found by
 // counting: rules of each chain, elements of each set that packets do not fill,
-// and parts that are missing or not ours.
+// and parts that are missing or not ours. While nobody has changed anything in
+// nf_tables since that was done last, it is not done again.
 //
 // The error wraps ErrForeign if a table of that name is not ours.
 func (f *Firewall) Observe(ctx context.Context, want plan.Firewall) (plan.ObservedFirewall, error) {
-	var seen plan.ObservedFirewall
-	d, err := build(want)
+	d, err := f.build(want)
 	if err != nil {
-		return seen, err
+		return plan.ObservedFirewall{}, err
 	}
+	if k, stands := f.stillKnown(d.table); stands {
+		return plan.ObservedFirewall{Present: true, Current: k.document.mark() == d.mark()}, ctx.Err()
+	}
+	var seen plan.ObservedFirewall
+	err = f.know(func() (*document, error) {
+		var stands *document
+		seen, stands, err = f.compare(d)
+		return stands, err
+	})
+	return seen, errors.Join(err, ctx.Err())
+}
+
+// compare reads the table and holds it against d. It also returns the document
+// that the table is in order by, if it is so by d or by what was loaded last.
+func (f *Firewall) compare(d *document) (plan.ObservedFirewall, *document, error) {
+	var seen plan.ObservedFirewall
 	traced := f.tracing.Load() != nil
 	loaded, err := readTable(d.table)
 	if err != nil {
-		return seen, err
+		return seen, nil, err
 	}
 	if traced || f.tracing.Load() != nil { // which comes and goes meanwhile
 		loaded.chains = slices.DeleteFunc(loaded.chains, func(name string) bool { return name == traceChain })
 	}
 	seen.Present = loaded.present
 	seen.Current = loaded.present && loaded.mark == d.mark()
-	if !seen.Current {
-		return seen, ctx.Err()
+	stands := d
+	if k := f.known.Load(); !seen.Current {
+		if k == nil || !loaded.present || k.document.table != d.table || loaded.mark != k.document.mark() {
+			return seen, nil, nil
+		}
+		stands = k.document
 	}
+	var drift []string
 	_, _, err = netfilter.Steadily(func() error {
-		seen.Drift, err = d.drift(loaded)
+		drift, err = stands.drift(loaded)
 		return err
 	})
 	if err != nil {
-		return seen, fmt.Errorf("cannot read the table %s: %w", d.table, err)
+		return seen, nil, fmt.Errorf("cannot read the table %s: %w", d.table, err)
 	}
-	return seen, ctx.Err()
+	if seen.Current {
+		seen.Drift = drift
+	}
+	if len(drift) > 0 {
+		stands = nil
+	}
+	return seen, stands, nil
 }
 
 func (d *document) drift(loaded table) ([]string, error) {
+	d = d.whole()
 	chains, err := d.chainDrift(loaded)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // traceChain is a chain of our table while packets are traced. It comes before
@@ -34,7 +35,7 @@ func (f *Firewall) Trace(ctx context.Context, table string, from netip.Addr) (en
 	if !f.tracing.CompareAndSwap(nil, c) {
 		return nil, errTracing
 	}
-	if err := f.load(ctx, emptyTrace(table)+fmt.Sprintf("add rule inet %s %s %s\n", table, traceChain, c.rules[0])); err != nil {
+	if err := f.loadBeside(ctx, emptyTrace(table)+fmt.Sprintf("add rule inet %s %s %s\n", table, traceChain, c.rules[0])); err != nil {
 		f.tracing.Store(nil)
 		return nil, err
 	}
@@ -46,10 +47,20 @@ func (f *Firewall) endTrace(ctx context.Context, table string) error {
 	f.loading.Lock()
 	defer f.loading.Unlock()
 	defer f.tracing.Store(nil)
-	return f.load(ctx, emptyTrace(table)+fmt.Sprintf("delete chain inet %s %s\n", table, traceChain))
+	return f.loadBeside(ctx, emptyTrace(table)+fmt.Sprintf("delete chain inet %s %s\n", table, traceChain))
 }
 
 // emptyTrace makes the chain if it is not there, and empties it.
 func emptyTrace(table string) string {
 	return fmt.Sprintf("add chain inet %[1]s %[2]s { %[3]s; }\nflush chain inet %[1]s %[2]s\n", table, traceChain, traceHook)
+}
+
+// tracedBy returns the document with a chain that traces, unless it is nil.
+func (d *document) tracedBy(c *chain) *document {
+	if c == nil {
+		return d
+	}
+	traced := *d
+	traced.chains = append(slices.Clone(d.chains), *c)
+	return &traced
 }
