@@ -2,6 +2,7 @@ package store
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,13 +32,22 @@ func (s *Store) Save(name string, v any) error {
 	if err := s.replace(file, content); err != nil {
 		return fmt.Errorf("cannot save %s: %w", s.path(file), explain(err))
 	}
+	if s.written == nil {
+		s.written = make(map[string][sha256.Size]byte)
+	}
+	s.written[file] = sha256.Sum256(content)
 	return nil
 }
 
 // protect keeps what must not be overwritten: the file of a newer program,
-// and a damaged one that somebody may still want to look into.
+// and a damaged one that somebody may still want to look into. What we have
+// written ourselves is neither.
 func (s *Store) protect(file string) error {
-	_, err := s.read(file)
+	content, err := s.files.Read(file)
+	if sum, ours := s.written[file]; err == nil && ours && sum == sha256.Sum256(content) {
+		return nil
+	}
+	_, err = s.read(file)
 	switch {
 	case err == nil, errors.Is(err, fs.ErrNotExist):
 		return nil

@@ -7,6 +7,7 @@
 package store
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,6 +28,8 @@ type Store struct {
 	root  *os.Root
 	files files
 	mu    sync.Mutex // held while files change
+	// written are sums of what this process has written last, by file.
+	written map[string][sha256.Size]byte
 }
 
 // Owner is a user and a group, by their numbers.
