@@ -160,11 +160,16 @@ func (f *flows) left(t testing.TB) map[uint32]int {
 func TestDeleteForwardsSparesTheLiving(t *testing.T) {
 	ours := func(id uint32) uint32 { return defaultMarks.Forward | id }
 	foreign := uint32(0x00000002) // another program's mark, whose low bits look like a number
-	for name, isGone := range map[string]func(id uint32) bool{
-		"one":         func(id uint32) bool { return id == 50 },
-		"in a row":    func(id uint32) bool { return id > 40 && id <= 90 },
-		"every other": func(id uint32) bool { return id%2 == 0 },
-		"all":         func(uint32) bool { return true },
+	inARow := func(id uint32) bool { return id > 40 && id <= 90 }
+	for name, c := range map[string]struct {
+		isGone func(id uint32) bool
+		each   int
+	}{
+		"one":           {func(id uint32) bool { return id == 50 }, 2},
+		"in a row":      {inARow, 2},
+		"in a busy row": {inARow, 60}, // more than are deleted one by one
+		"every other":   {func(id uint32) bool { return id%2 == 0 }, 2},
+		"all":           {func(uint32) bool { return true }, 2},
 	} {
 		inside(t, netnstest.New(t, strings.ReplaceAll(name, " ", "-")), func() {
 			f := newFlows(t)
@@ -173,12 +178,12 @@ func TestDeleteForwardsSparesTheLiving(t *testing.T) {
 			f.add(t, 2, foreign, forward.UDP, 5000)
 			f.add(t, 2, 0, forward.UDP, 5000)
 			for id := uint32(1); id <= 100; id++ {
-				f.add(t, 2, ours(id), forward.UDP, 5000)
-				if isGone(id) {
+				f.add(t, c.each, ours(id), forward.UDP, 5000)
+				if c.isGone(id) {
 					gone = append(gone, id)
 				} else {
 					living = append(living, id)
-					want[ours(id)] = 2
+					want[ours(id)] = c.each
 				}
 			}
 			must(t, firewall.DeleteForwards(defaultMarks, gone, living))

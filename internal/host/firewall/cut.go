@@ -3,6 +3,7 @@ package firewall
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"slices"
 
@@ -17,6 +18,14 @@ import (
 // delete by mark. Beyond it is cheaper to read the table once.
 const mostWalks = 16
 
+// fewWalks is how often it may do so without our asking first whether there is so
+// little to delete that one walk will do, and fewFlows how many connections are
+// as quickly deleted one by one.
+const (
+	fewWalks = 2
+	fewFlows = 2048
+)
+
 // DeleteForwards cuts all connections of the gate's forwards of these numbers,
 // of both families. Visitors then get what the gate answers to strangers. The
 // forwards of the numbers in living keep theirs, and nothing else is touched:
@@ -25,7 +34,7 @@ const mostWalks = 16
 // What that costs does not grow with the number of forwards: numbers are given
 // out one after the other, so few blocks of them hold all that are gone, and
 // the kernel deletes a block in one walk. Where they are too scattered for that,
-// the table is read once.
+// or have few connections, the table is read once.
 func DeleteForwards(marks plan.Marks, gone, living []uint32) error {
 	// Without a mark the kernel would take the message to mean every
 	// connection there is.
@@ -36,17 +45,21 @@ func DeleteForwards(marks plan.Marks, gone, living []uint32) error {
 	if len(blocks) == 0 {
 		return nil
 	}
+	all, few, err := fewOf(marks, gone, blocks)
+	if err != nil {
+		return err
+	}
 	conn, err := netfilter.Dial()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	if all {
+		return deleteListed(conn, few)
+	}
 	if len(blocks) > mostWalks {
-		set := make(map[uint32]bool, len(gone))
-		for _, id := range gone {
-			set[marks.Forward|id] = true
-		}
-		return deleteFlows(conn, marks.Forward, marks.Mask, func(f netfilter.Flow) bool { return set[f.Mark] })
+		isGone, around := marked(marks, gone), around(gone)
+		return deleteFlows(conn, marks.Forward|around.first, around.mask, func(f netfilter.Flow) bool { return isGone[f.Mark] })
 	}
 	for _, b := range blocks {
 		if err := b.delete(conn, marks); err != nil {
@@ -54,6 +67,27 @@ func DeleteForwards(marks plan.Marks, gone, living []uint32) error {
 		}
 	}
 	return nil
+}
+
+// fewOf returns the connections of forwards that are gone, if those are few and
+// it would take several walks to delete them.
+func fewOf(marks plan.Marks, gone []uint32, blocks []block) (all bool, few []netfilter.Flow, err error) {
+	if len(blocks) <= fewWalks || len(blocks) > mostWalks {
+		return false, nil, nil
+	}
+	around := around(gone)
+	few, all, err = netfilter.ListFlows(marks.Forward|around.first, around.mask, fewFlows)
+	isGone := marked(marks, gone)
+	return all && err == nil, slices.DeleteFunc(few, func(f netfilter.Flow) bool { return !isGone[f.Mark] }), err
+}
+
+// marked are the marks of forwards.
+func marked(marks plan.Marks, ids []uint32) map[uint32]bool {
+	set := make(map[uint32]bool, len(ids))
+	for _, id := range ids {
+		set[marks.Forward|id] = true
+	}
+	return set
 }
 
 // Change is a forward that stays and is another than before.
@@ -101,7 +135,14 @@ func (c Change) carries(f netfilter.Flow) bool {
 // All forwards that are new are dealt with at once, and the kernel leaves our
 // own connections out, of which there may be very many.
 func DeleteUnforwarded(marks plan.Marks, ports forward.PortSet, public []netip.Addr) error {
-	if !slices.ContainsFunc(ports, func(p forward.Ports) bool { return p.Protocol == forward.UDP }) {
+	var meant [1 << 16]bool
+	some := false
+	for _, p := range ports {
+		for port := int(p.Range.First); p.Protocol == forward.UDP && port <= int(p.Range.Last); port++ {
+			meant[port], some = true, true
+		}
+	}
+	if !some {
 		return nil
 	}
 	conn, err := netfilter.Dial()
@@ -110,13 +151,15 @@ func DeleteUnforwarded(marks plan.Marks, ports forward.PortSet, public []netip.A
 	}
 	defer conn.Close()
 	others := func(f netfilter.Flow) bool {
-		return f.Port.Protocol == forward.UDP && ports.Contains(f.Port) && slices.Contains(public, f.Dst)
+		return f.Port.Protocol == forward.UDP && meant[f.Port.Range.First] && slices.Contains(public, f.Dst)
 	}
 	var failed []error
-	// A mark is none of ours if it differs from ours in one of these bits.
-	for rest := marks.Mask; rest != 0; rest &= rest - 1 {
-		bit := rest & -rest
-		failed = append(failed, deleteFlows(conn, ^marks.Forward&bit, bit, others))
+	// A mark is none of ours if it differs from ours in one of these bits. The
+	// first in which it does is asked for, so that no flow is listed twice.
+	for rest, above := marks.Mask, uint32(0); rest != 0; {
+		bit := uint32(1) << (bits.Len32(rest) - 1)
+		failed = append(failed, deleteFlows(conn, marks.Forward&above|^marks.Forward&bit, above|bit, others))
+		rest, above = rest&^bit, above|bit
 	}
 	return errors.Join(failed...)
 }
@@ -132,11 +175,22 @@ func deleteFlows(conn *netlink.Conn, mark, mask uint32, meant func(netfilter.Flo
 	if err != nil {
 		return fmt.Errorf("cannot list connections: %w", err)
 	}
+	return deleteListed(conn, flows)
+}
+
+func deleteListed(conn *netlink.Conn, flows []netfilter.Flow) error {
 	var failed []error
 	for _, f := range flows {
 		failed = append(failed, f.Delete(conn))
 	}
 	return errors.Join(failed...)
+}
+
+// around returns the smallest block that holds all these numbers.
+func around(ids []uint32) block {
+	first, last := slices.Min(ids), slices.Max(ids)
+	mask := ^uint32(0) << bits.Len32(first^last)
+	return block{first & mask, mask}
 }
 
 // block is all numbers of forwards that begin with the same bits.

@@ -83,69 +83,128 @@ func EachFlow(conn *netlink.Conn, mark, mask uint32, do func(Flow)) error {
 	return nil
 }
 
-// parseFlow reads a flow, of which it leaves out what it does not know.
-func parseFlow(data []byte) (Flow, error) {
-	d, err := attributes(data)
+// ListFlows returns the flows with such a mark, and whether these are all: it ends
+// once there are more than so many.
+func ListFlows(mark, mask uint32, most int) (flows []Flow, all bool, err error) {
+	conn, err := Dial()
 	if err != nil {
-		return Flow{}, err
+		return nil, false, err
 	}
+	all = true
+	err = EachFlow(conn, mark, mask, func(f Flow) {
+		if len(flows) < most {
+			flows = append(flows, f)
+		} else if all {
+			all = false
+			_ = conn.Close() // or else the kernel would list the others
+		}
+	})
+	if !all {
+		return flows, false, nil
+	}
+	return flows, true, errors.Join(err, conn.Close())
+}
+
+// parseFlow reads a flow, of which it leaves out what it does not know. The
+// library's decoder would take most of the time that a large table takes.
+func parseFlow(data []byte) (Flow, error) {
 	var f Flow
-	for d.Next() {
-		switch d.Type() {
+	if len(data) < headerLength {
+		return f, fmt.Errorf("netlink message of %d bytes, without header", len(data))
+	}
+	l := list{rest: data[headerLength:]}
+	for l.next() {
+		switch l.kind {
 		case ctaTupleOrig:
-			f.tuple = d.Bytes()
-			d.Nested(f.parseTuple)
+			f.tuple = l.value
+			l.bad = !f.parseTuple(l.value)
 		case ctaStatus:
-			f.Answered = d.Uint32()&seenReply != 0
+			f.Answered = bits(l.value)&seenReply != 0
 		case ctaMark:
-			f.Mark = d.Uint32()
+			f.Mark = bits(l.value)
 		case ctaID:
-			f.number = d.Bytes()
+			f.number = l.value
 		case ctaZone:
-			f.zone = d.Bytes()
+			f.zone = l.value
 		}
 	}
-	return f, d.Err()
+	if l.bad {
+		return f, errors.New("a flow in the conntrack table that cannot be read")
+	}
+	return f, nil
 }
 
-func (f *Flow) parseTuple(d *netlink.AttributeDecoder) error {
-	for d.Next() {
-		switch d.Type() {
-		case ctaTupleIP:
-			d.Nested(f.parseAddresses)
-		case ctaTupleProto:
-			d.Nested(f.parsePorts)
+func (f *Flow) parseTuple(data []byte) bool {
+	l := list{rest: data}
+	for l.next() {
+		inner := list{rest: l.value}
+		for inner.next() {
+			switch l.kind {
+			case ctaTupleIP:
+				f.takeAddress(inner)
+			case ctaTupleProto:
+				f.takePort(inner)
+			}
 		}
+		l.bad = l.bad || inner.bad
 	}
-	return d.Err()
+	return !l.bad
 }
 
-func (f *Flow) parseAddresses(d *netlink.AttributeDecoder) error {
-	for d.Next() {
-		// What is no address is left the zero Addr, which is nobody's.
-		switch d.Type() {
-		case ctaIPv4Src, ctaIPv6Src:
-			f.Src, _ = netip.AddrFromSlice(d.Bytes())
-		case ctaIPv4Dst, ctaIPv6Dst:
-			f.Dst, _ = netip.AddrFromSlice(d.Bytes())
-		}
+// takeAddress leaves what is no address the zero Addr, which is nobody's.
+func (f *Flow) takeAddress(a list) {
+	switch a.kind {
+	case ctaIPv4Src, ctaIPv6Src:
+		f.Src, _ = netip.AddrFromSlice(a.value)
+	case ctaIPv4Dst, ctaIPv6Dst:
+		f.Dst, _ = netip.AddrFromSlice(a.value)
 	}
-	return d.Err()
 }
 
-func (f *Flow) parsePorts(d *netlink.AttributeDecoder) error {
-	for d.Next() {
-		switch d.Type() {
-		case ctaProtoNum:
-			f.Port.Protocol = forward.Protocol(d.Uint8())
-		case ctaProtoSrcPort:
-			f.From = d.Uint16()
-		case ctaProtoDstPort:
-			port := d.Uint16()
-			f.Port.Range = forward.Range{First: port, Last: port}
-		}
+func (f *Flow) takePort(a list) {
+	switch a.kind {
+	case ctaProtoNum:
+		f.Port.Protocol = forward.Protocol(bits(a.value))
+	case ctaProtoSrcPort:
+		f.From = uint16(bits(a.value))
+	case ctaProtoDstPort:
+		port := uint16(bits(a.value))
+		f.Port.Range = forward.Range{First: port, Last: port}
 	}
-	return d.Err()
+}
+
+// list goes through netlink's attributes.
+type list struct {
+	rest  []byte
+	kind  uint16
+	value []byte
+	bad   bool // these are no attributes
+}
+
+// next reads the next one, and reports whether there is one.
+func (l *list) next() bool {
+	const header, flags = unix.NLA_HDRLEN, netlink.Nested | netlink.NetByteOrder
+	if l.bad || len(l.rest) < header {
+		return false
+	}
+	length := int(binary.NativeEndian.Uint16(l.rest))
+	if length < header || length > len(l.rest) {
+		l.bad = true
+		return false
+	}
+	l.kind = binary.NativeEndian.Uint16(l.rest[2:]) &^ flags
+	l.value = l.rest[header:length]
+	l.rest = l.rest[min(len(l.rest), (length+unix.NLA_ALIGNTO-1)&^(unix.NLA_ALIGNTO-1)):]
+	return true
+}
+
+// bits are a number of up to four bytes in the network's order.
+func bits(value []byte) uint32 {
+	var n uint32
+	for _, b := range value {
+		n = n<<8 | uint32(b)
+	}
+	return n
 }
 
 // Delete removes the flow; one that has ended by itself is no error.

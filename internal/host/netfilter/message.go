@@ -33,13 +33,15 @@ func EachAttribute(answers []netlink.Message, do func(*netlink.AttributeDecoder)
 	return nil
 }
 
+// headerLength is the size of nfnetlink's header, in bytes.
+const headerLength = 4
+
 // attributes reads the attributes that follow nfnetlink's header.
 func attributes(data []byte) (*netlink.AttributeDecoder, error) {
-	const header = 4
-	if len(data) < header {
+	if len(data) < headerLength {
 		return nil, fmt.Errorf("netlink message of %d bytes, without header", len(data))
 	}
-	d, err := netlink.NewAttributeDecoder(data[header:])
+	d, err := netlink.NewAttributeDecoder(data[headerLength:])
 	if err != nil {
 		return nil, err
 	}
