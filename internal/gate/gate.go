@@ -61,6 +61,8 @@ type Gate struct {
 	others     *consent.Others // firewalls of this machine
 	loop       *supervise.Loop
 	prover     *supervise.Loop // works while a policy is on trial
+	freer      *supervise.Loop // see freeFlows
+	toFree     flowsToFree
 	silences   *silences
 	accepted   *sparingLog // of pushes
 	looks      *share      // of homes' doctors: the whole gate is looked at for each
@@ -100,6 +102,7 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 		return err
 	})
 	g.prover = supervise.NewLoop("policy on trial", time.Hour, o.Log, g.proveTrial)
+	g.freer = supervise.NewLoop("flows of new forwards", time.Hour, o.Log, g.freeFlows)
 	return g, nil
 }
 
@@ -116,7 +119,7 @@ func (g *Gate) Tasks(service *systemd.Service, stop, started func()) ([]supervis
 	reload := func(ctx context.Context) error { return g.takeConfig(ctx, local.ApplyRequest{}) }
 	server := local.NewServer(g.paths.Socket(), Commands{g, stop}, g.log)
 	return []supervise.Task{
-		g.loop, life, channel, g.prover,
+		g.loop, life, channel, g.prover, g.freer,
 		supervise.Hangups{Life: life, Reload: reload, Loop: g.loop, Events: g.events},
 		supervise.NewWatcher("network events", g.machine.Watch, g.log, g.loop.Nudge),
 		supervise.NewLoop("commands", time.Second, g.log, server.Serve),

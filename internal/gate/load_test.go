@@ -323,6 +323,13 @@ func BenchmarkRevoke(b *testing.B) {
 		}
 		return s.fill(64000)
 	})
+	var freer sync.WaitGroup
+	freeing, end := context.WithCancel(b.Context())
+	freer.Go(func() {
+		s.do(b, func() error { _ = s.freer.Run(freeing); return nil }) // until it is ended
+	})
+	defer freer.Wait()
+	defer end()
 	stop := s.pushers(b, greedy, 250, time.Second)
 	others := s.pushers(b, []string{"barn"}, 5, 250*time.Millisecond)
 	time.Sleep(10 * time.Second)

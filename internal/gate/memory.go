@@ -220,10 +220,13 @@ func (m *memory) enforce(f func(r *registry.State) bool) error {
 }
 
 // review ends invites whose time is up, and judges all forwards again: the
-// policy or the ports of sshd may have changed.
+// policy or the ports of sshd may have changed. Where nothing comes of that, it
+// does not wait for those who write to the disk.
 func (m *memory) review(facts plan.Facts) error {
+	if m.reviewed(facts) {
+		return nil
+	}
 	return m.enforce(func(r *registry.State) bool {
-		m.state.Facts = facts
 		m.inputs.end(m.events)
 		passed := r.Expire(time.Now())
 		for _, v := range passed.Ended {
@@ -232,6 +235,16 @@ func (m *memory) review(facts plan.Facts) error {
 		judged := r.Reconsider(m.state.Policies())
 		return passed.Changed || judged
 	})
+}
+
+// reviewed takes new facts, and reports whether all stays as it is by them.
+func (m *memory) reviewed(facts plan.Facts) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state.Facts = facts
+	m.inputs.end(m.events)
+	r := m.state.Registry.Clone()
+	return !r.Expire(time.Now()).Changed && !r.Reconsider(m.state.Policies()) && slices.Equal(facts.SSHPorts, m.ssh.saved) && !m.unsaved
 }
 
 // notice keeps what the machine says of itself. What it could not say this time
