@@ -102,9 +102,15 @@ func TestRoomsImportOnlyWhatTheyMayKnow(t *testing.T) {
 			}
 		}
 	}
-	for room := range rooms {
-		if _, there := found[room]; !there {
+	for room, allowed := range rooms {
+		list, there := found[room]
+		if !there {
 			t.Errorf("the table names %s, which does not exist", room)
+		}
+		for _, own := range allowed {
+			if there && !slices.Contains(list, module+own) {
+				t.Errorf("%s may import %s, and does not: take the permission away", room, own)
+			}
 		}
 	}
 }
