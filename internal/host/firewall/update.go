@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/step"
 )
 
 // known is a table of which we are sure: it has been compared with the kernel's,
@@ -98,7 +99,10 @@ func (f *Firewall) carryOut(ctx context.Context, change *delta, on netfilter.Rul
 		return err
 	}
 	defer conn.Close()
-	return netfilter.Transact(conn, on, messages)
+	step.At("firewall: before netlink")
+	err = netfilter.Transact(conn, on, messages)
+	step.At("firewall: after netlink")
+	return err
 }
 
 // loadBeside loads something else of ours than the table's contents, after which
