@@ -15,7 +15,7 @@ PROGRAMS := nft:nftables ip:iproute2 nsenter:util-linux gcc:gcc strace:strace
 
 # What only tests need: the .rpm is installed by rpm(8), in a tree of its own;
 # the scripts of the .apk are run by the shell that Alpine has.
-TEST_PROGRAMS := rpm:rpm systemd-sysusers:systemd-standalone-sysusers busybox:busybox-static
+TEST_PROGRAMS := iptables-legacy:iptables rpm:rpm systemd-sysusers:systemd-standalone-sysusers busybox:busybox-static
 
 # What the virtual machines need; only vm-test, and only as root.
 VM_PROGRAMS := qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap:mmdebstrap mke2fs:e2fsprogs ssh-keygen:openssh-client
