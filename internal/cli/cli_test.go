@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -149,6 +151,25 @@ func TestAnswersAsJSON(t *testing.T) {
 		code := Run(t.Context(), append([]string{"--root", root}, strings.Fields(c.args)...), strings.NewReader(""), &out, &errOut)
 		if err := json.Compact(&compact, out.Bytes()); err != nil || code != exitOK || strings.TrimSpace(compact.String()) != c.want {
 			t.Errorf("%s: exit code %d, %v, %q, %q", c.args, code, err, out.String(), errOut.String())
+		}
+	}
+}
+
+// After an upgrade without a restart of the daemon, every command that asks it says
+// what to do, and none takes its silence for a daemon that does not run.
+func TestADaemonOfTheVersionBefore(t *testing.T) {
+	for _, args := range [][]string{{"status"}, {"doctor"}, {"plan"}, {"apply"}, {"up"}, {"gate", "homes"}, {"gate", "revoke", "attic"}, {"confirm"}} {
+		root := t.TempDir()
+		a := &app{root: root}
+		file := a.paths().ConfigFile("gate")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("version = 1\n"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		serveSocket(t, a, http.NotFoundHandler()) // as to what it does not know
+		var out, errOut bytes.Buffer
+		code := Run(t.Context(), append([]string{"--root", root}, args...), strings.NewReader(""), &out, &errOut)
+		if code != exitFailed || out.Len() > 0 || !strings.Contains(errOut.String(), "another version") || !strings.Contains(errOut.String(), "systemctl restart gatelodge") {
+			t.Errorf("%v: code %d, said %q and %q", args, code, out.String(), errOut.String())
 		}
 	}
 }

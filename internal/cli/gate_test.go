@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,8 +36,9 @@ func newGateApp(t *testing.T, refusals map[string]string) (*app, *[]string) {
 		if err != nil {
 			t.Error(err)
 		}
-		asked = append(asked, r.URL.Path+" "+policyOf(t, text))
-		if why, refused := refusals[r.URL.Path]; refused {
+		what := "/" + path.Base(r.URL.Path)
+		asked = append(asked, what+" "+policyOf(t, text))
+		if why, refused := refusals[what]; refused {
 			w.WriteHeader(http.StatusConflict)
 			why = `{"error":"` + why + `"}`
 			if _, err := io.WriteString(w, why); err != nil {

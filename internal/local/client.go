@@ -81,10 +81,15 @@ func (c *Client) Revoke(ctx context.Context, name string) error {
 
 // Stop ends the daemon. What it set up stays standing.
 func (c *Client) Stop(ctx context.Context) error {
-	return c.call(ctx, http.MethodPost, "/stop", struct{}{}, nil)
+	return c.ask(ctx, http.MethodPost, stopPlace, struct{}{}, nil)
 }
 
+// call asks for what this version of the messages has.
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	return c.ask(ctx, method, placePrefix+path, in, out)
+}
+
+func (c *Client) ask(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -108,6 +113,9 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 
 func decodeAnswer(resp *http.Response, out any) error {
 	body := json.NewDecoder(io.LimitReader(resp.Body, maxResponse))
+	if resp.StatusCode == http.StatusNotFound {
+		return otherVersion() // of before there were numbers
+	}
 	if resp.StatusCode != http.StatusOK {
 		var f failure
 		if err := body.Decode(&f); err != nil || f.Error == "" {

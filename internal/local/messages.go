@@ -11,8 +11,29 @@ import (
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
-// The messages between the commands and the daemon of the same machine. Both
-// come from one binary, so they need no version.
+// Protocol numbers these messages, the reports among them. Commands and daemon come
+// from one binary, but over an upgrade the daemon is of the one before until it is
+// restarted. It is raised with every change that the other side would take wrongly
+// or not see; what was asked by another number is not done, and both sides say why.
+// Numbered from 2: the messages of before it had no number.
+const Protocol = 2
+
+// The places where a daemon is asked. That of stop never changes: a daemon of any
+// version can be ended.
+const (
+	placePrefix = "/v2" // of Protocol
+	stopPlace   = "/stop"
+)
+
+// otherVersion is the refusal of both sides.
+func otherVersion() *RefusedError {
+	return &RefusedError{
+		Message: "the daemon that runs is of another version of gatelodge than this command",
+		Hint:    "restart the daemon: systemctl restart gatelodge (where it was started by hand: gatelodge down, then gatelodge up)",
+	}
+}
+
+// The messages between the commands and the daemon of the same machine.
 type (
 	// PlanResponse lists what differs from the wanted state.
 	PlanResponse struct {

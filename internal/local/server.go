@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/status"
@@ -41,11 +42,11 @@ type call struct {
 // calls lists all that can be asked of a daemon.
 func calls(d Daemon) []call {
 	list := []call{
-		{http.MethodGet, "/status", func(ctx context.Context, _ func(any) error) (any, error) { return d.Report(ctx), nil }},
-		{http.MethodGet, "/plan", func(ctx context.Context, _ func(any) error) (any, error) { return d.Plan(ctx) }},
-		{http.MethodPost, "/apply", asked(d.Apply)},
-		{http.MethodGet, "/doctor", func(ctx context.Context, _ func(any) error) (any, error) { return d.Diagnose(ctx) }},
-		{http.MethodPost, "/stop", func(context.Context, func(any) error) (any, error) { return struct{}{}, nil }},
+		{http.MethodGet, placePrefix + "/status", func(ctx context.Context, _ func(any) error) (any, error) { return d.Report(ctx), nil }},
+		{http.MethodGet, placePrefix + "/plan", func(ctx context.Context, _ func(any) error) (any, error) { return d.Plan(ctx) }},
+		{http.MethodPost, placePrefix + "/apply", asked(d.Apply)},
+		{http.MethodGet, placePrefix + "/doctor", func(ctx context.Context, _ func(any) error) (any, error) { return d.Diagnose(ctx) }},
+		{http.MethodPost, stopPlace, func(context.Context, func(any) error) (any, error) { return struct{}{}, nil }},
 	}
 	g, isGate := d.(Gatekeeper)
 	if !isGate {
@@ -53,9 +54,9 @@ func calls(d Daemon) []call {
 	}
 	revoke := func(ctx context.Context, req RevokeRequest) (struct{}, error) { return struct{}{}, g.Revoke(ctx, req) }
 	return append(list,
-		call{http.MethodPost, "/invite", asked(g.Invite)},
-		call{http.MethodPost, "/confirm", asked(g.Confirm)},
-		call{http.MethodPost, "/revoke", asked(revoke)})
+		call{http.MethodPost, placePrefix + "/invite", asked(g.Invite)},
+		call{http.MethodPost, placePrefix + "/confirm", asked(g.Confirm)},
+		call{http.MethodPost, placePrefix + "/revoke", asked(revoke)})
 }
 
 // asked makes an answer of a function that takes a request.
@@ -83,12 +84,22 @@ func NewServer(socket string, d Daemon, log *slog.Logger) *Server {
 		s.mux.HandleFunc(c.method+" "+c.path, func(w http.ResponseWriter, req *http.Request) {
 			out, err := c.answer(req.Context(), func(into any) error { return s.read(w, req, into) })
 			s.answer(w, out, err)
-			if c.path == "/stop" {
+			if c.path == stopPlace {
 				d.Stop() // once the command has its answer
 			}
 		})
 	}
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) { s.answer(w, nil, unknown(req)) })
 	return s
+}
+
+// unknown refuses what nobody here is asked, in the form that every version of the
+// commands reads.
+func unknown(req *http.Request) error {
+	if strings.HasPrefix(req.URL.Path, placePrefix+"/") {
+		return &RefusedError{Message: "this daemon is not asked that: it may be a home, and the command one for a gate"}
+	}
+	return otherVersion()
 }
 
 // maxLocalRequest bounds a command's request in bytes.
