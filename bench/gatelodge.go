@@ -75,7 +75,7 @@ func checkEmbedded(ctx context.Context, hosts ...*lab.Host) error {
 		if err != nil {
 			return err
 		}
-		if got := status.Tunnel.Device; got != "embedded" {
+		if got := status.Device(); got != "embedded" {
 			return fmt.Errorf("%s has the device %q, want the embedded one", h.Name, got)
 		}
 	}

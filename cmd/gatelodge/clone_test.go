@@ -67,7 +67,7 @@ func TestTwoMachinesWithOneKey(t *testing.T) {
 func isUp(h *lab.Host) func(context.Context) error {
 	return func(ctx context.Context) error {
 		s, err := h.Status(ctx)
-		if err == nil && !s.Tunnel.Up {
+		if err == nil && !s.Works() {
 			err = fmt.Errorf("the tunnel of %s is not up: %v", h.Name, s.Problems)
 		}
 		return err

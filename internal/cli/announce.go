@@ -15,7 +15,7 @@ import (
 // announce says where a forward is published. Of one that leads to this host it
 // says who is served, as far as can be seen from here.
 func announce(ctx context.Context, a *app, f config.NewForward, s status.Forward, r status.Report) {
-	t := r.Tunnel
+	t := tunnelOf(s, r)
 	public, notes := publicAddrs(t, s), []string(nil)
 	if f.To == "" {
 		// Without an answer to this the forward is published as well.
@@ -30,6 +30,15 @@ func announce(ctx context.Context, a *app, f config.NewForward, s status.Forward
 	for _, note := range append(notes, r.Problems...) {
 		a.notef("%s", note)
 	}
+}
+
+// tunnelOf returns the tunnel by which the visitors of a forward come.
+func tunnelOf(f status.Forward, r status.Report) status.Tunnel {
+	i := slices.IndexFunc(r.Gates, func(l status.Link) bool { return l.Name == f.Gate })
+	if i < 0 {
+		return status.Tunnel{}
+	}
+	return r.Gates[i].Tunnel
 }
 
 // publicAddrs lists where visitors of a forward arrive: the gate's addresses of

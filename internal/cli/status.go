@@ -44,7 +44,7 @@ func showStatus(ctx context.Context, a *app) error {
 		return err
 	}
 	if notRunning {
-		report = status.Report{Role: string(role), Version: Version}
+		report = status.NotRunning(string(role), Version)
 	}
 	if printed := errors.Join(a.printReport(report), a.answer(report)); printed != nil {
 		return printed

@@ -40,7 +40,7 @@ func up(ctx context.Context, a *app) (status.Report, error) {
 	case ran:
 		a.printf("already running\n")
 		return r, nil
-	case !r.Tunnel.Up:
+	case !r.Works():
 		noteTrouble(a, r)
 		return r, nil
 	case r.Input == nil || r.Input.State != status.Unconfirmed:

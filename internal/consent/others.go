@@ -23,13 +23,17 @@ type Others struct {
 	paths  layout.Paths
 	events event.Recorder
 
-	mu         sync.Mutex
+	looking    sync.Mutex // held for a look, and guards what only looks need
 	generation uint32
 	read       bool
 	networks   []plan.Network
+	renewed    map[Remedy]time.Time
+
+	mu         sync.Mutex // guards what follows, and is never held while anything waits
 	drops      []host.OthersDrop
 	problems   []string
-	renewed    map[Remedy]time.Time
+	agreed     []string // texts of remedies
+	unreadable error    // why those are not known
 }
 
 // NewOthers returns what is remembered of an instance's machine: nothing yet.
@@ -50,8 +54,9 @@ const putBackPause = 10 * time.Second
 // what is new. Rules that the owner has agreed to, and that their firewall has
 // forgotten, are put in again.
 func (o *Others) Look(ctx context.Context, want plan.State, facts plan.Facts) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.looking.Lock()
+	defer o.looking.Unlock()
+	o.ReadAgreed()
 	generation, err := host.RulesGeneration()
 	if legacy, legacyErr := host.LegacyTables(); legacyErr == nil && len(legacy) > 0 {
 		err = errNoGeneration
@@ -71,18 +76,27 @@ func (o *Others) Look(ctx context.Context, want plan.State, facts plan.Facts) {
 	if renewErr != nil {
 		problems = append(problems, renewErr.Error())
 	}
-	o.say(problems)
-	o.generation, o.networks, o.read, o.drops, o.problems = generation, facts.Networks, err == nil && findErr == nil && !again, drops, problems
+	o.generation, o.networks, o.read = generation, facts.Networks, err == nil && findErr == nil && !again
+	o.say(o.keep(drops, problems), problems)
 }
 
-// say tells the log of problems that are new, and when there are none any more.
-func (o *Others) say(problems []string) {
+// keep keeps what a look has found, and returns the problems of the one before.
+func (o *Others) keep(drops []host.OthersDrop, problems []string) (before []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before = o.problems
+	o.drops, o.problems = drops, problems
+	return before
+}
+
+// say tells of problems that are new, and when there are none any more.
+func (o *Others) say(before, problems []string) {
 	for _, p := range problems {
-		if !slices.Contains(o.problems, p) {
+		if !slices.Contains(before, p) {
 			o.events.Record(event.FirewallInTheWay{Problem: p})
 		}
 	}
-	if len(problems) == 0 && len(o.problems) > 0 {
+	if len(problems) == 0 && len(before) > 0 {
 		o.events.Record(event.FirewallsClear{})
 	}
 }
@@ -143,21 +157,33 @@ func (o *Others) Wanted() []string {
 	return texts
 }
 
-// Texts lists, for people, what the owner has agreed to. A list that
-// cannot be read is one of the problems.
-func Texts(p layout.Paths) ([]string, error) {
-	list, err := Agreed(p)
+// Agreed lists, for people, what the owner has agreed to, as it was last read.
+func (o *Others) Agreed() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.agreed
+}
+
+// ReadAgreed reads anew what the owner has agreed to, which a command writes. A list
+// that cannot be read is one of the problems.
+func (o *Others) ReadAgreed() {
+	list, err := Agreed(o.paths)
 	texts := []string{}
 	for _, r := range list {
 		texts = append(texts, r.String())
 	}
-	return texts, err
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.agreed, o.unreadable = texts, err
 }
 
 // Last returns what the last look has found.
 func (o *Others) Last() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.unreadable != nil {
+		return append(slices.Clone(o.problems), o.unreadable.Error())
+	}
 	return o.problems
 }
 

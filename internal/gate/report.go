@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gatelodge/gatelodge/internal/consent"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/reconcile"
@@ -16,23 +15,18 @@ import (
 
 // Report returns how the gate is: from what it knows, without a look at the machine.
 func (g *Gate) Report(context.Context) status.Report {
-	now, time := g.memory.now(), time.Now()
+	now, time, seen := g.memory.now(), time.Now(), g.reconciler.Seen()
 	problems, _ := g.memory.wrong()
-	seen, want := g.reconciler.Seen(), now.Plan(time)
-	letThrough, letErr := consent.Texts(g.paths)
-	if letErr != nil {
-		problems = append(problems, letErr.Error())
-	}
 	report := status.Report{
 		Role:       string(forward.Gate),
 		Version:    g.version,
 		Running:    true,
 		Since:      g.since,
-		Tunnel:     g.tunnel(now, want, seen),
+		Seen:       seen.At,
+		Tunnel:     g.tunnel(now, seen),
 		Input:      g.trials().input(),
-		Forwards:   []status.Forward{},
 		Counters:   seen.Counters(),
-		LetThrough: letThrough,
+		LetThrough: g.others.Agreed(),
 		Drift:      reconcile.Texts(seen.Drift),
 		Problems:   slices.Concat(problems, g.twins(now.Registry.Homes), g.others.Last(), seen.Problems),
 	}
@@ -45,13 +39,12 @@ func (g *Gate) Report(context.Context) status.Report {
 			report.Invites = append(report.Invites, status.Invite{Name: v.Name, Expires: v.Expires})
 		}
 	}
-	return report
+	return report.Complete()
 }
 
-func (g *Gate) tunnel(now State, want plan.State, seen reconcile.Seen) status.Tunnel {
+func (g *Gate) tunnel(now State, seen reconcile.Seen) status.Tunnel {
 	kind, why := g.machine.Kind()
-	t := seen.Tunnel(want, kind, why)
-	t.Up = seen.Observed.WireGuard.Present && seen.Observed.Routing.LinkUp
+	t := seen.Tunnel(now.Config.Tunnel.Interface, now.Key.Public(), kind, why)
 	t.Public = now.Public()
 	return t
 }
@@ -83,7 +76,7 @@ func forwards(h registry.Home, seen reconcile.Seen) []status.Forward {
 	return list
 }
 
-// home reports one home. It is connected while something authenticated comes from it.
+// home reports one home.
 func (g *Gate) home(h registry.Home, p plan.ObservedPeer, now time.Time) status.Home {
 	s := status.Home{
 		Name:       h.Name,

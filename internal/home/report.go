@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/gatelodge/gatelodge/internal/consent"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/plan"
@@ -20,27 +19,27 @@ func (h *Home) Report(context.Context) status.Report {
 	problems := l.ownProblems()
 	l.mu.Unlock()
 	seen := l.reconciler.Seen()
-	letThrough, letErr := consent.Texts(h.paths)
-	if letErr != nil {
-		problems = append(problems, letErr.Error())
-	}
+	gate := h.tunnel(seen)
 	report := status.Report{
 		Role:       string(forward.Home),
 		Name:       m.Joined.Name,
 		Version:    h.version,
 		Running:    true,
 		Since:      h.since,
-		Tunnel:     h.tunnel(seen),
-		Forwards:   []status.Forward{},
+		Seen:       seen.At,
 		Counters:   seen.Counters(),
-		LetThrough: letThrough,
+		LetThrough: h.others.Agreed(),
 		Drift:      reconcile.Texts(seen.Drift),
 		Problems:   slices.Concat(problems, h.keepProblem(), l.push.problems(), h.others.Last(), seen.Problems),
 	}
 	for _, f := range c.Forwards {
-		report.Forwards = append(report.Forwards, h.forward(f, facts))
+		s := h.forward(f, facts)
+		s.Gate = gate.Name
+		gate.Count(s.State)
+		report.Forwards = append(report.Forwards, s)
 	}
-	return report
+	report.Gates = []status.Link{gate}
+	return report.Complete()
 }
 
 // forward reports one forward.
@@ -79,14 +78,29 @@ func (h *Home) keepProblem() []string {
 	return []string{problem}
 }
 
-// tunnel reports the tunnel. It is up while the gate answers.
-func (h *Home) tunnel(seen reconcile.Seen) status.Tunnel {
-	up, roundTrip, _ := h.link.keep.state()
-	gate := reconcile.Peer(seen.Peer(h.link.joined().GatePublicKey))
-	gate.RoundTrip = roundTrip
-	kind, why := h.link.machine.Kind()
-	t := seen.Tunnel(h.link.wantNow(), kind, why)
-	t.Up, t.Peer = up, &gate
-	t.Public = host.AsVisitorsKnow(h.link.push.public(), []string{h.link.where().String()})
-	return t
+// tunnel reports the link itself: the tunnel, and the gate at its other end.
+func (h *Home) tunnel(seen reconcile.Seen) status.Link {
+	l := h.link
+	l.mu.Lock()
+	name, private, gate := l.config.Tunnel.Interface, l.memory.PrivateKey, l.memory.Joined.GatePublicKey
+	l.mu.Unlock()
+	connected, roundTrip, _ := l.keep.state()
+	kind, why := l.machine.Kind()
+	r := status.Link{
+		Name:      h.gateName(),
+		Tunnel:    seen.Tunnel(name, private.Public(), kind, why),
+		Connected: connected,
+		Peer:      reconcile.Peer(seen.Peer(gate)),
+	}
+	r.Peer.RoundTrip = roundTrip
+	r.Tunnel.Public = host.AsVisitorsKnow(l.push.public(), []string{l.where().String()})
+	return r
+}
+
+// gateName is what this home calls the gate.
+func (h *Home) gateName() string {
+	if list := h.link.endpoints(); len(list) > 0 {
+		return list[0]
+	}
+	return h.link.joined().GatePublicKey.Short()
 }

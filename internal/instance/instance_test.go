@@ -102,7 +102,7 @@ func TestUpNeedsARole(t *testing.T) {
 func TestAwaitUp(t *testing.T) {
 	i := newInstance(t)
 	up := status.Report{Running: true}
-	up.Tunnel.Up = true
+	up.Role, up.Tunnel.Up = "gate", true
 	asked := answer(t, i, status.Report{Running: true}, status.Report{Running: true}, up)
 	if r, err := i.AwaitUp(t.Context()); err != nil || !r.Tunnel.Up || asked.Load() != 3 {
 		t.Errorf("%+v, %v, asked %d times", r, err, asked.Load())

@@ -148,7 +148,7 @@ func (i Instance) awaitUp(ctx context.Context, exited <-chan error, hint string)
 		if r, err := i.Client().Status(ctx); err == nil {
 			last = r
 		}
-		if last.Tunnel.Up {
+		if last.Works() {
 			return last, nil
 		}
 		select {

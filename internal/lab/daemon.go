@@ -128,11 +128,11 @@ func (h *Host) LogTail(n int) []string {
 // Status is what the lab reads of `gatelodge status --json`.
 type Status struct {
 	Role   string `json:"role"`
-	Tunnel struct {
-		Interface string `json:"interface"`
-		Up        bool   `json:"up"`
-		Device    string `json:"device"`
-	} `json:"tunnel"`
+	Tunnel Tunnel `json:"tunnel"` // on a gate
+	Gates  []struct {
+		Tunnel    Tunnel `json:"tunnel"`
+		Connected bool   `json:"connected"`
+	} `json:"gates"` // on a home
 	Problems []string `json:"problems"`
 	Forwards []struct {
 		Name   string `json:"name"`
@@ -144,6 +144,30 @@ type Status struct {
 		Invalid uint64 `json:"invalid"`
 		Spoofed uint64 `json:"spoofed"`
 	} `json:"counters"`
+}
+
+// Tunnel is a WireGuard interface.
+type Tunnel struct {
+	Interface string `json:"interface"`
+	Up        bool   `json:"up"`
+	Device    string `json:"device"`
+}
+
+// Device says which WireGuard carries the host's tunnel.
+func (s Status) Device() string {
+	if len(s.Gates) > 0 {
+		return s.Gates[0].Tunnel.Device
+	}
+	return s.Tunnel.Device
+}
+
+// Works reports whether the tunnel does its work: a gate's interface is up, a
+// home's gate is connected.
+func (s Status) Works() bool {
+	if len(s.Gates) > 0 {
+		return s.Gates[0].Connected
+	}
+	return s.Tunnel.Up
 }
 
 // Status asks the host's daemon how it is.
@@ -159,10 +183,10 @@ func (h *Host) Status(ctx context.Context) (Status, error) {
 	return s, nil
 }
 
-// readyTime is how long a daemon may take until its tunnel is up.
+// readyTime is how long a daemon may take until its tunnel works.
 const readyTime = 30 * time.Second
 
-// Ready waits until the host's daemon says that its tunnel is up.
+// Ready waits until the host's daemon says that its tunnel works.
 func (h *Host) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
@@ -171,8 +195,8 @@ func (h *Host) Ready(ctx context.Context) error {
 			return final(fmt.Errorf("the daemon of %s has ended; it said:\n%s", h.Name, strings.Join(h.LogTail(10), "\n")))
 		}
 		s, err := h.Status(ctx)
-		if err == nil && !s.Tunnel.Up {
-			err = fmt.Errorf("the tunnel of %s is not up", h.Name)
+		if err == nil && !s.Works() {
+			err = fmt.Errorf("the tunnel of %s does not work", h.Name)
 		}
 		return err
 	})

@@ -125,7 +125,7 @@ func (s homeSteps) awaitTunnel(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if !r.Tunnel.Up {
+	if !r.Works() {
 		return problem.New(problem.Unreachable, "gatelodge status", "the gate let this home join, but its tunnel does not come up: something on the way lets the first UDP packets through and not the next")
 	}
 	s.progress.Done(fmt.Sprintf("joined as %s; the tunnel stands after %.1f s", name, time.Since(begin).Seconds()))

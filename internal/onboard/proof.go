@@ -58,10 +58,10 @@ func (p proof) visitable(ctx context.Context) (gate netip.Addr, why string, err 
 	if err != nil {
 		return netip.Addr{}, "", err
 	}
-	if r.Tunnel.Peer == nil || !r.Tunnel.Peer.Endpoint.IsValid() {
+	if len(r.Gates) == 0 || !r.Gates[0].Peer.Endpoint.IsValid() {
 		return netip.Addr{}, "", problem.New(problem.Failed, "gatelodge status", "the daemon does not say where the gate is")
 	}
-	endpoint := r.Tunnel.Peer.Endpoint
+	endpoint := r.Gates[0].Peer.Endpoint
 	gate = endpoint.Addr().Unmap()
 	// Connecting a UDP socket chooses the way, and sends nothing.
 	c, err := new(net.Dialer).DialContext(ctx, "udp", endpoint.String())

@@ -19,7 +19,7 @@ const (
 )
 
 // NewGlances returns the task that keeps Seen young between two rounds: what the
-// peers have sent, and what was counted. Whoever asks for a report waits for
+// peers have sent, what was counted, and what the owner has agreed to. Whoever asks for a report waits for
 // neither.
 func (r *Reconciler) NewGlances(log *slog.Logger) *supervise.Loop {
 	return supervise.NewLoop("glances", glancePause, log, r.glance)
@@ -32,6 +32,7 @@ func (r *Reconciler) glance(ctx context.Context) error {
 	if want == nil {
 		return nil
 	}
+	r.others.ReadAgreed()
 	observed, err := r.machine.Glance(ctx, *want)
 	if err != nil {
 		return err

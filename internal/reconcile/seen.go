@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 // Seen is what a look at the machine has found. What could not be found out is a
 // problem, not the end of it.
 type Seen struct {
-	At       time.Time
+	At       time.Time // of the last look at the tunnel; the counters may be older
 	Observed plan.Observed
 	Counted  host.Counters
 	Drift    []plan.Step
@@ -67,11 +66,12 @@ func (s Seen) Count(f *status.Forward) {
 }
 
 // Tunnel returns the interface's part of a report.
-func (s Seen) Tunnel(want plan.State, kind plan.Kind, why string) status.Tunnel {
+func (s Seen) Tunnel(name string, own key.Public, kind plan.Kind, why string) status.Tunnel {
 	t := status.Tunnel{
-		Interface: want.Routing.Interface, Device: string(kind), DeviceWhy: why,
-		PublicKey: want.WireGuard.PrivateKey.Public(), ListenPort: s.Observed.WireGuard.ListenPort,
-		MTU: s.Observed.Routing.MTU, Addresses: []netip.Addr{},
+		Interface: name, Device: string(kind), DeviceWhy: why, PublicKey: own,
+		Up:         s.Observed.WireGuard.Present && s.Observed.Routing.LinkUp,
+		ListenPort: s.Observed.WireGuard.ListenPort,
+		MTU:        s.Observed.Routing.MTU,
 	}
 	for _, p := range s.Observed.Routing.Addresses {
 		t.Addresses = append(t.Addresses, p.Addr())

@@ -4,46 +4,145 @@ package status
 
 import (
 	"net/netip"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/key"
 )
 
-// Report is all that `gatelodge status` shows, and what its --json prints.
+// Schema numbers the JSON of a Report. It is raised when a field goes, or comes to
+// mean something else; new fields do not raise it. The reports of before it had
+// none (version is that of the program), and a home's single tunnel at the top.
+const Schema = 2
+
+// Report is all that `gatelodge status` shows, and what its --json prints. In JSON
+// each list is there, if only as [].
+//
+// Two words have one meaning in it, wherever they stand. An interface is up if it
+// stands and is switched on, whoever answers at the other end. The other end of a
+// tunnel is connected if it was heard through the tunnel within the last seconds,
+// by what only the owner of its key can send: a gate listens for bytes of its homes,
+// a home for answers of its gates.
 type Report struct {
-	Role     string    `json:"role"` // "gate" or "home"
-	Name     string    `json:"name,omitempty"`
-	Version  string    `json:"version"`
-	Running  bool      `json:"running"` // whether a daemon answered
-	Since    time.Time `json:"since,omitzero"`
-	Tunnel   Tunnel    `json:"tunnel"`
+	Schema  int       `json:"schema"` // of this JSON; see Schema
+	Role    string    `json:"role"`   // "gate" or "home"
+	Name    string    `json:"name,omitempty"`
+	Version string    `json:"version"` // of the program
+	Running bool      `json:"running"` // whether a daemon answered
+	Since   time.Time `json:"since,omitzero"`
+	// Seen is when the daemon last looked at the machine: what is said of it here
+	// was so then. It looks every few seconds, and never for a report.
+	Seen     time.Time `json:"seen,omitzero"`
+	Tunnel   Tunnel    `json:"tunnel,omitzero"` // on a gate; a home has one for each of its Gates
 	Input    *Input    `json:"input,omitempty"` // on a gate
+	Gates    []Link    `json:"gates"`           // on a home
+	Homes    []Home    `json:"homes"`           // on a gate
+	Invites  []Invite  `json:"invites"`         // on a gate
 	Forwards []Forward `json:"forwards"`
-	Homes    []Home    `json:"homes,omitempty"`   // on a gate
-	Invites  []Invite  `json:"invites,omitempty"` // on a gate
 	Counters Counters  `json:"counters"`
 	// LetThrough lists what other firewalls let through by their owner's
-	// agreement, as the commands that did it; down takes it back.
-	LetThrough []string `json:"let_through,omitempty"`
+	// agreement, as the commands that did it; down reverts it.
+	LetThrough []string `json:"let_through"`
 	// Drift lists, in words, where the machine is not as wanted.
 	Drift []string `json:"drift"`
 	// Problems lists, in words, what keeps something from working.
 	Problems []string `json:"problems"`
 }
 
-// Tunnel is the state of the WireGuard interface.
+// NotRunning is the report where no daemon answers.
+func NotRunning(role, version string) Report {
+	return Report{Role: role, Version: version}.Complete()
+}
+
+// Works reports whether the tunnel does its work: on a gate its interface is up, on
+// a home each gate is connected.
+func (r Report) Works() bool {
+	if r.Role == "gate" {
+		return r.Tunnel.Up
+	}
+	unconnected := func(l Link) bool { return !l.Connected }
+	return len(r.Gates) > 0 && !slices.ContainsFunc(r.Gates, unconnected)
+}
+
+// Complete returns the report as its JSON has to be: with its Schema, and with
+// empty lists where there were none.
+func (r Report) Complete() Report {
+	r.Schema = Schema
+	fill(&r.Gates)
+	fill(&r.Homes)
+	fill(&r.Invites)
+	fill(&r.Forwards)
+	fill(&r.LetThrough)
+	fill(&r.Drift)
+	fill(&r.Problems)
+	if r.Input != nil {
+		fill(&r.Input.Closes)
+	}
+	if !reflect.ValueOf(r.Tunnel).IsZero() {
+		r.Tunnel.fill()
+	}
+	for i := range r.Gates {
+		r.Gates[i].Tunnel.fill()
+	}
+	for i := range r.Homes {
+		fill(&r.Homes[i].Addresses)
+	}
+	for i := range r.Forwards {
+		fill(&r.Forwards[i].Ports)
+		fill(&r.Forwards[i].Allow)
+	}
+	return r
+}
+
+func (t *Tunnel) fill() {
+	fill(&t.Addresses)
+	fill(&t.Public)
+}
+
+func fill[T any](list *[]T) {
+	if *list == nil {
+		*list = []T{}
+	}
+}
+
+// Tunnel is a WireGuard interface.
 type Tunnel struct {
 	Interface  string       `json:"interface"`
-	Up         bool         `json:"up"`     // gate: the device stands; home: the gate answers
+	Up         bool         `json:"up"`     // it stands and is switched on; see Report
 	Device     string       `json:"device"` // "kernel" or "embedded"
 	DeviceWhy  string       `json:"device_why,omitempty"`
 	PublicKey  key.Public   `json:"public_key"`
 	ListenPort uint16       `json:"listen_port"`
 	MTU        int          `json:"mtu"` // bytes
 	Addresses  []netip.Addr `json:"addresses"`
-	// Public are the addresses at which visitors arrive.
+	// Public are the gate's addresses at which visitors arrive.
 	Public []netip.Addr `json:"public"`
-	Peer   *Peer        `json:"peer,omitempty"` // on a home: the gate
+}
+
+// Link is a home's link to one gate.
+type Link struct {
+	// Name is what the home calls the gate: the first of the endpoints at which it
+	// looks for it.
+	Name      string `json:"name"`
+	Tunnel    Tunnel `json:"tunnel"`
+	Connected bool   `json:"connected"` // the gate has answered within the last seconds; see Report
+	Peer      Peer   `json:"peer"`
+	Forwards  int    `json:"forwards"` // that the gate publishes
+	Refused   int    `json:"refused"`  // that it will not
+	Pending   int    `json:"pending"`  // to which it has not answered
+}
+
+// Count counts a forward of that state.
+func (l *Link) Count(s State) {
+	switch s {
+	case Granted:
+		l.Forwards++
+	case Refused:
+		l.Refused++
+	default:
+		l.Pending++
+	}
 }
 
 // Input is what a gate lets in for itself.
@@ -52,8 +151,8 @@ type Input struct {
 	State  InputState `json:"state"`
 	// Closes lists what the file's policy closes and the one that was kept does
 	// not.
-	Closes []string `json:"closes,omitempty"`
-	// Left is after which time a policy on trial is taken back.
+	Closes []string `json:"closes"`
+	// Left is after which time a policy on trial is reverted.
 	Left time.Duration `json:"left_ns,omitempty"`
 }
 
@@ -91,11 +190,12 @@ const (
 type Forward struct {
 	Name     string   `json:"name"`
 	Home     string   `json:"home,omitempty"` // on a gate
+	Gate     string   `json:"gate,omitempty"` // on a home: the name of the Link that State is about
 	Ports    []string `json:"ports"`
 	Families string   `json:"families"`
 	To       string   `json:"to,omitempty"` // on a home
 	Source   string   `json:"source"`       // "preserve" or "masquerade"
-	Allow    []string `json:"allow,omitempty"`
+	Allow    []string `json:"allow"`
 	Limit    string   `json:"limit,omitempty"`
 	State    State    `json:"state"`
 	Reason   string   `json:"reason,omitempty"`
@@ -119,7 +219,7 @@ type Home struct {
 	PublicKey  key.Public   `json:"public_key"`
 	Addresses  []netip.Addr `json:"addresses"`
 	Enrolled   time.Time    `json:"enrolled"`
-	Connected  bool         `json:"connected"` // something was received within the last three minutes
+	Connected  bool         `json:"connected"` // it was heard within the last seconds; see Report
 	Peer       Peer         `json:"peer"`
 	Forwards   int          `json:"forwards"`
 	Refused    int          `json:"refused"`
@@ -139,6 +239,6 @@ type Counters struct {
 	Spoofed uint64 `json:"spoofed"` // with a source address that cannot come that way
 	Tunnel  uint64 `json:"tunnel"`  // from the tunnel, to what is not published there
 	Leaked  uint64 `json:"leaked"`  // with a tunnel address, about to leave by another way
-	Full    uint64 `json:"full"`    // new connections that the kernel's table had no room for
+	Full    uint64 `json:"full"`    // new connections that the conntrack table had no room for
 	Local   uint64 `json:"local"`   // from other programs of a home than the daemon, into the tunnel
 }

@@ -62,15 +62,36 @@ func (p *printer) head(r Report) {
 		p.line("%s\tnot running", title)
 		return
 	}
-	t := r.Tunnel
 	p.line("%s\tgatelodge %s, running for %s", title, r.Version, ago(p.now, r.Since))
-	p.line("tunnel\t%s, %s WireGuard%s, MTU %d, %s", t.Interface, t.Device, because(t.DeviceWhy), t.MTU, addrs(t.Addresses))
-	if t.Peer != nil {
-		p.line("gate\t%s", p.gate(t))
-	} else {
-		p.line("listening\tUDP %d, key %s", t.ListenPort, t.PublicKey)
+	if r.Role == "gate" {
+		p.tunnel(r.Tunnel)
+		p.line("listening\tUDP %d, key %s", r.Tunnel.ListenPort, r.Tunnel.PublicKey)
+		p.input(r.Input)
+		p.visitors(r.Tunnel)
 	}
-	p.input(r.Input)
+	for _, l := range r.Gates {
+		p.tunnel(l.Tunnel)
+		p.line("gate\t%s", p.gate(l))
+		p.visitors(l.Tunnel)
+	}
+	if p.now.Sub(r.Seen) > old && !r.Seen.IsZero() {
+		p.line("seen\t%s: since then the daemon could not look at this machine", since(p.now, r.Seen))
+	}
+}
+
+// old is after how long it is worth saying that a report is not of now. The daemon
+// looks every two seconds.
+const old = 15 * time.Second
+
+func (p *printer) tunnel(t Tunnel) {
+	state := ""
+	if !t.Up {
+		state = " is not up"
+	}
+	p.line("tunnel\t%s%s, %s WireGuard%s, MTU %d, %s", t.Interface, state, t.Device, because(t.DeviceWhy), t.MTU, addrs(t.Addresses))
+}
+
+func (p *printer) visitors(t Tunnel) {
 	if len(t.Public) > 0 {
 		p.line("visitors\tarrive at %s", addrs(t.Public))
 	}
@@ -78,20 +99,20 @@ func (p *printer) head(r Report) {
 
 func (p *printer) input(in *Input) {
 	if in != nil && in.State == OnTrial {
-		p.line("on trial\tthe input policy, which closes %s; taken back in %s unless it is confirmed: gatelodge confirm", strings.Join(in.Closes, ", "), in.Left.Round(time.Second))
+		p.line("on trial\tthe input policy, which closes %s; reverted in %s unless it is confirmed: gatelodge confirm", strings.Join(in.Closes, ", "), in.Left.Round(time.Second))
 	}
 }
 
-func (p *printer) gate(t Tunnel) string {
+func (p *printer) gate(l Link) string {
 	state := "no answer from the gate"
-	if t.Up {
+	if l.Connected {
 		state = "connected"
 	}
-	if t.Peer.RoundTrip > 0 {
-		state += fmt.Sprintf(", %.1f ms", float64(t.Peer.RoundTrip)/float64(time.Millisecond))
+	if l.Peer.RoundTrip > 0 {
+		state += fmt.Sprintf(", %.1f ms", float64(l.Peer.RoundTrip)/float64(time.Millisecond))
 	}
-	return fmt.Sprintf("%s, %s, latest handshake %s, %s received, %s sent", state, endpoint(t.Peer.Endpoint),
-		since(p.now, t.Peer.LatestHandshake), bytes(t.Peer.ReceivedBytes), bytes(t.Peer.SentBytes))
+	return fmt.Sprintf("%s, %s, latest handshake %s, %s received, %s sent", state, endpoint(l.Peer.Endpoint),
+		since(p.now, l.Peer.LatestHandshake), bytes(l.Peer.ReceivedBytes), bytes(l.Peer.SentBytes))
 }
 
 func (p *printer) homes(r Report) {
@@ -99,14 +120,21 @@ func (p *printer) homes(r Report) {
 		p.line("no homes yet\tgatelodge gate invite NAME")
 		return
 	}
-	p.line("HOME\tADDRESS\tENDPOINT\tHANDSHAKE\tFORWARDS\tRECEIVED\tSENT")
+	p.line("HOME\tADDRESS\tSTATE\tENDPOINT\tHANDSHAKE\tFORWARDS\tRECEIVED\tSENT")
 	for _, h := range r.Homes {
-		p.line("%s\t%s\t%s\t%s\t%s\t%s\t%s", h.Name, addrs(h.Addresses), endpoint(h.Peer.Endpoint),
+		p.line("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", h.Name, addrs(h.Addresses), h.state(), endpoint(h.Peer.Endpoint),
 			since(p.now, h.Peer.LatestHandshake), count(h), bytes(h.Peer.ReceivedBytes), bytes(h.Peer.SentBytes))
 	}
 	for _, i := range r.Invites {
 		p.line("%s\tinvited, open for %s", i.Name, max(i.Expires.Sub(p.now), 0).Round(time.Minute))
 	}
+}
+
+func (h Home) state() string {
+	if h.Connected {
+		return "connected"
+	}
+	return "silent"
 }
 
 func count(h Home) string {
@@ -163,7 +191,7 @@ func (p *printer) counters(r Report) {
 	if r.Role == "gate" {
 		p.line("dropped\tclosed ports %d, invalid %d, spoofed %d, from homes %d", c.Closed, c.Invalid, c.Spoofed, c.Tunnel)
 		if c.Full > 0 {
-			p.line("full\t%d new connections turned away: the kernel's table of connections keeps the rest for ssh and the tunnel", c.Full)
+			p.line("full\t%d new connections turned away: the conntrack table keeps the rest for ssh and the tunnel", c.Full)
 		}
 		return
 	}

@@ -22,7 +22,7 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func gateReport() status.Report {
 	return status.Report{
-		Role: "gate", Version: "v0.1.0", Running: true, Since: now.Add(-26 * time.Hour),
+		Role: "gate", Version: "v0.1.0", Running: true, Since: now.Add(-26 * time.Hour), Seen: now.Add(-time.Minute),
 		Tunnel: status.Tunnel{
 			Interface: "gatelodge", Up: true, Device: "kernel", PublicKey: key.Public{1}, ListenPort: 55107, MTU: 1420,
 			Addresses: []netip.Addr{netip.MustParseAddr("10.99.0.1"), netip.MustParseAddr("fd99::1")},
@@ -47,13 +47,17 @@ func gateReport() status.Report {
 func homeReport() status.Report {
 	return status.Report{
 		Role: "home", Name: "attic", Version: "v0.1.0", Running: true, Since: now.Add(-time.Minute),
-		Tunnel: status.Tunnel{
-			Interface: "gatelodge", Up: false, Device: "embedded", DeviceWhy: "the kernel has no WireGuard", MTU: 1420,
-			Addresses: []netip.Addr{netip.MustParseAddr("10.99.0.2")},
-			Peer:      &status.Peer{Endpoint: netip.MustParseAddrPort("198.51.100.1:55107")},
-		},
+		Seen: now.Add(-time.Second),
+		Gates: []status.Link{{
+			Name: "gate.example.org:55107", Pending: 1,
+			Tunnel: status.Tunnel{
+				Interface: "gatelodge", Up: true, Device: "embedded", DeviceWhy: "the kernel has no WireGuard", MTU: 1420,
+				Addresses: []netip.Addr{netip.MustParseAddr("10.99.0.2")},
+			},
+			Peer: status.Peer{Endpoint: netip.MustParseAddrPort("198.51.100.1:55107")},
+		}},
 		Forwards: []status.Forward{
-			{Name: "game", Ports: []string{"25565/tcp"}, To: "192.168.1.20", Source: "masquerade", State: status.Pending},
+			{Name: "game", Gate: "gate.example.org:55107", Ports: []string{"25565/tcp"}, To: "192.168.1.20", Source: "masquerade", State: status.Pending},
 		},
 		Problems: []string{"this machine has no route to the gate"},
 	}
@@ -63,7 +67,7 @@ func TestText(t *testing.T) {
 	for name, r := range map[string]status.Report{
 		"gate":        gateReport(),
 		"home":        homeReport(),
-		"empty":       {Role: "gate", Running: true, Since: now},
+		"empty":       {Role: "gate", Running: true, Since: now, Tunnel: status.Tunnel{Interface: "gatelodge", Device: "kernel"}},
 		"not_running": {Role: "home"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -87,11 +91,36 @@ func TestClockSetBackShowsNoNegativeTimes(t *testing.T) {
 }
 
 func TestJSONKeepsItsNames(t *testing.T) {
-	got, err := json.MarshalIndent(gateReport(), "", "  ")
-	if err != nil {
-		t.Fatal(err)
+	for name, r := range map[string]status.Report{"gate": gateReport(), "home": homeReport(), "not_running": status.NotRunning("home", "v0.1.0")} {
+		got, err := json.MarshalIndent(r.Complete(), "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(got, []byte("null")) {
+			t.Errorf("%s: a list is null:\n%s", name, got)
+		}
+		golden(t, name+".json", append(got, '\n'))
 	}
-	golden(t, "gate.json", append(got, '\n'))
+}
+
+func TestWhatWorks(t *testing.T) {
+	up, link, away := status.Tunnel{Up: true}, status.Link{Connected: true}, status.Link{}
+	for _, c := range []struct {
+		name string
+		is   status.Report
+		want bool
+	}{
+		{"no daemon", status.NotRunning("home", ""), false},
+		{"a gate", status.Report{Role: "gate", Tunnel: up}, true},
+		{"a gate without its interface", status.Report{Role: "gate"}, false},
+		{"a home", status.Report{Role: "home", Gates: []status.Link{link}}, true},
+		{"a home that one of two gates answers", status.Report{Role: "home", Gates: []status.Link{link, away}}, false},
+		{"a home whose interface is up", status.Report{Role: "home", Gates: []status.Link{{Tunnel: up}}}, false},
+	} {
+		if got := c.is.Works(); got != c.want {
+			t.Errorf("%s: %t", c.name, got)
+		}
+	}
 }
 
 func golden(t *testing.T, name string, got []byte) {

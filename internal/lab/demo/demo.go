@@ -45,7 +45,7 @@ func Run(ctx context.Context, in *lab.Lab) (Report, error) {
 		if err != nil {
 			return Report{Logs: l.logs()}, err
 		}
-		r.Devices = append(r.Devices, Device{Host: h.Name, Kind: s.Tunnel.Device})
+		r.Devices = append(r.Devices, Device{Host: h.Name, Kind: s.Device()})
 	}
 	l.Logf("probing, as a visitor")
 	for _, p := range l.probes() {
