@@ -94,7 +94,7 @@ func ours(t *testing.T, h *lab.Host) string {
 }
 
 // passed is what packets and time have left in our table.
-var passed = regexp.MustCompile(`(?m)^\t*elements = \{[^}]*(ct count over|timeout) [^}]*\}\n`)
+var passed = regexp.MustCompile(`(?m)^\t*elements = \{[^}]*(ct count over|limit rate over|timeout) [^}]*\}\n`)
 
 func output(t *testing.T, h *lab.Host, args ...string) string {
 	t.Helper()
