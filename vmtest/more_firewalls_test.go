@@ -176,7 +176,7 @@ func (w *world) beside(t *testing.T, f foreign) (cells []string) {
 		if now := w.foreignRules(t); now != alone {
 			t.Errorf("after down, rules of others are not what they were:\n%s", differences(alone, now))
 		}
-		cells = append(cells, "let through by `doctor --fix`, taken back by `down`")
+		cells = append(cells, "let through by `doctor --fix`, reverted by `down`")
 	} else {
 		cells = append(cells, "nothing to do")
 	}

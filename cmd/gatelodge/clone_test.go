@@ -84,7 +84,7 @@ func complains(h *lab.Host, what string) func(context.Context) error {
 	}
 }
 
-// A gate that was set up anew does not know the home that still calls it, and
+// A gate that was set up again does not know the home that still calls it, and
 // cannot tell it so. The home says first what it is most likely to be.
 func TestAGateThatWasSetUpAnew(t *testing.T) {
 	l := newJoinedLab(t)
@@ -93,10 +93,10 @@ func TestAGateThatWasSetUpAnew(t *testing.T) {
 	must(t, err)
 	must(t, os.RemoveAll(l.Gate().Root()))
 	must(t, l.InitGate(t.Context()))
-	eventually(t, "home says so", complains(l.Home(), "the gate was set up anew or has revoked this home"))
+	eventually(t, "home says so", complains(l.Home(), "the gate was set up again or has revoked this home"))
 	s, err := l.Home().Status(t.Context())
 	must(t, err)
-	if text := strings.Join(s.Problems, "\n"); !strings.Contains(text, "gatelodge gate invite") || strings.Index(text, "set up anew") > strings.Index(text, "blocked") {
+	if text := strings.Join(s.Problems, "\n"); !strings.Contains(text, "gatelodge gate invite") || strings.Index(text, "set up again") > strings.Index(text, "blocked") {
 		t.Errorf("the problems are:\n%s", text)
 	}
 }

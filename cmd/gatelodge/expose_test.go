@@ -28,7 +28,7 @@ func TestExposeSaysWhoIsServed(t *testing.T) {
 		{"tcp6", "[::]:", []netip.Addr{v6}, " at 2001:db8:a::1 →", "visitors who come to 198.51.100.1 are refused"},
 		{"tcp", ":", []netip.Addr{v4, v6}, " at 198.51.100.1 and 2001:db8:a::1 →", ""},
 		{"tcp", "127.0.0.1:", nil, " at 198.51.100.1 and 2001:db8:a::1 →", "listens on 127.0.0.1 only"},
-		{"tcp", "", nil, " at 198.51.100.1 and 2001:db8:a::1 →", "nothing listens there"},
+		{"tcp", "", nil, " at 198.51.100.1 and 2001:db8:a::1 →", "nothing seems to listen there"},
 	} {
 		port := uint16(7020 + i)
 		if c.at != "" {

@@ -117,7 +117,7 @@ func TestInitNamesTheHopWhereVisitorsEnd(t *testing.T) {
 	if err == nil {
 		t.Fatal("visitors are kept out, and init says nothing")
 	}
-	contains(t, err.Error(), "step 8", "all is set up and stays", "it never came as far as the gate", "provider's web console")
+	contains(t, err.Error(), "step 8", "everything is set up and stays", "it never reached the gate", "provider's web console")
 	run(t, l.Host("internet"), "nft", "delete table inet provider")
 	must(t, l.Home().Expose(t.Context(), "7000", "--name", "echo"))
 	reachable(t, l)

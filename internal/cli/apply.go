@@ -16,8 +16,8 @@ func planCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what would change, and change nothing",
-		Long: `Plan reads the configuration file again and shows what differs from it on this
-machine. Exit code 0: nothing; 3: something.`,
+		Long: `Plan reads the configuration file again and shows how this machine differs from
+it. Exit code 0: it does not; 3: it does.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			p, err := a.client().Plan(c.Context())
@@ -43,7 +43,7 @@ func showPlan(a *app, p local.PlanResponse) error {
 		return err
 	}
 	if len(p.Changes) > 0 {
-		return fail(exitDiffers, "gatelodge apply", "the machine is not as wanted: %d changes", len(p.Changes))
+		return fail(exitDiffers, "gatelodge apply", "the machine differs from the file: %s", counted(len(p.Changes), "change", "changes"))
 	}
 	return nil
 }
@@ -63,10 +63,10 @@ func applyCommand(a *app) *cobra.Command {
 		Use:   "apply",
 		Short: "Read the configuration file again and carry it out",
 		Long: `Apply reads the configuration file again and carries it out. On a gate, a change
-that closes ports of the gate's own is on trial first: the kernel takes it back
+that closes ports of the gate's own is on trial first: the kernel reverts it
 unless you open a new ssh session, or confirm it from one, before the time is
-up. The same goes for one that is not confirmed yet and that a restart has left
-out of force.`,
+up. The same goes for a change that was not confirmed before a restart, and so
+is not in force.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var r local.ApplyResponse
@@ -82,7 +82,7 @@ out of force.`,
 		},
 	}
 	a.jsonFlag(c, "print the changes and the report as JSON")
-	c.Flags().DurationVar(&req.ConfirmWithin, "confirm-within", local.ConfirmTime, "time to confirm a change that could cut you off")
+	c.Flags().DurationVar(&req.ConfirmWithin, "confirm-within", local.ConfirmTime, "time to confirm a change that could lock you out")
 	return c
 }
 

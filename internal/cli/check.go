@@ -14,9 +14,9 @@ func checkCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Check the configuration file, and change nothing",
-		Long: `Check reads gate.toml or home.toml and says all that is wrong with it, each
-with its place and the way to mend it. A FILE named home.toml, or ending in
-home.toml, is read as a home's; any other as a gate's.`,
+		Long: `Check reads gate.toml or home.toml and lists everything that is wrong with
+it, each with its place and how to fix it. A FILE whose name ends in home.toml is
+read as a home's; any other as a gate's.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -43,14 +43,14 @@ func checkFile(a *app, file string, role forward.Role) error {
 		if err != nil {
 			return err
 		}
-		a.printf("%s is in order: a gate, policy for %d homes of their own\n", file, len(g.Homes))
+		a.printf("%s is in order: a gate with policies for %s\n", file, counted(len(g.Homes), "home", "homes"))
 		return a.answer(checked{file, role, 0, len(g.Homes)})
 	}
 	h, err := config.ParseHome(file, data)
 	if err != nil {
 		return err
 	}
-	a.printf("%s is in order: a home, %d forwards\n", file, len(h.Forwards))
+	a.printf("%s is in order: a home, %s\n", file, counted(len(h.Forwards), "forward", "forwards"))
 	return a.answer(checked{file, role, len(h.Forwards), 0})
 }
 

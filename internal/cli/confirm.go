@@ -18,11 +18,11 @@ import (
 func confirmCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "confirm",
-		Short: "Keep a change that would be taken back otherwise",
-		Long: `A change that closes ports of the gate's own could lock you out, so it is taken
-back after a minute unless it is confirmed. Confirm it from an ssh session that
-you have opened after the change: an older one would go on whatever is closed.
-Opening a new one is enough, if the gate sees it come through.`,
+		Short: "Keep a change that would be reverted otherwise",
+		Long: `A change that closes ports of the gate's own could lock you out, so it is
+reverted after a minute unless it is confirmed. Confirm it from an ssh session
+that you have opened after the change: an older one proves nothing. It is enough
+to open a new one, if the gate sees it come through.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := asGate(a); err != nil {
@@ -51,7 +51,7 @@ func showTrial(ctx context.Context, a *app, in *status.Input) error {
 		return nil
 	}
 	a.notef("on trial: this closes %s", strings.Join(in.Closes, ", "))
-	a.notef("it is taken back in %s, unless you open a new ssh session to this machine, or run there: gatelodge confirm", in.Left.Round(time.Second))
+	a.notef("it is reverted in %s, unless you open a new ssh session to this machine, or run gatelodge confirm in one", in.Left.Round(time.Second))
 	if !terminal.Is(a.errOut) {
 		return nil
 	}
@@ -70,17 +70,17 @@ func countDown(ctx context.Context, a *app) error {
 		case err != nil && ctx.Err() == nil && !errors.Is(err, local.ErrNotRunning):
 			return err
 		case err != nil || r.Input == nil:
-			return fail(exitFailed, "gatelodge status", "the daemon has ended; what was on trial is taken back")
+			return fail(exitFailed, "gatelodge status", "the daemon has ended; the change on trial is reverted")
 		case r.Input.State == status.Kept:
 			fmt.Fprintf(a.errOut, "\r\x1b[Kgatelodge: kept: a new connection came through, or you have confirmed it")
 			return nil
 		case r.Input.State == status.Unconfirmed:
-			return fail(exitFailed, "gatelodge apply, and then open a new ssh session", "taken back: nobody has confirmed it")
+			return fail(exitFailed, "gatelodge apply, and then open a new ssh session", "reverted: nobody has confirmed it")
 		}
-		fmt.Fprintf(a.errOut, "\r\x1b[Kgatelodge: taken back in %s ", r.Input.Left.Round(time.Second))
+		fmt.Fprintf(a.errOut, "\r\x1b[Kgatelodge: reverted in %s ", r.Input.Left.Round(time.Second))
 		select {
 		case <-ctx.Done():
-			return fail(exitFailed, "gatelodge confirm, in a new ssh session", "not waiting any longer; it is taken back by itself")
+			return fail(exitFailed, "gatelodge confirm, in a new ssh session", "no longer waiting; the change is reverted by itself unless you confirm it")
 		case <-tick.C:
 		}
 	}

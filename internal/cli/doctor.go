@@ -18,20 +18,20 @@ func doctorCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say why visitors do not arrive, and what to do about it",
-		Long: `Doctor walks the way of a visitor hop by hop, with real probes from both ends,
-and names the first that is broken: what is wrong, where, and the command that
-mends it. It changes nothing by itself. At home it also asks the gate; on the
+		Long: `Doctor follows the way of a visitor hop by hop, with real probes from both ends,
+and names the first hop that is broken: what is wrong, where, and the command
+that fixes it. It changes nothing by itself. At home it also asks the gate; on the
 gate it tries the homes. It takes a few seconds, and exits with 0 if it finds
 nothing.
 
 With --fix it offers to let gatelodge's packets through the other firewalls of
-this machine, each by its own door, such as "ufw route allow". It shows the
-commands and asks first. What was done is listed by status, put back if that
-firewall forgets it, and taken back by gatelodge down.`,
+this machine, each with its own command, such as "ufw route allow". It shows the
+commands and asks first. What was done is listed by status, restored if that
+firewall forgets it, and reverted by gatelodge down.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if yes && !fix {
-				return usage(c, errors.New("--yes answers what --fix asks, and is nothing without it"))
+				return usage(c, errors.New("--yes answers what --fix asks, and needs --fix"))
 			}
 			r, err := diagnose(c.Context(), a)
 			if err != nil {
@@ -67,7 +67,7 @@ func showDiagnosis(a *app, r local.DoctorResponse) error {
 		return err
 	}
 	if n := len(r.Findings); n > 0 {
-		return fail(exitFailed, "", "%s wrong", counted(n, "thing is", "things are"))
+		return fail(exitFailed, "", "%s found", counted(n, "problem", "problems"))
 	}
 	return nil
 }
@@ -93,7 +93,7 @@ func diagnosisOf(r local.DoctorResponse) diagnosis {
 // agrees, and looks again.
 func fixFirewalls(ctx context.Context, a *app, r local.DoctorResponse, yes bool) error {
 	if len(r.Remedies) == 0 {
-		a.notef("no other firewall of this machine is in the way: there is nothing that --fix could do")
+		a.notef("no other firewall of this machine is in the way: --fix has nothing to do")
 		return showDiagnosis(a, r)
 	}
 	printDiagnosis(a, r)
@@ -101,7 +101,7 @@ func fixFirewalls(ctx context.Context, a *app, r local.DoctorResponse, yes bool)
 	for _, m := range r.Remedies {
 		a.printf("  %s\n", m)
 	}
-	a.printf("this is noted in %s; gatelodge down takes it back\n", a.paths().Remedies())
+	a.printf("this is noted in %s; gatelodge down reverts it\n", a.paths().Remedies())
 	if err := a.agree(ctx, yes, "run these commands?"); err != nil {
 		return err
 	}

@@ -15,10 +15,10 @@ func downCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "down",
 		Short: "Stop, and leave the machine as it was found",
-		Long: `Down stops the daemon and removes all it set up: the interface, the nftables
-table, rules and routes, and puts kernel settings back to their previous
-values. Configuration, keys and enrolment stay. It also cleans up behind a
-daemon that died.`,
+		Long: `Down stops the daemon and removes everything that it set up: the interface, the
+nftables table, rules and routes. Kernel settings get their previous values
+again. Configuration, keys and enrolment stay. Down also cleans up after a daemon
+that crashed.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var done []string
@@ -54,7 +54,7 @@ func down(ctx context.Context, a *app) ([]string, error) {
 		return nil, err
 	}
 	if statusErr == nil && r.Input != nil && r.Input.State == status.OnTrial {
-		a.notef("the input policy that waited for confirmation is given up, and tried again by: gatelodge up")
+		a.notef("the input policy that waited for confirmation is reverted; to try it again: gatelodge up")
 	}
 	o, err := a.options(ctx)
 	if err != nil {

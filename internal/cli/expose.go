@@ -75,7 +75,7 @@ func exposeForward(ctx context.Context, a *app, f config.NewForward) error {
 	case !p.Running:
 		a.printf("%s is in home.toml; it will be published by: gatelodge up\n", p.Name)
 	case p.Forward.State == status.Pending:
-		a.printf("%s is in home.toml; the gate has not answered yet, it will be published when it does\n", p.Name)
+		a.printf("%s is in home.toml; the gate has not answered yet: it will be published when the gate does\n", p.Name)
 	default:
 		announce(ctx, a, f, p.Forward, p.Report)
 	}
@@ -129,14 +129,14 @@ func checkForward(f config.NewForward) error {
 func unexposeCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "unexpose NAME",
-		Short: "Publish a forward no longer, and end its connections",
+		Short: "Stop publishing a forward, and end its connections",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			name := args[0]
 			if err := a.editor().Unpublish(c.Context(), name); err != nil {
 				return err
 			}
-			a.printf("%s is published no longer\n", name)
+			a.printf("%s is no longer published\n", name)
 			return a.answer(struct {
 				Removed string `json:"removed"`
 			}{name})

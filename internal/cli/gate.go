@@ -43,7 +43,7 @@ func gateInviteCommand(a *app) *cobra.Command {
 		Use:   "invite NAME",
 		Short: "Print a one-time invite for a home",
 		Long: `Invite prints a one-time invite for a home of that name, and a QR code on a
-terminal. Whoever has it can join once, until it expires: it is a secret.`,
+terminal. It lets anybody join once, until it expires: keep it secret.`,
 		Example: "  gatelodge gate invite attic --allow-ports 80,443,25565-25570/udp",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -124,10 +124,10 @@ func gateReport(ctx context.Context, a *app) (status.Report, error) {
 func gateRevokeCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "revoke NAME",
-		Short: "Shut a home out, or take back an invite",
+		Short: "Shut a home out, or revoke an invite",
 		Long: `Revoke shuts a home out at once: its key no longer opens the tunnel, its
-forwards and the connections that pass through them end. An invite that was
-not used yet is void.`,
+forwards and the connections that pass through them end. An invite that has
+not been used becomes void.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := asGate(a); err != nil {

@@ -28,12 +28,12 @@ func initCommand(a *app) *cobra.Command {
 		Short: "Make a VPS a gate, and this machine its home, over ssh",
 		Long: `Init runs at home. It looks at the VPS over ssh and at this machine, shows what
 it found and what it will do, asks, installs gatelodge on the VPS, makes it a
-gate, joins this machine to it, and proves that a visitor gets through. It can
-be repeated; if it fails half-way, what it has made goes again.
+gate, joins this machine to it, and proves that a visitor gets through. You
+can run it again; if it fails half-way, it undoes what it has made.
 
 It uses the ssh of this machine, with your configuration, keys, agent, jump
-hosts and known hosts; start it as yourself: it goes on by sudo. The user on
-the VPS is root, or one who may become root by sudo.`,
+hosts and known hosts. Start it as yourself: it becomes root with sudo. The user
+on the VPS is root, or may become root with sudo.`,
 		Example: "  gatelodge init root@198.51.100.1\n  gatelodge init ssh://debian@vps.example:2222 --name attic",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -44,14 +44,14 @@ the VPS is root, or one who may become root by sudo.`,
 	f := c.Flags()
 	f.BoolVarP(&yes, "yes", "y", false, "do not ask")
 	f.Uint16VarP(&o.Port, "port", "p", 0, "port of the VPS's ssh server (default: as ssh decides)")
-	f.StringArrayVar(&o.SSHSettings, "ssh-option", nil, "a setting for ssh, as its -o takes it; can be repeated")
+	f.StringArrayVar(&o.SSHSettings, "ssh-option", nil, "a setting for ssh, as after its -o; can be repeated")
 	f.StringVar(&o.SSHAgent, "ssh-agent", "", "socket of the ssh agent (default: the one in SSH_AUTH_SOCK)")
 	f.StringVar(&o.Name, "name", "", "name of this home at the gate (default: this machine's host name)")
 	f.StringSliceVar(&o.Endpoints, "endpoint", nil, "name or address at which this home reaches the VPS (default: its public addresses)")
 	f.Uint16Var(&o.ListenPort, "listen-port", 55107, "UDP port of WireGuard on the VPS")
 	f.StringVar(&o.Input, "input", "protect", `"protect" filters what arrives for the VPS itself, "leave" does not`)
 	f.StringVar(&o.Binary, "binary", "", "the program to install on the VPS (default: this one, or the packaged one for its processor)")
-	f.BoolVar(&o.WithoutService, "without-service", false, "go on where there is no systemd, and nothing starts gatelodge after a reboot")
+	f.BoolVar(&o.WithoutService, "without-service", false, "continue without systemd, although nothing then starts gatelodge after a reboot")
 	f.StringVar(&o.RemoteRoot, "remote-root", "/", "the --root of the gate on the VPS")
 	if err := f.MarkHidden("remote-root"); err != nil {
 		panic(err) // the flag is defined one line above
@@ -126,7 +126,7 @@ func checkInit(a *app, o onboard.Options, yes bool) error {
 func againBySudo(o onboard.Options) error {
 	sudo, err := exec.LookPath("sudo")
 	if err != nil {
-		return fail(exitPrivilege, "run it as root", "this needs root, and there is no sudo to become it")
+		return fail(exitPrivilege, "run it as root", "this needs root, and there is no sudo")
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -163,7 +163,7 @@ func (p *progress) Agree(ctx context.Context, what onboard.Proposal) error {
 	for _, n := range what.Notes {
 		p.printf("  note         %s\n", n)
 	}
-	return p.agree(ctx, p.yes, "Go on?")
+	return p.agree(ctx, p.yes, "Continue?")
 }
 
 // Password implements onboard.Progress.

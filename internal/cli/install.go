@@ -16,8 +16,8 @@ func installCommand(a *app) *cobra.Command {
 		Short: "Install this program as a service, without a package",
 		Long: `Install copies this program to /usr/local/bin/gatelodge and, where systemd
 runs this machine, makes the user gatelodge, the unit gatelodge.service, and a
-drop-in by which systemd-networkd leaves our routes alone. It starts nothing
-that did not run; a daemon that runs is replaced. Where a package has installed
+drop-in that tells systemd-networkd to leave our routes alone. It starts nothing
+that was not running; a running daemon is replaced. Where a package has installed
 gatelodge, it refuses. gatelodge uninstall removes exactly what install made.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return installHere(c.Context(), a) },
@@ -65,16 +65,16 @@ func uninstallCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Remove what install has made",
-		Long: `Uninstall takes down what the daemon set up, stops and disables the service,
-and removes what gatelodge install has made. Configuration and keys stay, so
-that installing again continues, unless --purge is given. A package is removed
-by its package manager; where one has been installed since, its service goes on
-in place of the removed one.`,
+		Long: `Uninstall removes what the daemon set up, stops and disables the service, and
+removes what gatelodge install has made. Configuration and keys stay, so that you
+can install it again and continue, unless --purge is given. A package is removed
+by its package manager; where one has been installed since, its service replaces
+the removed one.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return uninstall(c.Context(), a, purge) },
 	}
 	a.jsonFlag(c, "print what was done as JSON")
-	c.Flags().BoolVar(&purge, "purge", false, "remove configuration, keys and the user, too")
+	c.Flags().BoolVar(&purge, "purge", false, "remove configuration, keys and the user as well")
 	return c
 }
 

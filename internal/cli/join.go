@@ -23,9 +23,9 @@ func joinCommand(a *app) *cobra.Command {
 		Use:   "join [INVITE]",
 		Short: "Make this machine a home of the gate that made the invite",
 		Long: `Join redeems an invite, writes /etc/gatelodge/home.toml and starts the home.
-Without an INVITE it asks for one: what stands in a command line, that of sudo
-too, every user of this machine can see, and the shell remembers. With "-" it is
-read from standard input.`,
+Without an INVITE it asks for one: every user of this machine can see a command
+line, that of sudo too, and the shell remembers it. With "-" it reads the invite
+from standard input.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			text, err := inviteText(c.Context(), a, args)

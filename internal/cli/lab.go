@@ -22,9 +22,9 @@ func newLabCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "lab",
 		Short: "The whole thing on this one machine, in network namespaces",
-		Long: `Lab hands over to gatelodge-lab, a program of its own, with all that follows:
-"gatelodge lab --help" tells what it can do. It is looked for beside this
-program and in PATH; it comes in the package gatelodge-lab.`,
+		Long: `Lab runs gatelodge-lab, a program of its own, with the arguments that follow:
+"gatelodge lab --help" tells what it can do. Lab looks for it beside this program
+and in PATH; it comes in the package gatelodge-lab.`,
 		DisableFlagParsing: true,
 		ValidArgs:          []string{"shell", "status", "down"}, // for completions
 		RunE:               func(_ *cobra.Command, args []string) error { return handOver(args) },

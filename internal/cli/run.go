@@ -22,10 +22,10 @@ func runCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
 		Short: "Run the daemon in the foreground",
-		Long: `Run is the daemon. It ends on SIGINT and SIGTERM and leaves standing what it
+		Long: `Run is the daemon. It ends on SIGINT and SIGTERM and leaves in place what it
 set up, so that connections survive a restart; gatelodge down removes it.
-SIGHUP makes it read its configuration again. As a service of systemd it says
-when it is ready and alive, and logs to the journal.`,
+SIGHUP makes it read its configuration again. As a service of systemd it reports
+when it is ready and that it is alive, and logs to the journal.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if os.Getenv("GOMEMLIMIT") == "" {

@@ -16,8 +16,8 @@ func upCommand(a *app) *cobra.Command {
 		Use:   "up",
 		Short: "Start the daemon in the background",
 		Long: `Up starts the service gatelodge, where systemd has it, and waits until it is
-ready. Elsewhere it starts the daemon itself, which then lasts until the next
-boot only.`,
+ready. Elsewhere it starts the daemon itself, which then runs only until the
+next boot.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			r, err := up(c.Context(), a)
@@ -64,7 +64,7 @@ func noteTrouble(a *app, r status.Report) {
 	if len(r.Problems) == 0 && r.Role == string(forward.Home) {
 		a.notef("the gate has not answered yet")
 	}
-	a.notef("running, without a tunnel so far; it keeps trying: gatelodge status")
+	a.notef("running, but without a tunnel so far; it keeps trying: gatelodge status")
 }
 
 // tryInput puts an input policy on trial that a start alone does not bring into

@@ -46,7 +46,7 @@ func Agreed(p layout.Paths) ([]Remedy, error) {
 }
 
 func unreadableRemedies(p layout.Paths, err error) error {
-	return fmt.Errorf("cannot read %s, which lists what other firewalls let through for gatelodge: %w; look there what is meant, undo it by hand, and remove the file", p.Remedies(), err)
+	return fmt.Errorf("cannot read %s, which lists what other firewalls let through for gatelodge: %w; see what it lists, undo that by hand, and remove the file", p.Remedies(), err)
 }
 
 // note writes down what is agreed to; a list of none is no file.
@@ -104,7 +104,7 @@ func parse(commands []string) ([]Remedy, error) {
 	for _, c := range commands {
 		r, ok := host.ParseRemedy(c)
 		if !ok {
-			return nil, fmt.Errorf("%q is no command that lets packets of ours through another firewall", c)
+			return nil, fmt.Errorf("%q is not a command that lets our packets through another firewall", c)
 		}
 		list = append(list, r)
 	}

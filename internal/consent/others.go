@@ -71,7 +71,7 @@ func (o *Others) Look(ctx context.Context, want plan.State, facts plan.Facts) {
 	}
 	problems := describe(drops)
 	if findErr != nil {
-		problems = append(problems, fmt.Sprintf("cannot read all rules of other firewalls, so that one of them may be in the way unseen: %v", findErr))
+		problems = append(problems, fmt.Sprintf("cannot read all rules of other firewalls, so one that is in the way may go unseen: %v", findErr))
 	}
 	if renewErr != nil {
 		problems = append(problems, renewErr.Error())

@@ -23,7 +23,7 @@ func Notes(e Evidence) []string {
 	case Silent:
 		notes = append(notes, "the gate did not answer: only this side was looked at")
 	case Older:
-		notes = append(notes, "the gate runs an older gatelodge that cannot be asked: only this side was looked at; update it there")
+		notes = append(notes, "the gate runs an older gatelodge that cannot be asked: only this side was looked at; update the gate")
 	case Refused:
 		notes = append(notes, "the gate would not answer: only this side was looked at")
 	}
@@ -157,7 +157,7 @@ func judgeSSH(s Side, on string) []Finding {
 	}
 	return []Finding{{ID: SSHInTunnelOnly, Where: AtGate, Severity: Warning, On: on,
 		Sentence: fmt.Sprintf("The gate's sshd listens at %s only, inside the tunnel: nobody could get in to fix the tunnel.", s.SSHOnlyInTunnel[0]),
-		Hint:     "let sshd listen on the public address as well (ListenAddress in /etc/ssh/sshd_config), or make sure of the provider's console"}}
+		Hint:     "let sshd listen on the public address as well (ListenAddress in /etc/ssh/sshd_config), or make sure that the provider's console works"}}
 }
 
 // without leaves out the settings that end so, or are that one.

@@ -41,8 +41,8 @@ func culpritAtHome(here Side, lost []Forward, does string) (Finding, bool) {
 	}
 	if d, ok := deedAt(here, Remarks, protocol, port, Output, Arrival); ok {
 		f.ID, f.Where = MarkOverwritten, AtWayBack
-		f.Sentence = fmt.Sprintf("%s here overwrites the mark by which the answers to visitors of %s find back into the tunnel.", d, names(lost))
-		f.Command, f.Hint = d.command(), "have its owner change his own bits alone: meta mark set meta mark and 0xf0000000 or VALUE; with iptables: --set-xmark VALUE/0x0fffffff"
+		f.Sentence = fmt.Sprintf("%s here overwrites the mark that leads the answers to visitors of %s back into the tunnel.", d, names(lost))
+		f.Command, f.Hint = d.command(), "have its owner change only their own bits: meta mark set meta mark and 0xf0000000 or VALUE; with iptables: --set-xmark VALUE/0x0fffffff"
 		return f, true
 	}
 	return f, false
@@ -56,7 +56,7 @@ func untracked(d Drop, where Hop, on string, lost []Forward) Finding {
 		machine = "this machine"
 	}
 	return Finding{ID: Untracked, Where: where, Severity: Broken, On: on,
-		Sentence: fmt.Sprintf("%s on %s exempts packets of %s from connection tracking (notrack), without which no forward can be carried out.", d, machine, names(lost)),
+		Sentence: fmt.Sprintf("%s on %s exempts packets of %s from connection tracking (notrack), and no forward works without it.", d, machine, names(lost)),
 		Command:  d.command(), Hint: "have its owner exempt this port from that rule, or delete it"}
 }
 
@@ -82,7 +82,7 @@ func gateDrops(e Evidence, lost []Forward) []Finding {
 		return []Finding{f}
 	}
 	return []Finding{{ID: NoAnswer, Where: AtGate, Severity: Broken, On: "the gate",
-		Sentence: fmt.Sprintf("Gatelodge on the gate sends on what visitors of %s send, the gate itself reaches the service, and yet no answer comes back to a visitor; no rule was seen to drop it.", names(lost)),
+		Sentence: fmt.Sprintf("Gatelodge on the gate forwards what visitors of %s send, and the gate itself reaches the service, but no answer gets back to a visitor; no rule was seen to drop it.", names(lost)),
 		Command:  showRules(e.There.Machine), Hint: "look there, and here, for a rule or a route about the visitors' addresses; on the gate, let through what goes to the interface of the tunnel (with ufw: ufw route allow out on gatelodge)"}}
 }
 
@@ -105,7 +105,7 @@ func neverArrived(e Evidence, lost []Forward) []Finding {
 	}
 	if own := e.Here.Tunnel.Observed.Addr(); own.IsValid() && (own.IsPrivate() || slices.Contains(e.There.Public, own)) {
 		return []Finding{{ID: Hairpin, Where: AtAddress, Severity: Broken, On: "here",
-			Sentence: fmt.Sprintf("From this network %s cannot be reached at the public address %s, which is on this side of the router: it would have to turn the packets round, and does not.", names(lost), join(e.There.Public)),
+			Sentence: fmt.Sprintf("From this network %s cannot be reached at the public address %s, which is on this side of the router: the router would have to turn the packets round, and does not.", names(lost), join(e.There.Public)),
 			Hint:     "use the service's own address inside this network (a name of its own in the router's DNS); or enable NAT loopback (hairpinning) on the router"}}
 	}
 	return []Finding{{ID: ProviderFirewall, Where: AtProvider, Severity: Broken, On: "the gate",
@@ -135,11 +135,11 @@ func culpritAtGate(there Side, lost []Forward) (Finding, bool) {
 func unwanted(there Side, tried netip.Addr, lost []Forward) Finding {
 	if !slices.Contains(there.Public, tried) {
 		return Finding{ID: AddressNotServed, Where: AtAddress, Severity: Broken, On: "the gate",
-			Sentence: fmt.Sprintf("Visitors of %s who come to the gate's address %s find nothing: forwards are served at %s only.", names(lost), tried, join(there.Public)),
+			Sentence: fmt.Sprintf("Visitors of %s who come to the gate's address %s get no answer: forwards are served at %s only.", names(lost), tried, join(there.Public)),
 			Command:  "gatelodge apply", Hint: fmt.Sprintf("first list that address under addresses in [public] of gate.toml: %q", tried)}
 	}
 	return Finding{ID: GateForwardDrops, Where: AtGate, Severity: Broken, On: "the gate",
-		Sentence: fmt.Sprintf("What visitors of %s send arrives at the gate, and Gatelodge's table there takes it for something that is for the gate itself; why is not known.", names(lost)),
+		Sentence: fmt.Sprintf("What visitors of %s send arrives at the gate, and Gatelodge's table there treats it as meant for the gate itself; the reason is not known.", names(lost)),
 		Command:  "gatelodge doctor", Hint: "on the gate; and look there for rules that exempt packets from connection tracking: nft list ruleset"}
 }
 
@@ -151,6 +151,6 @@ func judgeUnserved(s Side) []Finding {
 	}
 	u := s.Unserved[0]
 	return []Finding{{ID: AddressNotServed, Where: AtAddress, Severity: Warning, On: "here",
-		Sentence: fmt.Sprintf("This machine also has the address %s (interface %s), at which visitors find nothing: forwards are served at %s only.", u.Addr, u.Interface, join(s.Public)),
+		Sentence: fmt.Sprintf("This machine also has the address %s (interface %s), at which visitors get no answer: forwards are served at %s only.", u.Addr, u.Interface, join(s.Public)),
 		Command:  "gatelodge apply", Hint: "first list all addresses for visitors under addresses in [public] of gate.toml; to leave one out, list the others"}}
 }

@@ -42,19 +42,19 @@ func judgeMachine(s Side, on string) []Finding {
 func (j *machineJudge) daemon() {
 	m := j.side.Machine
 	if m.NFTTooOld && m.NFT == "" {
-		j.add(NFTMissing, Broken, "apt-get install nftables", "or the same with the package manager that it has",
-			"There is no nft on %s, which Gatelodge loads its rules with; version %s or newer is needed.", j.where, m.NFTNeeded)
+		j.add(NFTMissing, Broken, "apt-get install nftables", "or the same with its own package manager",
+			"There is no nft on %s, and Gatelodge needs it to load its rules; version %s or newer will do.", j.where, m.NFTNeeded)
 	} else if m.NFTTooOld {
-		j.add(NFTTooOld, Broken, "apt-get install --only-upgrade nftables", "or the same with the package manager that it has",
+		j.add(NFTTooOld, Broken, "apt-get install --only-upgrade nftables", "or the same with its own package manager",
 			"nft on %s is version %s, and at least %s is needed to load the rules.", j.where, m.NFT, m.NFTNeeded)
 	} else if !j.side.Daemon {
-		j.add(DaemonDown, Broken, "gatelodge up", "", "Gatelodge's daemon does not run on %s: nothing is published by it, or looked after.", j.where)
+		j.add(DaemonDown, Broken, "gatelodge up", "", "Gatelodge's daemon does not run on %s: it publishes nothing and looks after nothing.", j.where)
 	}
 }
 
 func (j *machineJudge) clockAndDisks() {
 	if j.side.Clock.Before(earliest) {
-		j.add(ClockWrong, Broken, "timedatectl set-ntp true", "without systemd: date --set, or the time service that it has",
+		j.add(ClockWrong, Broken, "timedatectl set-ntp true", "without systemd: date --set, or its own time service",
 			"The clock of %s says it is the year %d; a WireGuard peer refuses handshakes from the past.", j.where, j.side.Clock.Year())
 	}
 	for _, d := range j.side.Machine.Disks {
@@ -75,13 +75,13 @@ func (j *machineJudge) network() {
 	switch {
 	case m.Forwarding.Needed && !m.Forwarding.On:
 		j.add(ForwardingOff, Broken, "gatelodge apply", "then find who switches it off: grep -r ip_forward /etc/sysctl.conf /etc/sysctl.d",
-			"%s does not pass packets on: net.ipv4.ip_forward is 0.", upperFirst(j.where))
+			"%s does not forward packets: net.ipv4.ip_forward is 0.", upperFirst(j.where))
 		j.drift = without(without(j.drift, "ip_forward"), ".forwarding")
 	case m.Forwarding.Needed && len(m.NotPassing) > 0:
 		name := m.NotPassing[0]
 		j.add(ForwardingOff, Broken, "sysctl -w net.ipv4.conf."+sysctlWord(name)+".forwarding=1",
 			"then find who switches it off for that interface: IPv4Forwarding= of systemd-networkd, or grep -r forwarding /etc/sysctl.conf /etc/sysctl.d",
-			"%s does not pass on what comes by interface %s: net.ipv4.conf.%s.forwarding is 0.", upperFirst(j.where), name, name)
+			"%s does not forward what comes in by interface %s: net.ipv4.conf.%s.forwarding is 0.", upperFirst(j.where), name, name)
 		j.drift = without(j.drift, ".forwarding")
 	}
 	if m.ReversePath == 1 {
@@ -104,12 +104,12 @@ func (j *machineJudge) changed() {
 			"The kernel of %s lacks what Gatelodge's rules need: %s.", j.where, strings.Join(m.Lacks, ", "))
 	case m.Sealed && m.Failed != "":
 		j.add(SettingsReadOnly, Broken, "", "in a container: let its owner make /proc/sys/net writable for it, or set on the host: "+strings.Join(firstFew(texts(j.drift)), "; "),
-			"The kernel's settings can only be read on %s (/proc/sys), and Gatelodge cannot make those that it needs.", j.where)
+			"The kernel's settings can only be read on %s (/proc/sys), so Gatelodge cannot change those that it needs.", j.where)
 	case m.Failed != "":
 		j.add(Trouble, Broken, "gatelodge status", "", "The daemon on %s cannot set up what it should: %s.", j.where, strings.TrimSuffix(m.Failed, "."))
 	default:
 		j.add(RuleDeleted, Broken, deleted(j.side.Daemon), "if it happens again, another program on the machine does it: nft monitor; ip monitor",
-			"What Gatelodge has set up on %s was changed by somebody else: %s.", j.where, strings.Join(firstFew(texts(j.drift)), "; "))
+			"Somebody else has changed what Gatelodge set up on %s: %s.", j.where, strings.Join(firstFew(texts(j.drift)), "; "))
 	}
 }
 
@@ -117,11 +117,11 @@ func (j *machineJudge) resources() {
 	m := j.side.Machine
 	if c := m.Conntrack; c.Max > 0 && c.Count >= c.Max-c.Max/20 {
 		j.add(ConntrackFull, Broken, fmt.Sprintf("sysctl -w net.netfilter.nf_conntrack_max=%d", 2*c.Max), "to keep it: a file in /etc/sysctl.d",
-			"The connection table of %s is full (%d of %d): new visitors are dropped.", j.where, c.Count, c.Max)
+			"The conntrack table of %s is full (%d of %d): new visitors are dropped.", j.where, c.Count, c.Max)
 	}
 	if m.Device == "embedded" && m.Automatic && m.KernelHas {
 		j.add(EmbeddedDevice, Warning, "systemctl restart gatelodge", "without systemd: gatelodge down, then gatelodge up",
-			"%s runs the embedded WireGuard although its kernel has one by now, which is faster.", upperFirst(j.where))
+			"%s runs the embedded WireGuard, although its kernel now has its own, which is faster.", upperFirst(j.where))
 	}
 }
 

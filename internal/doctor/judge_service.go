@@ -95,8 +95,8 @@ func judgeWay4(e Evidence) []Finding {
 			continue
 		}
 		return []Finding{{ID: NoIPv4Route, Where: AtWayBack, Severity: Broken, On: "here",
-			Sentence: fmt.Sprintf("This machine has no default route of IPv4, and so sends no answer to visitors of %s (%s) who have IPv4.", f.Name, port(f)),
-			Command:  "ip -4 route get 192.0.2.1", Hint: "give it any IPv4 default route, also one that leads nowhere: the answers leave by the tunnel"}}
+			Sentence: fmt.Sprintf("This machine has no default route of IPv4, so it sends no answer to IPv4 visitors of %s (%s).", f.Name, port(f)),
+			Command:  "ip -4 route get 192.0.2.1", Hint: "give it any IPv4 default route, even one that leads nowhere: the answers leave by the tunnel"}}
 	}
 	return nil
 }
@@ -111,7 +111,7 @@ func judgeTarget(f Forward) (Finding, bool) {
 			Command:  "ping -c 3 " + f.To.String(), Hint: "start the device or its service; or, if it has another address now, change to in home.toml"}, true
 	case f.Local == Open && f.ByRouter && !f.Hidden && f.Inside == TimedOut:
 		return Finding{ID: AnswersElsewhere, Where: AtWayBack, Severity: Broken, On: "here",
-			Sentence: fmt.Sprintf("%s answers visitors of %s by its own router and not by this machine, so that they get nothing.", f.To, f.Name),
+			Sentence: fmt.Sprintf("%s answers visitors of %s by its own router and not by this machine, so they get no answer.", f.To, f.Name),
 			Command:  "gatelodge apply", Hint: fmt.Sprintf("first set source = \"masquerade\" under [forward.%s] in home.toml; or give the device this machine as its gateway", f.Name)}, true
 	}
 	return Finding{}, false
@@ -136,7 +136,7 @@ func judgeRelays(s Side) []Finding {
 			continue
 		}
 		found = append(found, Finding{ID: OpenRelay, Where: AtService, Severity: Warning, On: "here",
-			Sentence: fmt.Sprintf("%s publishes %s behind an address of ours (source masquerade): every visitor comes with a private address, which such a service commonly trusts; it may serve as an open relay for all the world.", upperFirst(f.Name), kind),
+			Sentence: fmt.Sprintf("%s publishes %s with one of our addresses as the source (masquerade): every visitor comes with a private address, which such a service commonly trusts; it may be an open relay for the whole internet.", upperFirst(f.Name), kind),
 			Command:  "gatelodge apply", Hint: fmt.Sprintf("first set source = \"preserve\" or an allow list under [forward.%s] in home.toml; or have the service trust no private address", f.Name)})
 	}
 	return found

@@ -23,7 +23,7 @@ func judgeTunnel(s Side) []Finding {
 		return nil
 	case t.Alone:
 		return []Finding{{ID: GateDaemonSilent, Where: AtTunnel, Severity: Broken, On: "the gate",
-			Sentence: "The tunnel works, but the gate's daemon does not answer in it: what was published last stays, and nothing new is taken.",
+			Sentence: "The tunnel works, but the gate's daemon does not answer in it: what was published last stays, but nothing new is accepted.",
 			Command:  "systemctl restart gatelodge", Hint: "without systemd: gatelodge up"}}
 	}
 	if t.Carries {
@@ -98,7 +98,7 @@ func noRoute(t Tunnel) (Finding, bool) {
 func silentGate(t Tunnel) Finding {
 	if !t.Answered.IsValid() {
 		return Finding{ID: WrongKey, Where: AtTunnel, Severity: Broken, On: "the gate",
-			Sentence: fmt.Sprintf("The gate at %s has answered this home's invite and never its key: it has another key for this home, or none.", t.Tried),
+			Sentence: fmt.Sprintf("The gate at %s has answered this home's invite, but never its key: it has another key for this home, or none.", t.Tried),
 			Command:  "gatelodge doctor", Hint: "if the home is not listed there, invite it again: gatelodge gate invite NAME"}
 	}
 	since := "since this start"
@@ -106,7 +106,7 @@ func silentGate(t Tunnel) Finding {
 		since = "for " + span(t.Silence)
 	}
 	return Finding{ID: UDPBlocked, Where: AtTunnel, Severity: Broken, On: "the gate",
-		Sentence: fmt.Sprintf("Nothing has come back from the gate at UDP %s %s, though it has answered this home's key before, and from here it cannot be told why: it was set up anew or has revoked this home, its listen_port is another one by now, it is down, or a firewall blocks the packets on the way (a provider's, or this network's).", t.Tried, since),
+		Sentence: fmt.Sprintf("Nothing has come back from the gate at UDP %s %s, although it has answered this home's key before, and the reason cannot be seen from here: it was set up again or has revoked this home, its listen_port has changed, it is down, or a firewall blocks the packets on the way (a provider's, or this network's).", t.Tried, since),
 		Command:  "gatelodge doctor", Hint: fmt.Sprintf("if this home is not listed there by gatelodge gate homes, invite it again: gatelodge gate invite NAME; if it is and its port is still %d, let that UDP port in at the VPS's provider", t.Tried.Port())}
 }
 
@@ -153,10 +153,10 @@ func judgeIPv6(here, there Side) []Finding {
 		return nil
 	}
 	f := Finding{ID: IPv6OneSide, Where: AtAddress, Severity: Warning, On: "here",
-		Sentence: "The gate has a public IPv6 address, but this machine has no IPv6 in the tunnel: visitors who come by IPv6 find nothing.",
+		Sentence: "The gate has a public IPv6 address, but this machine has no IPv6 in the tunnel: visitors who come by IPv6 get no answer.",
 		Hint:     "enable IPv6 here (the kernel's ipv6.disable and net.ipv6.conf.*.disable_ipv6), or publish no AAAA record"}
 	if !there.Machine.hasIPv6() {
-		f.On, f.Sentence = "the gate", "The gate has a public IPv6 address, but the tunnel has none: visitors who come by IPv6 find nothing."
+		f.On, f.Sentence = "the gate", "The gate has a public IPv6 address, but the tunnel has none: visitors who come by IPv6 get no answer."
 		f.Hint = "set prefix6 under [tunnel] in gate.toml and let this home join again, or publish no AAAA record"
 	}
 	return []Finding{f}
@@ -195,7 +195,7 @@ func judgePeers(s Side) []Finding {
 	for _, p := range silent {
 		found = append(found, Finding{ID: HandshakeStale, Where: AtTunnel, Severity: Broken, On: "the home",
 			Sentence: fmt.Sprintf("Nothing comes from home %s; %s.", p.Name, lastHeard(p)),
-			Command:  "gatelodge doctor", Hint: "if it runs there and gets no answer: it calls the port that the gate had when it joined, so see whether listen_port in gate.toml is another one since; if not, let the gate's WireGuard port (UDP) in at the VPS's provider"})
+			Command:  "gatelodge doctor", Hint: "if it runs there and gets no answer: it calls the port that the gate had when it joined, so see whether listen_port in gate.toml has changed since; if not, let the gate's WireGuard port (UDP) in at the VPS's provider"})
 	}
 	return found
 }
@@ -220,7 +220,7 @@ func whose(silent []Peer) string {
 
 func lastHeard(p Peer) string {
 	if p.Handshake <= 0 {
-		return "it has not come since this gate's interface was made"
+		return "it has not been heard since this gate's interface was made"
 	}
 	return fmt.Sprintf("its last handshake is %s old, from %s", span(p.Handshake.Round(time.Second)), p.Endpoint)
 }

@@ -8,7 +8,7 @@ import (
 // What two machines with one key do is judged from what the gate tells their
 // daemons, where both sides are of a version that tells such runs apart.
 
-const endTheCopy = "on the machine that is not to be this home; then remove home.json there, and join it as a home of its own"
+const endTheCopy = "on the machine that should not be this home; then remove home.json there, and join it as a home of its own"
 
 // gaveWay is a home that leaves the tunnel to a copy of itself.
 func gaveWay() Finding {

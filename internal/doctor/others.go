@@ -101,9 +101,9 @@ func judgeHidden(s Side, where Hop, on string) []Finding {
 	if !ok {
 		return nil
 	}
-	severity, sentence := Broken, fmt.Sprintf("%s on the gate replaces the visitors' addresses by the gate's own, which home lets in for forwards with masquerade only: all other visitors are refused.", d)
+	severity, sentence := Broken, fmt.Sprintf("%s on the gate replaces the visitors' addresses by the gate's own, which home lets in only for forwards with masquerade: all other visitors are refused.", d)
 	if where == AtHome {
-		severity, sentence = Warning, fmt.Sprintf("%s on this machine replaces the visitors' addresses by its own: services see that one for everybody, and a mail server or proxy that trusts it is open to all the world.", d)
+		severity, sentence = Warning, fmt.Sprintf("%s on this machine replaces the visitors' addresses by its own: services see that one for everybody, and a mail server or proxy that trusts it is open to the whole internet.", d)
 	}
 	return []Finding{{ID: SourceHidden, Where: where, Severity: severity, On: on, Sentence: sentence,
 		Command: d.command(), Hint: "have its owner delete that rule, or bind it to what it is meant for (its own oifname and source)"}}

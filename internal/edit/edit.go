@@ -64,7 +64,7 @@ func (e Editor) revert(ctx context.Context, c change) error {
 	defer cancel()
 	name := filepath.Base(c.file)
 	if err := store.ReplaceFile(c.file, c.before); err != nil {
-		return fmt.Errorf("%s could not be put back as it was: %w", name, err)
+		return fmt.Errorf("%s could not be restored: %w", name, err)
 	}
 	if _, err := e.Daemon.Apply(ctx, c.request); err != nil && !errors.Is(err, local.ErrNotRunning) {
 		return fmt.Errorf("%s is as it was, but could not be applied again: %w", name, err)

@@ -129,7 +129,7 @@ func TestUnpublishStays(t *testing.T) {
 		f.answer = func(int) (local.ApplyResponse, error) { return local.ApplyResponse{}, failure }
 		err := e.Unpublish(t.Context(), "web")
 		told := failure != nil && !errors.Is(failure, local.ErrNotRunning)
-		if (err != nil) != told || told && !strings.Contains(err.Error(), "web is out of home.toml") {
+		if (err != nil) != told || told && !strings.Contains(err.Error(), "web was removed from home.toml") {
 			t.Errorf("%v: %v", failure, err)
 		}
 		if now, err := os.ReadFile(f.file); err != nil || string(now) != before {
@@ -141,7 +141,7 @@ func TestUnpublishStays(t *testing.T) {
 // A file that cannot be put back is said beside why it was to be.
 func TestAFailedWayBackIsSaid(t *testing.T) {
 	for words, then := range map[string]func(file string) (local.ApplyResponse, error){
-		"home.toml could not be put back as it was": func(file string) (local.ApplyResponse, error) {
+		"home.toml could not be restored": func(file string) (local.ApplyResponse, error) {
 			return local.ApplyResponse{}, os.Remove(file)
 		},
 		"home.toml is as it was, but could not be applied again": func(string) (local.ApplyResponse, error) {

@@ -102,7 +102,7 @@ func (e Editor) Unpublish(ctx context.Context, name string) error {
 		var failed error
 		err = e.carryOut(ctx, e.homeChange(home, after), func(_ local.ApplyResponse, err error) error {
 			if err != nil && !errors.Is(err, local.ErrNotRunning) {
-				failed = fmt.Errorf("%s is out of home.toml, but the change could not be applied: %w", name, err)
+				failed = fmt.Errorf("%s was removed from home.toml, but the change could not be applied: %w", name, err)
 			}
 			return nil
 		})

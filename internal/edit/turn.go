@@ -56,7 +56,7 @@ func (e Editor) awaitTurn(ctx context.Context, folder *os.File) error {
 		}
 		select {
 		case <-ctx.Done():
-			return problem.New(problem.Failed, "try again once that has ended", "nothing was changed, because another command is changing this machine: %s", holder(folder))
+			return problem.New(problem.Failed, "try again when that has ended", "nothing was changed, because another command is changing this machine: %s", holder(folder))
 		case <-tick.C:
 		}
 	}

@@ -31,7 +31,7 @@ type InviteEnded struct {
 func (f InviteEnded) Line() Line {
 	return Line{
 		"home.invite_ended", slog.LevelWarn,
-		"an invite has ended that nobody has used, and stays so also if this machine's clock was wrong; for another: gatelodge gate invite " + f.Home,
+		"an invite that nobody has used has expired, and stays so even if this machine's clock was wrong; for another: gatelodge gate invite " + f.Home,
 		[]slog.Attr{slog.String("home", f.Home), slog.Time("until", f.Until)},
 	}
 }

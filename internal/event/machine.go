@@ -88,7 +88,7 @@ type FirewallsClear struct{}
 
 // Line implements Fact.
 func (FirewallsClear) Line() Line {
-	return Line{Kind: "firewall.clear", Level: slog.LevelInfo, Text: "no other firewall is in the way any more"}
+	return Line{Kind: "firewall.clear", Level: slog.LevelInfo, Text: "no other firewall is in the way any longer"}
 }
 
 // RemedyRenewed says that another firewall had forgotten what its owner has

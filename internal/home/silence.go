@@ -12,7 +12,7 @@ import (
 )
 
 // A WireGuard gate says nothing to a key that it does not know: to a home, a
-// gate that was set up anew, or that has revoked it, is as silent as one whose
+// gate that was set up again, or that has revoked it, is as silent as one whose
 // port is blocked. What can be told apart is whether the gate's machine is
 // there at all.
 
@@ -47,9 +47,9 @@ func silenceOf(at netip.AddrPort, known bool, port uint16) string {
 	const newInvite = "on the gate, gatelodge gate homes shows whether it knows this home, and gatelodge gate invite makes a new invite"
 	switch {
 	case known && port > 0:
-		return fmt.Sprintf("the machine at %s is up (TCP port %d answers), but the gate there does not answer this home's key any more: the gate was set up anew or has revoked this home, or %s; %s", at.Addr(), port, blocked, newInvite)
+		return fmt.Sprintf("the machine at %s is up (TCP port %d answers), but the gate there does not answer this home's key any more: the gate was set up again or has revoked this home, or %s; %s", at.Addr(), port, blocked, newInvite)
 	case known:
-		return fmt.Sprintf("nothing comes back from the gate at %s: its machine is down or out of reach, the gate was set up anew or has revoked this home, or %s; %s", at.Addr(), blocked, newInvite)
+		return fmt.Sprintf("nothing comes back from the gate at %s: its machine is down or out of reach, the gate was set up again or has revoked this home, or %s; %s", at.Addr(), blocked, newInvite)
 	case port > 0:
 		return fmt.Sprintf("the machine at %s is up (TCP port %d answers), but no gate there answers this home's key: it is the wrong machine, gatelodge does not run there, or %s", at.Addr(), port, blocked)
 	default:

@@ -15,8 +15,8 @@ func TestASilenceIsExplained(t *testing.T) {
 		says  []string // in this order
 		never string
 	}{
-		{true, 22, []string{"198.51.100.1 is up (TCP port 22 answers)", "set up anew or has revoked", "UDP port 55107 is blocked", "new invite"}, "wrong machine"},
-		{true, 0, []string{"machine is down or out of reach", "set up anew or has revoked", "blocked", "new invite"}, "is up"},
+		{true, 22, []string{"198.51.100.1 is up (TCP port 22 answers)", "set up again or has revoked", "UDP port 55107 is blocked", "new invite"}, "wrong machine"},
+		{true, 0, []string{"machine is down or out of reach", "set up again or has revoked", "blocked", "new invite"}, "is up"},
 		{false, 443, []string{"TCP port 443 answers", "wrong machine", "blocked"}, "revoked"},
 		{false, 0, []string{"down or out of reach", "blocked"}, "revoked"},
 	} {

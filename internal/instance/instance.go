@@ -64,7 +64,7 @@ func ownerOf(ctx context.Context, unit *systemd.Unit) (*store.Owner, error) {
 	}
 	u, err := user.Lookup(s.User)
 	if err != nil {
-		return nil, fmt.Errorf("%s runs as the user %s, who is not to be found; install the package again: %w", unit, s.User, err)
+		return nil, fmt.Errorf("%s runs as the user %s, who does not exist; install the package again: %w", unit, s.User, err)
 	}
 	uid, uidErr := strconv.Atoi(u.Uid)
 	gid, gidErr := strconv.Atoi(u.Gid)

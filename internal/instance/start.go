@@ -100,7 +100,7 @@ func (i Instance) explainUnready(unit *systemd.Unit) error {
 	if err != nil {
 		return problem.New(problem.Failed, serviceLog, "%s is not ready within %s, and does not say why: %w", unit, StartTime, err)
 	}
-	return problem.New(problem.Failed, serviceLog, "%s runs, but could not set this machine up within %s; it tries on: %s", unit, StartTime, strings.Join(r.Problems, "; "))
+	return problem.New(problem.Failed, serviceLog, "%s runs, but could not set this machine up within %s; it keeps trying: %s", unit, StartTime, strings.Join(r.Problems, "; "))
 }
 
 // spawn starts the daemon detached from this terminal, its output in a file.

@@ -160,7 +160,7 @@ func (v Invite) checkTunnel() error {
 	case !usable(v.GateAddress) || !usable(v.Address):
 		return fmt.Errorf("an invite's addresses %s and %s are not for machines to have", v.GateAddress, v.Address)
 	case !IsTunnelPrefix(v.Tunnel()):
-		return fmt.Errorf("an invite's tunnel %s is not of the private ranges, and could take the place of somebody on the internet: set prefix4 under [tunnel] in gate.toml to one such as 10.99.0.0/24", v.Tunnel())
+		return fmt.Errorf("an invite's tunnel %s is not of the private ranges, and could hide somebody's address on the internet: set prefix4 under [tunnel] in gate.toml to one such as 10.99.0.0/24", v.Tunnel())
 	case v.ControlPort == 0:
 		return errors.New("an invite needs the gate's control port")
 	}

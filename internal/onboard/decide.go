@@ -39,7 +39,7 @@ func (s *setup) workHere() []string {
 	}
 	return append(work,
 		"make it a home: "+s.here.Paths.ConfigFile(forward.Home),
-		"publish a free TCP port for some seconds, to prove the way, and no longer")
+		"publish a free TCP port for some seconds, to prove that visitors arrive")
 }
 
 func asService(is bool) string {

@@ -23,7 +23,7 @@ func CheckFresh(p layout.Paths) error {
 		return err
 	}
 	leave := fmt.Sprintf("gatelodge down, then remove %s and %s.json and %s.json.last from %s", p.ConfigFile(role), role, role, p.State())
-	return problem.New(problem.Failed, "gatelodge status; to begin anew: "+leave, "this machine is a %s already", role)
+	return problem.New(problem.Failed, "gatelodge status; to start over: "+leave, "this machine is a %s already", role)
 }
 
 // checkKeyless refuses a machine that has lost its role and not its keys: they
@@ -35,7 +35,7 @@ func checkKeyless(p layout.Paths) error {
 			file := filepath.Join(p.State(), name)
 			_, err := os.Lstat(file)
 			if err == nil {
-				hint := fmt.Sprintf("put %s back; or, if it is a %s no longer, move %s away", p.ConfigFile(role), role, p.State())
+				hint := fmt.Sprintf("restore %s; or, if it is no longer a %s, move %s away", p.ConfigFile(role), role, p.State())
 				return problem.New(problem.Failed, hint, "this machine still has the keys of a %s, in %s", role, file)
 			}
 			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {

@@ -41,9 +41,9 @@ func (s gateSteps) installNFTThere(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), transferTime)
 	defer cancel()
 	if _, err := s.vps.conn.Root(ctx, remote.Command{Script: installNFT}); err != nil {
-		return problem.New(problem.Failed, "make this work by hand, on the VPS: apt-get install nftables", "cannot install nftables: %w", err)
+		return problem.New(problem.Failed, "make this work by hand first, on the VPS: apt-get install nftables", "cannot install nftables: %w", err)
 	}
-	s.progress.Done("installed nftables, which stays whatever comes")
+	s.progress.Done("installed nftables, which stays in any case")
 	return nil
 }
 
@@ -221,7 +221,7 @@ func (s gateSteps) getInvite(ctx context.Context) error {
 		Invite string `json:"invite"`
 	}
 	if err := json.Unmarshal([]byte(out), &answer); err != nil {
-		return errors.New("the VPS gives no invite that can be read") // and the text might be one
+		return errors.New("the answer of the VPS holds no valid invite") // and the text might be one
 	}
 	s.invite = answer.Invite
 	return nil

@@ -98,7 +98,7 @@ func (s homeSteps) homePart() part {
 func (s homeSteps) join(ctx context.Context) error {
 	invite, err := key.ParseInvite(s.invite)
 	if err != nil {
-		return fmt.Errorf("the invite of the VPS is none: %w", err)
+		return fmt.Errorf("the invite that the VPS made is not valid: %w", err)
 	}
 	name, err := s.here.Join(ctx, invite)
 	if err != nil {
@@ -126,9 +126,9 @@ func (s homeSteps) awaitTunnel(ctx context.Context, name string) error {
 		return err
 	}
 	if !r.Works() {
-		return problem.New(problem.Unreachable, "gatelodge status", "the gate let this home join, but its tunnel does not come up: something on the way lets the first UDP packets through and not the next")
+		return problem.New(problem.Unreachable, "gatelodge status", "the gate let this home join, but its tunnel does not come up: something on the way lets the first UDP packets through and drops the next")
 	}
-	s.progress.Done(fmt.Sprintf("joined as %s; the tunnel stands after %.1f s", name, time.Since(begin).Seconds()))
+	s.progress.Done(fmt.Sprintf("joined as %s; the tunnel is up after %.1f s", name, time.Since(begin).Seconds()))
 	return nil
 }
 

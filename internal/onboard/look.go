@@ -37,7 +37,7 @@ func (s *setup) connect(ctx context.Context) error {
 	}
 	err = s.vps.conn.Rise(ctx, func() (string, error) { return s.progress.Password(ctx) })
 	if errors.Is(err, remote.ErrNoRoot) {
-		return problem.New(problem.Privilege, "log in as root, or as a user who may use sudo there", "%w", err)
+		return problem.New(problem.Privilege, "log in as root, or as a user who may use sudo on the VPS", "%w", err)
 	}
 	return err
 }
@@ -141,7 +141,7 @@ func (s *setup) findEndpoint(ctx context.Context) error {
 		return err
 	}
 	if !direct {
-		return problem.New(problem.Failed, "add --endpoint ADDRESS-OR-NAME", "the VPS has no public address of its own, and ssh reaches it by a way that does not tell one")
+		return problem.New(problem.Failed, "add --endpoint ADDRESS-OR-NAME", "the VPS has no public address of its own, and the way that ssh reaches it does not show one")
 	}
 	s.o.Endpoints = []string{name}
 	return nil
@@ -161,7 +161,7 @@ func (s *setup) findProgram() error {
 	}
 	s.bring, err = remote.Program(s.found.Arch(), s.o.Binary, self, user)
 	if err != nil {
-		return problem.New(problem.Failed, "name the file of that release: --binary "+remote.FileName(s.found.Arch()), "%w", err)
+		return problem.New(problem.Failed, "name that program for it: --binary "+remote.FileName(s.found.Arch()), "%w", err)
 	}
 	return nil
 }
@@ -185,7 +185,7 @@ func (s *setup) checkHomes(ctx context.Context) error {
 func (s *setup) refuseHome(r gateReport) error {
 	for _, h := range r.Homes {
 		if h.Name == s.o.Name {
-			return problem.New(problem.Failed, "choose another name: --name NAME; or, if that home is gone, on the VPS: gatelodge gate revoke "+h.Name, "the gate has a home of the name %s already", h.Name)
+			return problem.New(problem.Failed, "choose another name: --name NAME; or, if that home is gone, on the VPS: gatelodge gate revoke "+h.Name, "the gate already has a home with the name %s", h.Name)
 		}
 	}
 	return nil

@@ -40,7 +40,7 @@ func TestTheLastHopIsNamed(t *testing.T) {
 		sentOn  uint64
 		visited bool
 		hop     string
-	}{{0, false, "never came as far as the gate"}, {3, false, "sent it on"}, {3, true, "on its way back"}} {
+	}{{0, false, "never reached the gate"}, {3, false, "sent it on"}, {3, true, "on its way back"}} {
 		if hop, hint := lostHop(c.sentOn, c.visited); !strings.Contains(hop, c.hop) || hint == "" {
 			t.Errorf("%+v: %q, hint %q", c, hop, hint)
 		}
@@ -67,9 +67,10 @@ func TestTheOtherSidesWordsArePassedOn(t *testing.T) {
 		{1, "motd\n" + `{"error":{"message":"no room","hint":"make some","code":1}}` + "\n", "on the VPS: no room", "on the VPS: make some", false},
 		{5, `{"error":{"message":"the daemon is not running","hint":"gatelodge up","code":5}}`, "on the VPS: the daemon is not running", "on the VPS: gatelodge up", true},
 		{5, "gatelodge: error: the daemon is not running\n", "on the VPS: gatelodge: error: the daemon is not running", "", true},
+		{1, `{"error":{"message":"this machine has no nft","hint":"run it on this machine","code":1}}`, "on the VPS: the VPS has no nft", "on the VPS: run it on the VPS", false},
 		{4, "gatelodge: error: permission denied", "on the VPS: gatelodge: error: permission denied", "", false},
 		{127, "sh: not found", "on the VPS: sh: not found", "", false},
-		{137, "", "on the VPS: exit status 137 on the VPS, without a word", "", false},
+		{137, "", "on the VPS: exit status 137 on the VPS, and no message", "", false},
 	} {
 		err := explainThere(&remote.ExitError{Status: c.status, Said: c.said})
 		p, ok := errors.AsType[*problem.Error](err)
@@ -158,7 +159,7 @@ func TestKeysWithoutARoleAreRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "still has the keys of a "+role) {
 			t.Fatalf("with %s: %v", name, err)
 		}
-		if hint := hintOf(err); !strings.Contains(hint, role+".toml back") {
+		if hint := hintOf(err); !strings.HasPrefix(hint, "restore ") || !strings.Contains(hint, role+".toml;") {
 			t.Errorf("with %s: the hint is %q", name, hint)
 		}
 		s := &setup{here: Here{Instance: instance.Instance{Paths: p}}}

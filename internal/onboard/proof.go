@@ -36,7 +36,7 @@ func (p proof) prove(ctx context.Context) error {
 		return err
 	}
 	if why != "" {
-		p.progress.Done("not tried: " + why + "; after expose, try it from a telephone's network")
+		p.progress.Done("not tried: " + why + "; after expose, try it from a phone on its mobile network")
 		return nil
 	}
 	const tries = 3 // a port may be reserved, or another home's
@@ -74,9 +74,9 @@ func (p proof) visitable(ctx context.Context) (gate netip.Addr, why string, err 
 	}
 	switch {
 	case !host.Routable(gate):
-		why = fmt.Sprintf("the gate's address %s is not one of the internet, so neither would a visitor's be", gate)
+		why = fmt.Sprintf("the gate's address %s is not a public one, so a visitor's would not be either", gate)
 	case host.Routable(own.Addr().Unmap()):
-		why = fmt.Sprintf("this machine has the public address %s itself, and never lets packets from its own address in by the tunnel", own.Addr().Unmap())
+		why = fmt.Sprintf("this machine itself has the public address %s, and never lets packets from its own address in by the tunnel", own.Addr().Unmap())
 	}
 	return gate, why, nil
 }
@@ -129,20 +129,20 @@ func (p proof) explainVisit(ctx context.Context, at netip.AddrPort, w *witness, 
 	defer cancel()
 	there, err := p.vps.status(ctx)
 	if err != nil {
-		return fmt.Errorf("no answer from %s (%w), and the gate cannot be asked how far it came: %w", at, why, err)
+		return fmt.Errorf("no answer from %s (%w), and the gate does not say how far the visit came: %w", at, why, err)
 	}
 	hop, hint := lostHop(there.arrived(p.home), w.wasVisited())
-	return problem.New(problem.Failed, hint, "all is set up and stays, but no visitor gets through: TCP to %s: %v\n%s", at, why, hop)
+	return problem.New(problem.Failed, hint, "everything is set up and stays, but no visitor gets through: TCP to %s: %v\n%s", at, why, hop)
 }
 
 // lostHop judges by the last place at which the visit was seen.
 func lostHop(sentOn uint64, visited bool) (hop, hint string) {
 	switch {
 	case visited:
-		return "it reached this machine; the answer was lost on its way back", "look for a firewall or rules that others have made on this machine: nft list ruleset; ip rule"
+		return "it reached this machine; the answer was lost on its way back", "look for another firewall or other rules on this machine: nft list ruleset; ip rule"
 	case sentOn > 0:
-		return "the gate got it and sent it on; the service on this machine did not see it: a firewall of others, here or on the VPS", "here, let TCP in from the interface gatelodge (with ufw: ufw allow in on gatelodge); on the VPS, let through what goes there (with ufw: ufw route allow out on gatelodge)"
+		return "the gate got it and sent it on, but it did not reach the service on this machine: another firewall, here or on the VPS, drops it", "here, let TCP in from the interface gatelodge (with ufw: ufw allow in on gatelodge); on the VPS, let through what goes out by the interface gatelodge (with ufw: ufw route allow out on gatelodge)"
 	default:
-		return "it never came as far as the gate: a firewall of the VPS's provider, or of others on the VPS", "in the provider's web console, let in the TCP ports that you will publish; then: gatelodge expose 443"
+		return "it never reached the gate: a firewall of the VPS's provider, or another one on the VPS, drops it", "in the provider's web console, let in the TCP ports that you will publish; then: gatelodge expose 443"
 	}
 }

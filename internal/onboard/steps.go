@@ -88,10 +88,10 @@ func revert(ctx context.Context, made []part, why error, progress Progress) erro
 		err := made[i].undo(ctx)
 		cancel()
 		if err != nil {
-			left = append(left, fmt.Errorf("could not take back, do it by hand: %s: %v", made[i].what, err)) // the kind is why's
+			left = append(left, fmt.Errorf("could not undo this, do it by hand: %s: %v", made[i].what, err)) // the kind is why's
 			continue
 		}
-		progress.Done("taken back: " + made[i].what)
+		progress.Done("undone: " + made[i].what)
 	}
 	if len(left) == 0 {
 		return why

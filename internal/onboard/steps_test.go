@@ -80,7 +80,7 @@ func TestAnyStepIsReverted(t *testing.T) {
 			if err == nil || !slices.Equal(s.done, want) {
 				t.Errorf("%s, Ctrl-C %t: %v, done %q, wanted %q", at, ctrlC, err, s.done, want)
 			}
-			if taken := strings.Count(strings.Join(p.said, "\n"), "taken back: "); at != "f" && taken != i+1 {
+			if taken := strings.Count(strings.Join(p.said, "\n"), "undone: "); at != "f" && taken != i+1 {
 				t.Errorf("%s: said %q", at, p.said)
 			}
 			stop(nil)

@@ -72,6 +72,10 @@ type thereError struct {
 func (e *thereError) Error() string { return e.said }
 func (e *thereError) Unwrap() error { return e.exit }
 
+// theVPS gives the machine there the name that it has here: this machine is only
+// ever the one that the user sits at.
+var theVPS = strings.NewReplacer("this machine", "the VPS", "This machine", "The VPS")
+
 // explainThere passes on what was said on the VPS, whoever has said it.
 func explainThere(err error) error {
 	exit, ok := errors.AsType[*remote.ExitError](err)
@@ -80,9 +84,9 @@ func explainThere(err error) error {
 	}
 	said, hint := exit.Error(), ""
 	if e := typed(exit); e != nil {
-		said = e.Error()
+		said = theVPS.Replace(e.Error())
 		if e.Hint != "" {
-			hint = "on the VPS: " + e.Hint
+			hint = "on the VPS: " + theVPS.Replace(e.Hint)
 		}
 	}
 	return problem.New(problem.Failed, hint, "on the VPS: %w", &thereError{said, exit})

@@ -98,7 +98,7 @@ func TestAGateThatDoesNotAnswerIsToldApart(t *testing.T) {
 		"a file that is wrong":  {`echo '{"error":{"message":"gate.toml:3: bad","code":1}}' >&2; exit 1`, "gate.toml:3: bad"},
 		"a program that breaks": {`kill -9 $$`, "cannot ask the gate"},
 		"no report":             {`echo motd`, "cannot read the gate's status"},
-		"the name is had":       {`echo '{"homes":[{"name":"attic"}]}'`, "has a home of the name attic already"},
+		"the name is had":       {`echo '{"homes":[{"name":"attic"}]}'`, "already has a home with the name attic"},
 		"the name is free":      {`echo '{"homes":[{"name":"cellar"}]}'`, ""},
 	} {
 		s, _ := onVPS(t, c.program)

@@ -58,7 +58,7 @@ func (e *Error) JSON() ([]byte, error) {
 }
 
 // ErrNone reports that a text is no error as JSON writes it.
-var ErrNone = errors.New("this is no error of gatelodge's")
+var ErrNone = errors.New("this is not an error of gatelodge")
 
 // Parse reads what JSON has written. The error is ErrNone for anything else.
 func Parse(line string) (*Error, error) {

@@ -32,7 +32,7 @@ type answer struct {
 // Write implements io.Writer.
 func (a *answer) Write(p []byte) (int, error) {
 	if a.size += len(p); a.size > maxAnswer {
-		err := fmt.Errorf("the VPS answers with more than %d MB, which no command of ours prints", maxAnswer>>20)
+		err := fmt.Errorf("the VPS answers with more than %d MB, more than any command of ours prints", maxAnswer>>20)
 		a.stop(err)
 		return 0, err
 	}

@@ -44,7 +44,7 @@ func Program(arch, named, self string, user *User) ([]byte, error) {
 			tried = append(tried, fmt.Errorf("%s: %w", file, err))
 		}
 	}
-	return nil, fmt.Errorf("there is no gatelodge for %s here: %w", arch, errors.Join(tried...))
+	return nil, fmt.Errorf("there is no gatelodge for %s on this machine: %w", arch, errors.Join(tried...))
 }
 
 // checkOwners makes sure that nobody but root and the user could have put a file
@@ -69,7 +69,7 @@ func checkOwners(file string, user *User) error {
 		}
 		stat := info.Sys().(*syscall.Stat_t)
 		if why := othersMay(info.Mode(), stat.Uid, stat.Gid, uid); why != "" {
-			return fmt.Errorf("%s %s: look what it is, then name it with --binary", at, why)
+			return fmt.Errorf("%s %s: see what it is, then name it with --binary", at, why)
 		}
 		if at == filepath.Dir(at) {
 			return nil
@@ -129,7 +129,7 @@ func readProgram(file string) ([]byte, error) {
 func checkProgram(data []byte, arch string) error {
 	f, err := elf.NewFile(bytes.NewReader(data))
 	if err != nil {
-		return fmt.Errorf("it is no program for Linux: %w", err)
+		return fmt.Errorf("it is not a program for Linux: %w", err)
 	}
 	defer f.Close()
 	want, known := map[string]elf.Machine{
@@ -159,7 +159,7 @@ if [ -z "$3" ] || [ "$said" = "gatelodge version $3" ]; then
 	# An earlier version refuses that.
 	[ $code != 2 ] || { "$1" --root "$2" install; code=$?; }
 else
-	echo "what was copied is $said, and this machine has gatelodge version $3" >&2
+	echo "what was copied is $said, not gatelodge version $3" >&2
 fi
 rm -f "$1"; exit $code`
 

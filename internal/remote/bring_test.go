@@ -14,7 +14,7 @@ func TestBring(t *testing.T) {
 		t.Fatal(err)
 	}
 	program := []byte("#!/bin/sh\n[ \"$1\" != --version ] || { echo gatelodge version 1.2; exit; }\n[ \"$1 $3\" = '--root install' ] && cp \"$0\" \"$2/usr/local/bin/gatelodge\"\n")
-	for version, want := range map[string]string{"": "", "1.2": "", "1.3": "what was copied is gatelodge version 1.2, and this machine has gatelodge version 1.3"} {
+	for version, want := range map[string]string{"": "", "1.2": "", "1.3": "what was copied is gatelodge version 1.2, not gatelodge version 1.3"} {
 		root := t.TempDir()
 		folder := filepath.Join(root, "usr/local/bin")
 		if err := os.MkdirAll(folder, 0o755); err != nil {
@@ -55,7 +55,7 @@ func TestProgram(t *testing.T) {
 	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Program("amd64", script, self, nil); err == nil || !strings.Contains(err.Error(), "no program for Linux") {
+	if _, err := Program("amd64", script, self, nil); err == nil || !strings.Contains(err.Error(), "not a program for Linux") {
 		t.Errorf("a script: %v", err)
 	}
 }

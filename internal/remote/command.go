@@ -21,7 +21,7 @@ func (e *ExitError) Error() string {
 	if text := strings.TrimSpace(e.Said); text != "" {
 		return text
 	}
-	return fmt.Sprintf("exit status %d on the VPS, without a word", e.Status)
+	return fmt.Sprintf("exit status %d on the VPS, and no message", e.Status)
 }
 
 // LostError means that the connection broke: what was begun there may or may
@@ -61,7 +61,7 @@ func (c *Conn) answer(ctx context.Context, line, mark string, in io.Reader) (str
 	a := &answer{mark: []byte(mark + "\n")}
 	err := c.run(ctx, line, in, a)
 	if err == nil && !a.begun {
-		return "", fmt.Errorf("the VPS says that all went well, and has not carried out the command: its answer is %.60q", a.head)
+		return "", fmt.Errorf("the VPS reports success but has not run the command: its answer is %.60q", a.head)
 	}
 	return a.text.String(), err
 }

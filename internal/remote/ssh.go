@@ -87,7 +87,7 @@ func CheckDestination(d string) error {
 		ok = err == nil && u.Hostname() != "" && strings.Trim(u.Path, "/") == "" && rest != ""
 	}
 	if !ok {
-		return fmt.Errorf("%q is no destination for ssh: name it as USER@HOST", d)
+		return fmt.Errorf("%q is not a destination for ssh: write USER@HOST", d)
 	}
 	return nil
 }
@@ -141,13 +141,13 @@ func (c *Conn) greet(ctx context.Context) error {
 	uid, name, whole := strings.Cut(firstLine(out.text.String()), " ")
 	if !whole {
 		return &Error{
-			fmt.Errorf("ssh reaches %s, but commands are not carried out there: the answer is %.60q", c.options.Destination, out.head),
+			fmt.Errorf("ssh reaches %s, but cannot run commands there: the answer is %.60q", c.options.Destination, out.head),
 			"the account there needs a shell and no forced command",
 		}
 	}
 	if !loginName.MatchString(name) {
 		return &Error{
-			fmt.Errorf("ssh reaches %s, but what it gives for the name of the user there is none: %.60q", c.options.Destination, name),
+			fmt.Errorf("ssh reaches %s, but the name of the user there is not valid: %.60q", c.options.Destination, name),
 			"on the VPS: id -un",
 		}
 	}
@@ -285,7 +285,7 @@ func (c *Conn) explain(ctx context.Context, err error, said string) error {
 // connectHint knows what ssh says, and what helps.
 func connectHint(said, destination string) string {
 	for _, h := range []struct{ words, hint string }{
-		{"IDENTIFICATION HAS CHANGED", "if the VPS was set up anew, forget its old key as ssh says above; if not, somebody may sit in between: compare the key with the one in your provider's console"},
+		{"IDENTIFICATION HAS CHANGED", "if the VPS was installed again, remove its old key as ssh says above; if not, somebody may intercept the connection: compare the key with the one in your provider's console"},
 		{"Host key verification failed", "its host key is not known here: connect once by hand, compare the key with the one in your provider's console, and accept it: ssh " + destination},
 		{"Permission denied", "make this work by hand first: ssh " + destination + " (the user's name, the key, ssh-add; or --ssh-option IdentityFile=FILE)"},
 		{"Too many authentication failures", "name the one key to use: --ssh-option IdentitiesOnly=yes --ssh-option IdentityFile=FILE"},

@@ -123,7 +123,7 @@ func TestOnlyTheCommandsOwnWordsCount(t *testing.T) {
 	t.Setenv("PLAY_IGNORES", "yes")
 	for name, run := range map[string]func(context.Context, Command) (string, error){"Run": c.Run, "Root": c.Root} {
 		out, err := run(t.Context(), Command{Script: "true"})
-		if err == nil || out != "" || !strings.Contains(err.Error(), "has not carried out the command") {
+		if err == nil || out != "" || !strings.Contains(err.Error(), "has not run the command") {
 			t.Errorf("%s of a login that carries nothing out: %v: %q", name, err, out)
 		}
 	}

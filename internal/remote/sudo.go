@@ -9,7 +9,7 @@ import (
 )
 
 // ErrNoRoot is returned where the user who logged in cannot become root.
-var ErrNoRoot = errors.New("cannot become root by sudo")
+var ErrNoRoot = errors.New("cannot become root with sudo")
 
 // Rise makes sure that commands can run as root. If sudo on the VPS asks for a
 // password, so does ask; it goes to sudo's standard input, never into a

@@ -49,14 +49,14 @@ func (a Port) note(name string, public []netip.Addr) string {
 		return fmt.Sprintf("it is published at %s only, by a container engine or the like, and visitors come to this machine's address in the tunnel: gatelodge unexpose %s, then gatelodge expose %s --to %[1]s --name %[2]s",
 			a.elsewhere, name, a.mapping)
 	case len(a.apart) == 0:
-		return "nothing listens there on this machine, as far as can be seen: visitors are refused until a service does"
+		return "nothing seems to listen there on this machine: visitors are refused until a service does"
 	}
 	b := a.apart[0]
 	switch {
 	case b.Interface != "":
 		return fmt.Sprintf("the service is bound to the interface %s, and visitors come by the tunnel's: have it listen on all interfaces", b.Interface)
 	case b.At.Addr().IsLoopback():
-		return fmt.Sprintf("the service listens on %s only, where no visitor comes: have it listen on 0.0.0.0 and [::]", b.At.Addr())
+		return fmt.Sprintf("the service listens on %s only, where no visitor arrives: have it listen on 0.0.0.0 and [::]", b.At.Addr())
 	}
 	return fmt.Sprintf("the service listens on %s only, and visitors come to this machine's address in the tunnel: gatelodge unexpose %s, then gatelodge expose %s --to %[1]s --name %[2]s; or have it listen on all addresses",
 		b.At.Addr(), name, a.mapping)

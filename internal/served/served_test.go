@@ -34,7 +34,7 @@ func TestServicesThatSomeVisitorsMiss(t *testing.T) {
 		"IPv4 alone":              {"7024/tcp", []host.Binding{tcp("0.0.0.0:7024")}, ipv4, []string{"7024/tcp: the service answers by IPv4 only, and visitors who come to 2001:db8:a::1 are refused: have it listen on [::]"}},
 		"IPv6 alone":              {"7024/tcp", []host.Binding{onlyIPv6}, ipv6, []string{"by IPv6 only, and visitors who come to 198.51.100.1 are refused"}},
 		"UDP, IPv4 alone":         {"7024/udp", []host.Binding{udp("0.0.0.0:7024")}, ipv4, []string{"7024/udp: the service answers by IPv4 only"}},
-		"another protocol":        {"7024/udp", []host.Binding{tcp("[::]:7024")}, ipv4 + " " + ipv6, []string{"7024/udp: nothing listens there"}},
+		"another protocol":        {"7024/udp", []host.Binding{tcp("[::]:7024")}, ipv4 + " " + ipv6, []string{"7024/udp: nothing seems to listen there"}},
 		"TCP of both":             {"7024", []host.Binding{tcp("[::]:7024")}, ipv4 + " " + ipv6, nil},
 		"TCP of both, IPv4 alone": {"7024", []host.Binding{tcp("0.0.0.0:7024")}, ipv4, []string{"7024/tcp: the service answers by IPv4 only"}},
 		"each another family":     {"7024", []host.Binding{tcp("0.0.0.0:7024"), udp("[::]:7024")}, ipv4 + " " + ipv6, []string{"7024/tcp: the service answers by IPv4 only"}},
@@ -42,11 +42,11 @@ func TestServicesThatSomeVisitorsMiss(t *testing.T) {
 		"one address of the LAN":  {"7024/tcp", []host.Binding{tcp("192.168.1.10:7024")}, ipv4 + " " + ipv6, []string{"listens on 192.168.1.10 only, and visitors come to this machine's address in the tunnel: gatelodge unexpose web, then gatelodge expose 7024/tcp --to 192.168.1.10 --name web"}},
 		"one, and remapped":       {"80:7024/tcp", []host.Binding{tcp("192.168.1.10:7024")}, ipv4 + " " + ipv6, []string{"gatelodge expose 80:7024/tcp --to 192.168.1.10"}},
 		"one, and all of IPv4":    {"7024/tcp", []host.Binding{tcp("0.0.0.0:7024"), tcp("[2001:db8::10]:7024")}, ipv4, []string{"by IPv4 only"}},
-		"loopback":                {"7024/tcp", []host.Binding{tcp("127.0.0.1:7024")}, ipv4 + " " + ipv6, []string{"listens on 127.0.0.1 only, where no visitor comes"}},
+		"loopback":                {"7024/tcp", []host.Binding{tcp("127.0.0.1:7024")}, ipv4 + " " + ipv6, []string{"listens on 127.0.0.1 only, where no visitor arrives"}},
 		"an interface":            {"7024/tcp", []host.Binding{onLAN}, ipv4 + " " + ipv6, []string{"bound to the interface eth0"}},
-		"nothing":                 {"7024", nil, ipv4 + " " + ipv6, []string{"7024/tcp: nothing listens"}},
+		"nothing":                 {"7024", nil, ipv4 + " " + ipv6, []string{"7024/tcp: nothing seems to listen"}},
 		"remapped":                {"80:7024/tcp", []host.Binding{tcp("0.0.0.0:7024")}, ipv4, []string{"80/tcp: the service answers by IPv4 only"}},
-		"the public port":         {"7024:80/tcp", []host.Binding{tcp("[::]:7024")}, ipv4 + " " + ipv6, []string{"7024/tcp: nothing listens"}},
+		"the public port":         {"7024:80/tcp", []host.Binding{tcp("[::]:7024")}, ipv4 + " " + ipv6, []string{"7024/tcp: nothing seems to listen"}},
 		"one of a range":          {"7000-7100/tcp", []host.Binding{tcp("[::]:7024")}, ipv4 + " " + ipv6, nil},
 	} {
 		mappings, err := forward.ParseMapping(c.ports)

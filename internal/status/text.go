@@ -191,7 +191,7 @@ func (p *printer) counters(r Report) {
 	if r.Role == "gate" {
 		p.line("dropped\tclosed ports %d, invalid %d, spoofed %d, from homes %d", c.Closed, c.Invalid, c.Spoofed, c.Tunnel)
 		if c.Full > 0 {
-			p.line("full\t%d new connections turned away: the conntrack table keeps the rest for ssh and the tunnel", c.Full)
+			p.line("full\t%d new connections turned away: the rest of the conntrack table is kept for ssh and the tunnel", c.Full)
 		}
 		return
 	}

@@ -24,7 +24,7 @@ type DamagedError struct {
 
 // Error implements error.
 func (e *DamagedError) Error() string {
-	return fmt.Sprintf("cannot use %s (%v) nor its copy %s%s; restore one of them from a backup, or move both away to start anew", e.Path, e.Err, e.Path, copySuffix)
+	return fmt.Sprintf("cannot use %s (%v) nor its copy %s%s; restore one of them from a backup, or move both away to start over", e.Path, e.Err, e.Path, copySuffix)
 }
 
 // Unwrap returns what is wrong with the value itself.

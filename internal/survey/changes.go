@@ -17,7 +17,7 @@ func (f Facts) KernelText() string {
 	if f.Forwarding {
 		forwarding = "forwarding is on already"
 	}
-	return forwarding + ", makes the table of connections larger, and keeps forwarded ports from other use; gatelodge down puts back what was changed"
+	return forwarding + ", makes the conntrack table larger, and reserves forwarded ports; gatelodge down restores what was changed"
 }
 
 // DeviceText says which WireGuard a gate or a home will have on the machine, and

@@ -21,13 +21,13 @@ func TestJudgeHere(t *testing.T) {
 		{"no systemd", but("init=openrc"), []uint16{22}, nil, "", nil},
 		{"embedded", but("wireguard="), []uint16{22}, nil, "", nil},
 		{"neither", but("wireguard=", "tun="), []uint16{22}, []string{"neither WireGuard nor /dev/net/tun"}, "modprobe tun", nil},
-		{"a held port", but(`+listen=udp *:55107 users:(("other",pid=7,fd=3))`), []uint16{22}, []string{"other holds UDP port 55107 here"}, "stop it here", []string{"other is listening on 55107/udp here and will be closed;"}},
+		{"a held port", but(`+listen=udp *:55107 users:(("other",pid=7,fd=3))`), []uint16{22}, []string{"other uses UDP port 55107 here"}, "stop it here", []string{"other is listening on 55107/udp here and will be closed;"}},
 		{"nameless", but("+listen=tcp *:8080", "+listen=tcp *:2222"), []uint16{22, 2222}, nil, "", []string{"something is listening on 8080/tcp here and will be closed;"}},
 		{"ufw", but("+firewall=ufw"), []uint16{22}, nil, "", []string{"ufw is active here"}},
-		{"Docker", but("+docker=yes"), []uint16{22}, nil, "", []string{"Docker has the machine drop"}},
+		{"Docker", but("+docker=yes"), []uint16{22}, nil, "", []string{"Docker makes the machine drop"}},
 		{"Docker came first", but("+docker=yes", "+forwarding=yes"), []uint16{22}, nil, "", nil},
 		{"no sshd", debian, []uint16{}, nil, "", nil},
-		{"keys of a gate", but("+state=gate"), []uint16{22}, []string{"still has the keys of a gate"}, "put gate.toml back", nil},
+		{"keys of a gate", but("+state=gate"), []uint16{22}, []string{"still has the keys of a gate"}, "restore gate.toml", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f, err := Parse(c.look)

@@ -51,7 +51,7 @@ func Judge(f Facts, w Wish) Verdict {
 		v.at, v.run = "here", ""
 	}
 	if f.System != "Linux" {
-		v.refuse("a VPS with Debian 12 does", "it runs %s; a gate is a Linux machine", f.System)
+		v.refuse("a VPS with Debian 12 will do", "it runs %s; a gate is a Linux machine", f.System)
 		return v
 	}
 	v.judgeRole(f, w)
@@ -93,7 +93,7 @@ func (v *Verdict) judgeState(f Facts) {
 		return
 	}
 	for _, role := range f.States {
-		v.refuse(fmt.Sprintf("%s, put %s.toml back; or, if it is a %s no longer, move /var/lib/gatelodge away", v.at, role, role), "it still has the keys of a %s, without /etc/gatelodge/%s.toml", role, role)
+		v.refuse(fmt.Sprintf("%srestore %s.toml; or, if it is no longer a %s, move /var/lib/gatelodge away", v.run, role, role), "it still has the keys of a %s, without /etc/gatelodge/%s.toml", role, role)
 	}
 }
 
@@ -101,7 +101,7 @@ func (v *Verdict) judgeState(f Facts) {
 func (v *Verdict) judgeRole(f Facts, w Wish) {
 	v.Init = !slices.Contains(f.Roles, "gate")
 	if slices.Contains(f.Roles, "home") {
-		v.refuse("a gate is another machine; if this one is a home no longer, "+v.run+"gatelodge uninstall --purge", "it is a home already (it has /etc/gatelodge/home.toml)")
+		v.refuse("a gate and its homes are different machines; if it is no longer a home, "+v.run+"gatelodge uninstall --purge", "it is a home already (it has /etc/gatelodge/home.toml)")
 	}
 	if w.Here {
 		return
@@ -126,7 +126,7 @@ func (v *Verdict) judgeRole(f Facts, w Wish) {
 
 func (v *Verdict) judgeMachine(f Facts) {
 	if f.Arch() == "" {
-		v.refuse("a VPS with an x86-64 or an ARM processor does", "its processor is %s, for which there is no gatelodge", f.Machine)
+		v.refuse("a VPS with an x86-64 or an ARM processor will do", "its processor is %s, for which there is no gatelodge", f.Machine)
 	}
 	if v.Bring && f.DiskKiB >= 0 && f.DiskKiB < leastDiskKiB {
 		v.refuse("make room "+v.at+": journalctl --vacuum-size=50M; apt-get clean", "only %d MB are free under /usr/local, %d are needed", f.DiskKiB>>10, leastDiskKiB>>10)
@@ -149,7 +149,7 @@ func (v *Verdict) judgeTunnel(f Facts) {
 	case isContainer(f.Virtual):
 		v.refuse("ask the provider to switch TUN on for this VPS (many panels have a button), or take one on KVM", "it is a container (%s) that has neither WireGuard nor /dev/net/tun", f.Virtual)
 	default:
-		hint := "install the kernel of its distribution, or load a module by hand to see why it does not: modprobe tun"
+		hint := "install the kernel of its distribution, or load the module by hand to see why that fails: modprobe tun"
 		if older(f.Kernel, "5.6") {
 			hint = "Linux has WireGuard since 5.6: install a newer kernel, or the module tun for this one"
 		}
@@ -164,7 +164,7 @@ func isContainer(virtual string) bool {
 func (v *Verdict) judgeNFT(f Facts, w Wish) {
 	switch {
 	case f.NFT == "" && f.APT && f.NFTPackage == "installed":
-		v.refuse(v.run+"apt-get install --reinstall nftables", "its package nftables is installed, and still there is no program nft")
+		v.refuse(v.run+"apt-get install --reinstall nftables", "its package nftables is installed, but the program nft is missing")
 	case f.NFT == "" && f.APT && w.Here:
 		v.refuse("apt-get install nftables", "it has no nft, the program of nftables")
 	case f.NFT == "" && f.APT:
@@ -198,12 +198,12 @@ func (v *Verdict) judgeInit(f Facts, w Wish) {
 	case w.Here:
 	case f.Init == "systemd" && !f.Systemctl:
 		v.refuse("there: apt-get install --reinstall systemd (or what reinstalls it in that distribution)",
-			"it runs systemd, but has no systemctl, by which gatelodge becomes a service")
+			"it runs systemd, but has no systemctl, which installs the service gatelodge")
 	case f.Init == "systemd":
 	case w.WithoutService:
-		v.note("it has no systemd: after each of its reboots somebody must run there: gatelodge up")
+		v.note("it has no systemd: after each of its reboots somebody must run gatelodge up there")
 	default:
-		v.refuse("with --without-service it is set up all the same: after each reboot of the VPS somebody must run there: gatelodge up",
+		v.refuse("with --without-service it is set up all the same; somebody must then run gatelodge up on the VPS after each reboot",
 			"it has no systemd, so the gate would not come back after a reboot")
 	}
 }

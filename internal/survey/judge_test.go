@@ -83,7 +83,7 @@ func TestJudge(t *testing.T) {
 		{"no systemd", but("init=openrc"), usual, fresh, []string{"no systemd"}, nil},
 		{"systemd without systemctl", but("systemctl="), usual, fresh, []string{"no systemctl"}, nil},
 		{"no systemd, accepted", but("init="), Wish{Port: 55107, IPv4: true, WithoutService: true}, fresh, nil, []string{"gatelodge up"}},
-		{"another product on the port", but(`+listen=udp *:55107 users:(("services",pid=7,fd=3))`), usual, fresh, []string{"services holds UDP port 55107"}, []string{"services is listening"}},
+		{"another product on the port", but(`+listen=udp *:55107 users:(("services",pid=7,fd=3))`), usual, fresh, []string{"services uses UDP port 55107"}, []string{"services is listening"}},
 		{"a kernel socket on the port", but(`+listen=udp 0.0.0.0:55107`), usual, fresh, []string{"WireGuard interface"}, []string{"something is listening"}},
 		{"another port", but(`+listen=udp *:55107 users:(("services",pid=7,fd=3))`), Wish{Port: 4500, IPv4: true, Leave: true}, fresh, nil, nil},
 		{"the port on loopback", but(`+listen=udp 127.0.0.53%lo:55107`), usual, fresh, nil, nil},

@@ -89,7 +89,7 @@ func localAddr(text string) (netip.Addr, error) {
 func (f *Facts) addSocket(line string) error {
 	words := strings.Fields(line)
 	if len(words) != 3 {
-		return errors.New("it has not three columns")
+		return errors.New("it does not have three columns")
 	}
 	protocol := strings.TrimSuffix(words[0], "6")
 	if words[2] != map[string]string{"tcp": "0A", "udp": "07"}[protocol] {
@@ -120,7 +120,7 @@ func procAddr(text string) (netip.Addr, error) {
 	}
 	addr, ok := netip.AddrFromSlice(b)
 	if !ok {
-		return netip.Addr{}, fmt.Errorf("%q is no address", text)
+		return netip.Addr{}, fmt.Errorf("%q is not an address", text)
 	}
 	return addr.Unmap(), nil
 }

@@ -11,11 +11,11 @@ func (v *Verdict) judgePort(f Facts, w Wish) {
 		if l.Protocol != "udp" || l.Port != w.Port || l.loopback() {
 			continue
 		}
-		who := "something of its kernel, a WireGuard interface perhaps,"
+		who := "something in its kernel, perhaps a WireGuard interface,"
 		if l.Process != "" {
 			who = l.Process
 		}
-		v.refuse("stop it "+v.at+", or choose another port: --listen-port "+strconv.Itoa(int(w.Port)+1), "%s holds UDP port %d %s, which WireGuard is to have", who, w.Port, v.at)
+		v.refuse("stop it "+v.at+", or choose another port: --listen-port "+strconv.Itoa(int(w.Port)+1), "%s uses UDP port %d %s, which WireGuard needs", who, w.Port, v.at)
 		return
 	}
 }
@@ -91,7 +91,7 @@ func (v *Verdict) noteClosing(f Facts, w Wish) {
 // it comes.
 func (v *Verdict) noteDocker(f Facts) {
 	if f.Docker && !f.Forwarding {
-		v.note("Docker has the machine drop what it forwards for others only if Docker itself switches forwarding on; started after the gate, it will not")
+		v.note("Docker makes the machine drop forwarded packets only if Docker itself switches forwarding on; when it starts after the gate, it does not")
 	}
 }
 

@@ -19,7 +19,7 @@ func Parse(out string) (Facts, error) {
 	}
 	body, _, ended := strings.Cut(body, "\ndone=1")
 	if !begun || !ended {
-		return Facts{}, fmt.Errorf("the answer is not whole: %.200q", strings.TrimSpace(out[:min(len(out), 1000)]))
+		return Facts{}, fmt.Errorf("the answer is incomplete: %.200q", strings.TrimSpace(out[:min(len(out), 1000)]))
 	}
 	f := Facts{DiskKiB: -1, StateKiB: -1, MemoryKiB: -1}
 	err := f.Take(body)
@@ -41,7 +41,7 @@ func (f *Facts) Take(lines string) error {
 	count := 0
 	for line := range strings.Lines(lines) {
 		if count++; count > maxLines {
-			return fmt.Errorf("the machine says more than %d things of itself", maxLines)
+			return fmt.Errorf("the answer has more than %d lines", maxLines)
 		}
 		name, value, _ := strings.Cut(printable.Line(strings.TrimSpace(line), maxLine), "=")
 		if err := f.set(name, value); err != nil {

@@ -67,7 +67,7 @@ func parseWatchdog(microseconds, pid string) (time.Duration, error) {
 	}
 	n, err := strconv.ParseInt(microseconds, 10, 64)
 	if err != nil || n <= 0 {
-		return 0, fmt.Errorf("WATCHDOG_USEC %q is no time in microseconds", microseconds)
+		return 0, fmt.Errorf("WATCHDOG_USEC %q is not a time in microseconds", microseconds)
 	}
 	return time.Duration(n) * time.Microsecond, nil
 }
@@ -79,7 +79,7 @@ func inherit(first int, pid, count, names string) ([]*os.File, error) {
 	}
 	n, err := strconv.Atoi(count)
 	if err != nil || n < 0 {
-		return nil, fmt.Errorf("LISTEN_FDS %q is no number of descriptors", count)
+		return nil, fmt.Errorf("LISTEN_FDS %q is not a number of descriptors", count)
 	}
 	name := strings.Split(names, ":")
 	var files []*os.File
