@@ -54,7 +54,7 @@ var rooms = map[string][]string{
 	"internal/examine":   {"internal/consent", "internal/control", "internal/doctor", "internal/forward", "internal/host", "internal/plan"},
 	"internal/reconcile": {"internal/consent", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/status", "internal/step", "internal/supervise"},
 	"internal/gate":      {"internal/config", "internal/consent", "internal/control", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reconcile", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
-	"internal/home":      {"internal/config", "internal/consent", "internal/control", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reconcile", "internal/status", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
+	"internal/home":      {"internal/config", "internal/consent", "internal/control", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/membership", "internal/plan", "internal/reach", "internal/reconcile", "internal/status", "internal/store", "internal/supervise", "internal/systemd"},
 	"internal/daemon":    {"internal/config", "internal/consent", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/gate", "internal/home", "internal/host", "internal/layout", "internal/local", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
 	// The commands.
 	"internal/install":  {"internal/systemd", "packaging"},
@@ -64,7 +64,7 @@ var rooms = map[string][]string{
 	"internal/served":   {"internal/forward", "internal/host", "internal/status"},
 	"internal/terminal": {"internal/printable"},
 	"internal/onboard":  {"internal/config", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/plan", "internal/problem", "internal/remote", "internal/status", "internal/survey", "internal/systemd", "packaging"},
-	"internal/cli":      {"internal/config", "internal/consent", "internal/daemon", "internal/edit", "internal/forward", "internal/home", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/local", "internal/onboard", "internal/plan", "internal/problem", "internal/remote", "internal/served", "internal/sibling", "internal/status", "internal/survey", "internal/systemd", "internal/terminal"},
+	"internal/cli":      {"internal/config", "internal/consent", "internal/daemon", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/local", "internal/membership", "internal/onboard", "internal/plan", "internal/problem", "internal/remote", "internal/served", "internal/sibling", "internal/status", "internal/survey", "internal/systemd", "internal/terminal"},
 	"cmd/gatelodge":     {"internal/cli"},
 	// What is shipped around the binary, and the programs that make it.
 	"packaging":         {},
@@ -80,6 +80,8 @@ var rooms = map[string][]string{
 	"bench":                        {"internal/lab", "internal/lab/netns"},
 	"internal/lab/netns/netnstest": {"internal/lab/netns"},
 	"internal/lab/machine":         {},
+	"internal/membership":          {"internal/control", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reach", "internal/step", "internal/store"},
+	"internal/reach":               {},
 }
 
 // runners are the packages that may start programs.

@@ -11,9 +11,9 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/forward"
-	"github.com/gatelodge/gatelodge/internal/home"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/layout"
+	"github.com/gatelodge/gatelodge/internal/membership"
 	"github.com/gatelodge/gatelodge/internal/terminal"
 )
 
@@ -102,8 +102,8 @@ func becomeHome(ctx context.Context, a *app, invite key.Invite) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	joined, err := home.Join(ctx, home.JoinOptions{Paths: o.Paths, Log: o.Log, Owner: o.Owner}, invite)
-	if u, ok := errors.AsType[*home.UnreachableError](err); ok {
+	joined, err := membership.Join(ctx, membership.Options{Paths: o.Paths, Log: o.Log, Owner: o.Owner}, invite)
+	if u, ok := errors.AsType[*membership.UnreachableError](err); ok {
 		return "", fail(exitUnreachable, u.Hint, "%w", err)
 	}
 	if err != nil || hadConfig {

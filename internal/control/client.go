@@ -130,3 +130,16 @@ func refusal(what string, text []byte) error {
 	}
 	return &Error{Code: Code(plain(string(e.Code))), Message: plain(e.Message)}
 }
+
+// DialFrom returns a dialler that binds to our own address in the tunnel: it
+// is by its source that such a connection is routed.
+func DialFrom(own netip.Addr) Dial {
+	from := netip.AddrPortFrom(own, 0)
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(from)}
+		if network == "udp" {
+			d.LocalAddr = net.UDPAddrFromAddrPort(from)
+		}
+		return d.DialContext(ctx, network, address)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/gatelodge/gatelodge/internal/membership"
 	"github.com/gatelodge/gatelodge/internal/store"
 )
 
@@ -43,14 +44,14 @@ func body(t *testing.T, st *store.Store, name string) any {
 // A home finds its key, its place and the number of its last list.
 func TestTheStateOfAHomeOfBefore(t *testing.T) {
 	st := before(t)
-	was := body(t, st, storedName)
+	was := body(t, st, membership.StoredName)
 	h := &link{store: st}
 	must(t, h.recall())
 	if m := h.memory; m.PrivateKey.IsZero() || m.Joined.Name != "home" || len(m.Joined.Addresses) != 2 || m.Generation != 3 || !m.LastEndpoint.IsValid() {
 		t.Errorf("%+v", m)
 	}
-	must(t, h.remember(func(*stored) {}))
-	if now := body(t, st, storedName); !reflect.DeepEqual(was, now) {
+	must(t, h.remember(func(*membership.Memory) {}))
+	if now := body(t, st, membership.StoredName); !reflect.DeepEqual(was, now) {
 		t.Errorf("it is kept as %v, and was %v", now, was)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/local"
+	"github.com/gatelodge/gatelodge/internal/membership"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
@@ -99,7 +100,7 @@ func (h *Home) lookHere(ctx context.Context, n *examine.Notebook, c config.Home,
 }
 
 // inTunnel returns the addresses of both ends.
-func inTunnel(j *membership) []netip.Prefix {
+func inTunnel(j *membership.Membership) []netip.Prefix {
 	var list []netip.Prefix
 	for _, a := range slices.Concat(j.Addresses, j.GateAddresses) {
 		list = append(list, netip.PrefixFrom(a, a.BitLen()))

@@ -94,7 +94,7 @@ func (r *round) Gather(ctx context.Context) (plan.Facts, error) {
 	if err != nil {
 		return facts, err
 	}
-	return facts, r.link.joined().refuseOverlap(facts)
+	return facts, r.link.joined().RefuseOverlap(facts)
 }
 
 // Want implements reconcile.Role.

@@ -14,6 +14,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/layout"
+	"github.com/gatelodge/gatelodge/internal/membership"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -55,7 +56,7 @@ func TestTheConfigurationIsReadUnderItsLock(t *testing.T) {
 			h.where()
 			h.lastEndpoint()
 		},
-		func() { _ = h.joined().refuseOverlap(plan.Facts{}) },
+		func() { _ = h.joined().RefuseOverlap(plan.Facts{}) },
 		func() { h.push.verdict("web"); h.push.problems(); h.push.public(); h.push.refresh() },
 	} {
 		wait.Go(func() {
@@ -76,7 +77,7 @@ func TestDamagedMemoryStaysAProblem(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // so that there is a copy
-		if err := h.remember(func(m *stored) { m.PrivateKey.Private = k; m.Generation++ }); err != nil {
+		if err := h.remember(func(m *membership.Memory) { m.PrivateKey.Private = k; m.Generation++ }); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,6 +3,8 @@ package home
 import (
 	"context"
 	"errors"
+	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"syscall"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/control"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/reach"
 	"github.com/gatelodge/gatelodge/internal/supervise"
 )
 
@@ -139,7 +142,7 @@ func (k *keeper) daemonAlone(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, pingPatience)
 	defer cancel()
 	own, gate := k.link.ends()
-	c, err := dialFrom(own)(ctx, "tcp", gate.String())
+	c, err := control.DialFrom(own)(ctx, "tcp", gate.String())
 	if err != nil {
 		return errors.Is(err, syscall.ECONNREFUSED)
 	}
@@ -189,7 +192,7 @@ func (k *keeper) ping(ctx context.Context) (time.Duration, error) {
 	k.mu.Lock()
 	run := k.run
 	k.mu.Unlock()
-	pong, err := control.NewPinger(gate, dialFrom(own), run).Ping(ctx)
+	pong, err := control.NewPinger(gate, control.DialFrom(own), run).Ping(ctx)
 	if err == nil {
 		k.heard(pong)
 	}
@@ -275,4 +278,25 @@ func (k *keeper) tryElsewhere(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		k.note(err.Error())
 	}
+}
+
+// candidates looks up all names again and returns the addresses to which this
+// machine has a route. An address that is not to be found out now is simply
+// not among them; the last one that worked always is.
+func (k *keeper) candidates(ctx context.Context) ([]netip.AddrPort, error) {
+	var found []netip.AddrPort
+	var errs []error
+	for _, e := range k.link.endpoints() {
+		addrs, err := reach.Resolve(ctx, e)
+		found = append(found, addrs...)
+		errs = append(errs, err)
+	}
+	if last := k.link.lastEndpoint(); last.IsValid() && len(found) == 0 {
+		found = append(found, last)
+	}
+	usable := reach.Usable(ctx, net.DefaultResolver, found, k.link.hasRoute)
+	if len(usable) == 0 && len(found) > 0 {
+		errs = append(errs, reach.NoRoute(found))
+	}
+	return usable, errors.Join(errs...)
 }

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"slices"
 	"sync"
 
 	"github.com/gatelodge/gatelodge/internal/config"
@@ -15,6 +14,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/layout"
 	"github.com/gatelodge/gatelodge/internal/local"
+	"github.com/gatelodge/gatelodge/internal/membership"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/reconcile"
 	"github.com/gatelodge/gatelodge/internal/store"
@@ -41,7 +41,7 @@ type link struct {
 
 	mu       sync.Mutex // guards what follows
 	config   config.Home
-	memory   stored
+	memory   membership.Memory
 	facts    plan.Facts
 	endpoint netip.AddrPort // where the gate is tried at
 	gateMTU  int            // of the tunnel at the gate; 0: not known
@@ -73,7 +73,7 @@ func ReadConfig(p layout.Paths) (config.Home, error) {
 }
 
 func (l *link) recall() error {
-	loaded, err := l.store.Load(storedName, &l.memory)
+	loaded, err := l.store.Load(membership.StoredName, &l.memory)
 	if err != nil {
 		return err
 	}
@@ -91,14 +91,14 @@ func (l *link) recall() error {
 }
 
 // remember changes the memory: first on disk, then for all.
-func (l *link) remember(f func(m *stored)) error {
+func (l *link) remember(f func(m *membership.Memory)) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	l.mu.Lock()
 	next := l.memory
 	l.mu.Unlock()
 	f(&next)
-	if err := l.store.Save(storedName, next); err != nil {
+	if err := l.store.Save(membership.StoredName, next); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -143,17 +143,6 @@ func (l *link) gather(ctx context.Context, c config.Home) (plan.Facts, error) {
 		facts.UnderlayMTU = mtu
 	}
 	return facts, nil
-}
-
-// refuseOverlap stops before the tunnel takes an address that means something
-// else here: a network that was joined later, for instance.
-func (j *membership) refuseOverlap(facts plan.Facts) error {
-	for _, a := range slices.Concat(j.Addresses, j.GateAddresses) {
-		if n, overlaps := plan.Overlap(netip.PrefixFrom(a, a.BitLen()), facts); overlaps {
-			return fmt.Errorf("the tunnel's address %s lies in %s, a network of this machine's interface %s: one of the two must move; the tunnel's is prefix4 in the gate's gate.toml, after which homes join again", a, n.Prefix, n.Interface)
-		}
-	}
-	return nil
 }
 
 // want plans this home as it should be now.

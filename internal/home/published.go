@@ -3,6 +3,7 @@ package home
 import (
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/membership"
 )
 
 // endpoints returns where the gate may be, as HOST:PORT: as the owner says,
@@ -14,7 +15,7 @@ func (l *link) endpoints() []string {
 }
 
 // listed returns the endpoints by a configuration, of a gate that was joined.
-func listed(c config.Home, j *membership) []string {
+func listed(c config.Home, j *membership.Membership) []string {
 	if len(c.Gate.Endpoints) > 0 {
 		return c.Gate.Endpoints
 	}

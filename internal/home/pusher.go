@@ -49,7 +49,7 @@ func newPusher(l *link) *pusher {
 	p := &pusher{link: l, log: supervise.NewQuota(l.log), answered: make(chan struct{})}
 	p.ask = func() publisher {
 		own, gate := l.ends()
-		return control.NewClient(gate, dialFrom(own))
+		return control.NewClient(gate, control.DialFrom(own))
 	}
 	p.loop = supervise.NewLoop("publish", pushRound, l.log, p.round)
 	return p

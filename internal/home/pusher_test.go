@@ -19,6 +19,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/control"
 	"github.com/gatelodge/gatelodge/internal/event"
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/membership"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/status"
 	"github.com/gatelodge/gatelodge/internal/store"
@@ -87,7 +88,7 @@ func homeOf(t *testing.T, gate *fakeGate, w *bytes.Buffer, names ...string) *lin
 		}
 		h.config.Forwards = append(h.config.Forwards, forward.Forward{Name: name, Mappings: mappings})
 	}
-	h.memory.Joined = &membership{
+	h.memory.Joined = &membership.Membership{
 		Name: "attic", Addresses: []netip.Addr{netip.MustParseAddr("10.99.0.2")},
 		GateAddresses: []netip.Addr{netip.MustParseAddr("10.99.0.1")}, ControlPort: 55108,
 	}

@@ -2,13 +2,11 @@ package home
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"strconv"
-	"syscall"
 	"time"
+
+	"github.com/gatelodge/gatelodge/internal/reach"
 )
 
 // A WireGuard gate says nothing to a key that it does not know: to a home, a
@@ -22,12 +20,7 @@ const (
 	longSilence = 30 * time.Second
 	// lookAgain is between two looks.
 	lookAgain = time.Minute
-	lookTime  = 3 * time.Second
 )
-
-// usualPorts are those of which a machine on the internet that is up answers
-// one, with a connection or a refusal.
-var usualPorts = []uint16{22, 443, 80}
 
 // whySilent says what is known of a silence that has lasted for a while; ""
 // where it is too early to say anything new.
@@ -37,7 +30,7 @@ func (k *keeper) whySilent(ctx context.Context, lasted time.Duration) string {
 		return ""
 	}
 	k.looked = time.Now()
-	return silenceOf(at, k.link.lastEndpoint().IsValid(), answeringPort(ctx, at.Addr(), usualPorts))
+	return silenceOf(at, k.link.lastEndpoint().IsValid(), reach.AnsweringPort(ctx, at.Addr(), reach.UsualPorts()))
 }
 
 // silenceOf puts a silence into words. known says that the gate has answered
@@ -55,30 +48,4 @@ func silenceOf(at netip.AddrPort, known bool, port uint16) string {
 	default:
 		return fmt.Sprintf("nothing comes back from %s, where the gate should be: its machine is down or out of reach, or %s", at.Addr(), blocked)
 	}
-}
-
-// answeringPort returns a TCP port at which a machine answers, even if only to
-// refuse; 0 if it answers at none of them.
-func answeringPort(ctx context.Context, addr netip.Addr, ports []uint16) uint16 {
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
-	defer cancel()
-	found := make(chan uint16, len(ports))
-	for _, port := range ports {
-		go func() {
-			c, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(addr.String(), strconv.Itoa(int(port))))
-			if err == nil {
-				_ = c.Close() // nothing was to be said
-			}
-			if err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
-				port = 0
-			}
-			found <- port
-		}()
-	}
-	for range ports {
-		if port := <-found; port > 0 {
-			return port
-		}
-	}
-	return 0
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/key"
+	"github.com/gatelodge/gatelodge/internal/membership"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -39,7 +40,7 @@ func (l *link) wantNow() plan.State {
 }
 
 // joined returns what this home was told when it joined. It never changes.
-func (l *link) joined() *membership {
+func (l *link) joined() *membership.Membership {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.memory.Joined
@@ -89,7 +90,7 @@ func (l *link) rememberEndpoint(ctx context.Context) error {
 	if err != nil || !gate.Endpoint.IsValid() || gate.Endpoint == l.lastEndpoint() {
 		return err
 	}
-	return l.remember(func(m *stored) { m.LastEndpoint = gate.Endpoint })
+	return l.remember(func(m *membership.Memory) { m.LastEndpoint = gate.Endpoint })
 }
 
 // hasRoute reports whether this machine can send to addr outside the tunnel.
@@ -124,7 +125,7 @@ func (l *link) agreeMTU(gate int) {
 // nextGeneration numbers the next list of forwards, and has the number on disk
 // before the gate hears of it.
 func (l *link) nextGeneration(theirs uint64) (uint64, error) {
-	err := l.remember(func(m *stored) { m.Generation = forward.GenerationAfter(m.Generation, theirs) })
+	err := l.remember(func(m *membership.Memory) { m.Generation = forward.GenerationAfter(m.Generation, theirs) })
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.memory.Generation, err

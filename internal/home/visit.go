@@ -31,7 +31,7 @@ type gateSaid struct {
 // gate listens for longer than a visit may take, and counts then.
 func (x examination) askGate(ctx context.Context, forwards []doctor.Forward) gateSaid {
 	own, at := x.link.ends()
-	client := control.NewClient(at, dialFrom(own))
+	client := control.NewClient(at, control.DialFrom(own))
 	defer client.Close()
 	said := gateSaid{small: doctor.Open}
 	if _, err := ask(ctx, client, control.DoctorBrief); err != nil {

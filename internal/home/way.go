@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/gatelodge/gatelodge/internal/doctor"
+	"github.com/gatelodge/gatelodge/internal/reach"
 )
 
 // lookAtTunnel looks at the way to the gate.
@@ -47,7 +48,7 @@ func lookUp(ctx context.Context, endpoints []string) []doctor.Name {
 			name, _, err := net.SplitHostPort(e)
 			_, notAddr := netip.ParseAddr(name)
 			n := doctor.Name{Endpoint: e, Literal: err == nil && notAddr == nil}
-			addrs, err := resolve(ctx, e)
+			addrs, err := reach.Resolve(ctx, e)
 			if err != nil {
 				n.Error = err.Error()
 			}

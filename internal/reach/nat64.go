@@ -1,4 +1,4 @@
-package home
+package reach
 
 import (
 	"context"
@@ -23,7 +23,7 @@ const maxTranslations = 4
 
 // translations returns the prefixes of this network's NAT64s; none, if it has
 // none.
-func translations(ctx context.Context, names nameServer) []netip.Prefix {
+func translations(ctx context.Context, names NameServer) []netip.Prefix {
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
 	// That there is no answer is the usual case, and for the caller no other

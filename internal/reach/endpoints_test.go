@@ -1,4 +1,4 @@
-package home
+package reach
 
 import (
 	"net/netip"
@@ -16,7 +16,7 @@ func TestNoRouteNamesTheMissingFamily(t *testing.T) {
 		{[]netip.AddrPort{v4}, "no IPv4 route"},
 		{[]netip.AddrPort{v4, v6}, "no route to the gate"},
 	} {
-		if got := noRoute(c.found).Error(); !strings.Contains(got, c.says) {
+		if got := NoRoute(c.found).Error(); !strings.Contains(got, c.says) {
 			t.Errorf("%v: %q does not say %q", c.found, got, c.says)
 		}
 	}
@@ -28,12 +28,12 @@ func TestResolveTakesAddressesWithoutALookup(t *testing.T) {
 		"[2001:db8::1]:1":             "[2001:db8::1]:1",
 		"[::ffff:198.51.100.1]:55107": "198.51.100.1:55107",
 	} {
-		got, err := resolve(t.Context(), endpoint)
+		got, err := Resolve(t.Context(), endpoint)
 		if err != nil || len(got) != 1 || got[0].String() != want {
-			t.Errorf("resolve(%q) = %v, %v", endpoint, got, err)
+			t.Errorf("Resolve(%q) = %v, %v", endpoint, got, err)
 		}
 	}
-	if _, err := resolve(t.Context(), "198.51.100.1"); err == nil {
+	if _, err := Resolve(t.Context(), "198.51.100.1"); err == nil {
 		t.Error("an endpoint without a port is taken")
 	}
 }

@@ -1,4 +1,6 @@
-package home
+// Package reach finds out at which addresses a gate can be reached from here: its
+// names, the families that have a route, and the network's NAT64.
+package reach
 
 import (
 	"context"
@@ -11,35 +13,14 @@ import (
 	"time"
 )
 
-// candidates looks up all names again and returns the addresses to which this
-// machine has a route. An address that is not to be found out now is simply
-// not among them; the last one that worked always is.
-func (k *keeper) candidates(ctx context.Context) ([]netip.AddrPort, error) {
-	var found []netip.AddrPort
-	var errs []error
-	for _, e := range k.link.endpoints() {
-		addrs, err := resolve(ctx, e)
-		found = append(found, addrs...)
-		errs = append(errs, err)
-	}
-	if last := k.link.lastEndpoint(); last.IsValid() && len(found) == 0 {
-		found = append(found, last)
-	}
-	usable := reachable(ctx, net.DefaultResolver, found, k.link.hasRoute)
-	if len(usable) == 0 && len(found) > 0 {
-		errs = append(errs, noRoute(found))
-	}
-	return usable, errors.Join(errs...)
-}
-
-// nameServer looks names up, as net.Resolver does.
-type nameServer interface {
+// NameServer looks names up, as net.Resolver does.
+type NameServer interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// reachable returns the addresses to which this machine has a route, and after
+// Usable returns the addresses to which this machine has a route, and after
 // them those of IPv4 to which it has none, as the network's NAT64 has them.
-func reachable(ctx context.Context, names nameServer, found []netip.AddrPort, routed func(context.Context, netip.Addr) bool) []netip.AddrPort {
+func Usable(ctx context.Context, names NameServer, found []netip.AddrPort, routed func(context.Context, netip.Addr) bool) []netip.AddrPort {
 	var usable, lacking4 []netip.AddrPort
 	for _, a := range found {
 		switch {
@@ -62,8 +43,8 @@ func reachable(ctx context.Context, names nameServer, found []netip.AddrPort, ro
 	return usable
 }
 
-// noRoute says which family is missing, where that is all.
-func noRoute(found []netip.AddrPort) error {
+// NoRoute says which family is missing, where that is all.
+func NoRoute(found []netip.AddrPort) error {
 	is4 := func(a netip.AddrPort) bool { return a.Addr().Is4() }
 	switch {
 	case !slices.ContainsFunc(found, is4):
@@ -82,8 +63,8 @@ const (
 	maxAddresses = 16
 )
 
-// resolve returns the addresses of HOST:PORT.
-func resolve(ctx context.Context, endpoint string) ([]netip.AddrPort, error) {
+// Resolve returns the addresses of HOST:PORT.
+func Resolve(ctx context.Context, endpoint string) ([]netip.AddrPort, error) {
 	name, portText, err := net.SplitHostPort(endpoint)
 	if err != nil {
 		return nil, err

@@ -1,8 +1,9 @@
-package home
+package membership
 
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/gatelodge/gatelodge/internal/control"
 	"github.com/gatelodge/gatelodge/internal/key"
@@ -17,7 +18,7 @@ import (
 
 // newMembership returns what this home remembers of its place at a gate, or
 // refuses a place that the invite does not cover.
-func newMembership(invite key.Invite, answer control.EnrolResponse, facts plan.Facts) (*membership, error) {
+func newMembership(invite key.Invite, answer control.EnrolResponse, facts plan.Facts) (*Membership, error) {
 	if err := heldTo4(invite, answer); err != nil {
 		return nil, err
 	}
@@ -29,7 +30,7 @@ func newMembership(invite key.Invite, answer control.EnrolResponse, facts plan.F
 			return nil, err
 		}
 	}
-	return &membership{
+	return &Membership{
 		Name:          answer.Name,
 		Addresses:     plan.Valid(answer.Address4, answer.Address6),
 		GatePublicKey: invite.Gate,
@@ -97,4 +98,15 @@ func refuseOverlapping(tunnel netip.Prefix, facts plan.Facts) error {
 		Message: fmt.Sprintf("the tunnel's prefix %s overlaps %s, a network of this machine's interface %s: one of the two would be cut off", tunnel, n.Prefix, n.Interface),
 		Hint:    "on the gate, set another " + name + " under [tunnel] in gate.toml before its first home joins, and make a new invite",
 	}
+}
+
+// RefuseOverlap stops before the tunnel takes an address that means something
+// else here: a network that was joined later, for instance.
+func (j *Membership) RefuseOverlap(facts plan.Facts) error {
+	for _, a := range slices.Concat(j.Addresses, j.GateAddresses) {
+		if n, overlaps := plan.Overlap(netip.PrefixFrom(a, a.BitLen()), facts); overlaps {
+			return fmt.Errorf("the tunnel's address %s lies in %s, a network of this machine's interface %s: one of the two must move; the tunnel's is prefix4 in the gate's gate.toml, after which homes join again", a, n.Prefix, n.Interface)
+		}
+	}
+	return nil
 }

@@ -1,4 +1,4 @@
-package home
+package reach
 
 import (
 	"context"
@@ -120,7 +120,7 @@ func TestAGateIsReachedByNAT64(t *testing.T) {
 			want = append(want, netip.MustParseAddrPort(a))
 		}
 		names := &fakeNames{answer: c.answer}
-		if got := reachable(t.Context(), names, found, c.routed); !slices.Equal(got, want) || names.asked != c.asks {
+		if got := Usable(t.Context(), names, found, c.routed); !slices.Equal(got, want) || names.asked != c.asks {
 			t.Errorf("%s: %v after %d questions, want %v after %d", name, got, names.asked, want, c.asks)
 		}
 	}

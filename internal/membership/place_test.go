@@ -1,4 +1,4 @@
-package home
+package membership
 
 import (
 	"errors"
@@ -83,7 +83,7 @@ func TestJoinTakesNothingThatTheInviteDoesNotSay(t *testing.T) {
 			st, before := fresh(t)
 			invite, r := invited()
 			answer(&r)
-			_, err := settle(st, stored{}, invite, r, here())
+			_, err := settle(st, Memory{}, invite, r, here())
 			if _, refused := errors.AsType[*local.RefusedError](err); !refused {
 				t.Errorf("%+v: %v", r, err)
 			}
@@ -105,11 +105,11 @@ func TestJoinTakesWhatTheInviteSays(t *testing.T) {
 		st, _ := fresh(t)
 		invite, r := invited()
 		change(&r)
-		var m stored
-		if _, err := settle(st, stored{}, invite, r, here()); err != nil {
+		var m Memory
+		if _, err := settle(st, Memory{}, invite, r, here()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := st.Load(storedName, &m); err != nil || m.Joined == nil || m.Joined.Addresses[0] != r.Address4 || m.Joined.GatePublicKey != invite.Gate {
+		if _, err := st.Load(StoredName, &m); err != nil || m.Joined == nil || m.Joined.Addresses[0] != r.Address4 || m.Joined.GatePublicKey != invite.Gate {
 			t.Errorf("%s: remembered %+v, %v", name, m.Joined, err)
 		}
 	}
@@ -122,7 +122,7 @@ func TestJoinRefusesAPublicTunnel(t *testing.T) {
 	invite, r := invited()
 	invite.GateAddress, invite.Address = netip.MustParseAddr("8.8.8.1"), netip.MustParseAddr("8.8.8.254")
 	r.Prefix4, r.Gate4, r.Address4 = invite.Tunnel(), invite.GateAddress, netip.MustParseAddr("8.8.8.8")
-	if _, err := settle(st, stored{}, invite, r, here()); err == nil {
+	if _, err := settle(st, Memory{}, invite, r, here()); err == nil {
 		t.Error("joined")
 	}
 }

@@ -1,4 +1,4 @@
-package home
+package membership
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/layout"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/reach"
 	"github.com/gatelodge/gatelodge/internal/step"
 	"github.com/gatelodge/gatelodge/internal/store"
 )
@@ -37,8 +38,8 @@ func (e *UnreachableError) Error() string {
 	return "no answer from the gate at " + strings.Join(e.Tried, ", ")
 }
 
-// JoinOptions say which instance joins.
-type JoinOptions struct {
+// Options say which instance joins.
+type Options struct {
 	Paths layout.Paths
 	Log   *slog.Logger
 	Owner *store.Owner // to whom folders belong that have to be made; nil: whoever runs this
@@ -49,7 +50,7 @@ type JoinOptions struct {
 // says. The machine's network is not touched. If the answer is lost, the same
 // invite can be used again from here, because the key is on disk before the
 // gate hears of it.
-func Join(ctx context.Context, o JoinOptions, invite key.Invite) (Joined, error) {
+func Join(ctx context.Context, o Options, invite key.Invite) (Joined, error) {
 	if err := host.CanRun(ctx); err != nil {
 		return Joined{}, err
 	}
@@ -90,13 +91,13 @@ func Join(ctx context.Context, o JoinOptions, invite key.Invite) (Joined, error)
 }
 
 // settle remembers the place that the gate has given, if the invite covers it.
-func settle(st *store.Store, memory stored, invite key.Invite, answer control.EnrolResponse, facts plan.Facts) (Joined, error) {
+func settle(st *store.Store, memory Memory, invite key.Invite, answer control.EnrolResponse, facts plan.Facts) (Joined, error) {
 	joined, err := newMembership(invite, answer, facts)
 	if err != nil {
 		return Joined{}, err
 	}
 	memory.Joined = joined
-	if err := st.Save(storedName, memory); err != nil {
+	if err := st.Save(StoredName, memory); err != nil {
 		return Joined{}, fmt.Errorf("%w; the gate has this home already: fix that and join again with the same invite", err)
 	}
 	return Joined{Name: joined.Name, Addresses: joined.Addresses}, nil
@@ -105,17 +106,17 @@ func settle(st *store.Store, memory stored, invite key.Invite, answer control.En
 // prepare puts this home's key on disk, before the gate hears of it. What it
 // returns is joined already where an earlier join has got the gate's answer, and
 // ended before there was a configuration file.
-func prepare(st *store.Store, p layout.Paths, invite key.Invite) (stored, error) {
-	var m stored
-	loaded, err := st.Load(storedName, &m)
+func prepare(st *store.Store, p layout.Paths, invite key.Invite) (Memory, error) {
+	var m Memory
+	loaded, err := st.Load(StoredName, &m)
 	if err != nil {
-		return stored{}, err
+		return Memory{}, err
 	}
 	if _, err := p.Role(); m.Joined != nil && m.Joined.GatePublicKey == invite.Gate && errors.Is(err, layout.ErrNoRole) {
 		return m, nil
 	}
 	if m.Joined != nil {
-		return stored{}, &local.RefusedError{
+		return Memory{}, &local.RefusedError{
 			Message: fmt.Sprintf("this machine is the home %s of a gate already", m.Joined.Name),
 			Hint:    "to leave that gate: gatelodge down, remove home.json and home.json.last from " + st.Dir() + ", and join again",
 		}
@@ -125,10 +126,10 @@ func prepare(st *store.Store, p layout.Paths, invite key.Invite) (stored, error)
 	}
 	k, err := key.NewPrivate()
 	if err != nil {
-		return stored{}, err
+		return Memory{}, err
 	}
-	m = stored{PrivateKey: store.PrivateKey{Private: k}}
-	return m, st.Save(storedName, m)
+	m = Memory{PrivateKey: store.PrivateKey{Private: k}}
+	return m, st.Save(StoredName, m)
 }
 
 // patience is how long join waits at each of the gate's addresses: enough for
@@ -136,16 +137,16 @@ func prepare(st *store.Store, p layout.Paths, invite key.Invite) (stored, error)
 const patience = 17 * time.Second
 
 // redeem tries the gate's addresses in turn until one answers.
-func redeem(ctx context.Context, o JoinOptions, invite key.Invite, public key.Public) (control.EnrolResponse, error) {
+func redeem(ctx context.Context, o Options, invite key.Invite, public key.Public) (control.EnrolResponse, error) {
 	var tried []string
 	for _, endpoint := range invite.Endpoints {
-		addrs, err := resolve(ctx, endpoint)
+		addrs, err := reach.Resolve(ctx, endpoint)
 		if err != nil {
 			tried = append(tried, fmt.Sprintf("%s (%v)", endpoint, err))
 		}
-		usable := reachable(ctx, net.DefaultResolver, addrs, leadsTo)
+		usable := reach.Usable(ctx, net.DefaultResolver, addrs, leadsTo)
 		if len(usable) == 0 && len(addrs) > 0 {
-			tried = append(tried, fmt.Sprintf("%s (%v)", endpoint, noRoute(addrs)))
+			tried = append(tried, fmt.Sprintf("%s (%v)", endpoint, reach.NoRoute(addrs)))
 		}
 		for _, addr := range usable {
 			answer, err := redeemAt(ctx, addr, invite, public)
@@ -205,17 +206,4 @@ func redeemAt(ctx context.Context, endpoint netip.AddrPort, invite key.Invite, p
 	}
 	defer tunnel.Close()
 	return control.Enrol(ctx, tunnel, invite.Secret, public)
-}
-
-// dialFrom returns a dialler that binds to our own address in the tunnel: it
-// is by its source that such a connection is routed.
-func dialFrom(own netip.Addr) control.Dial {
-	from := netip.AddrPortFrom(own, 0)
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(from)}
-		if network == "udp" {
-			d.LocalAddr = net.UDPAddrFromAddrPort(from)
-		}
-		return d.DialContext(ctx, network, address)
-	}
 }

@@ -1,4 +1,6 @@
-package home
+// Package membership is a home's place at a gate: what it remembers of it, and how it
+// gets it by an invite.
+package membership
 
 import (
 	"net/netip"
@@ -7,10 +9,10 @@ import (
 	"github.com/gatelodge/gatelodge/internal/store"
 )
 
-// stored is what a home remembers, as it is stored.
-type stored struct {
+// Memory is what a home remembers, as it is stored.
+type Memory struct {
 	PrivateKey store.PrivateKey `json:"private_key"`
-	Joined     *membership      `json:"joined,omitempty"`
+	Joined     *Membership      `json:"joined,omitempty"`
 	// Generation numbers the lists of forwards that this home pushes.
 	Generation uint64 `json:"generation"`
 	// LastEndpoint is where the gate last answered: the first try of the next
@@ -18,8 +20,8 @@ type stored struct {
 	LastEndpoint netip.AddrPort `json:"last_endpoint,omitzero"`
 }
 
-// membership is what a home was told when it joined.
-type membership struct {
+// Membership is what a home was told when it joined.
+type Membership struct {
 	Name          string       `json:"name"`
 	Addresses     []netip.Addr `json:"addresses"` // ours in the tunnel
 	GatePublicKey key.Public   `json:"gate_public_key"`
@@ -28,5 +30,5 @@ type membership struct {
 	Endpoints     []string     `json:"endpoints"`
 }
 
-// storedName is the name of that memory in the store.
-const storedName = "home"
+// StoredName is the name of that memory in the store.
+const StoredName = "home"
