@@ -118,16 +118,22 @@ func (g *Gate) Tasks(service *systemd.Service, stop, started func()) ([]supervis
 	})
 	reload := func(ctx context.Context) error { return g.takeConfig(ctx, local.ApplyRequest{}) }
 	server := local.NewServer(g.paths.Socket(), Commands{g, stop}, g.log)
-	return []supervise.Task{
-		g.loop, life, channel, g.prover, g.freer,
+	return append(g.loops(), life, channel,
 		supervise.Hangups{Life: life, Reload: reload, Loop: g.loop, Events: g.events},
-		supervise.NewWatcher("network events", g.machine.Watch, g.log, g.loop.Nudge),
 		supervise.NewLoop("commands", time.Second, g.log, server.Serve),
+	), nil
+}
+
+// loops are the tasks that go round by themselves, and answer nobody.
+func (g *Gate) loops() []supervise.Task {
+	return []supervise.Task{
+		g.loop, g.prover, g.freer,
+		supervise.NewWatcher("network events", g.machine.Watch, g.log, g.loop.Nudge),
 		supervise.NewLoop("ports of sshd", sshRound, g.log, g.watchSSH),
 		supervise.NewLoop("silent homes", silenceRound, g.log, g.renewSilent),
 		supervise.NewLoop("remember endpoints", endpointRound, g.log, g.rememberEndpoints),
 		g.reconciler.NewGlances(g.log),
-	}, nil
+	}
 }
 
 // round is what a gate does in a round. The file itself is read again only when

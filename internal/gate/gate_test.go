@@ -38,7 +38,7 @@ func newTestMemory(t *testing.T) *memory {
 // what could not be written down is, once it can.
 func TestAReviewThatCannotBeSavedStillHolds(t *testing.T) {
 	g := newTestMemory(t)
-	if err := g.store.Close(); err != nil {
+	if err := g.store.(*store.Store).Close(); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

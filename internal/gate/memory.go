@@ -27,7 +27,7 @@ import (
 // for the others. They are taken in this order.
 type memory struct {
 	paths  layout.Paths
-	store  *store.Store
+	store  disk
 	events event.Recorder
 
 	writing sync.Mutex
@@ -49,9 +49,16 @@ type memory struct {
 	barred map[key.Public]bool
 }
 
+// disk is where a memory is written down: a store.Store.
+type disk interface {
+	Dir() string
+	Load(name string, v any) (store.Loaded, error)
+	Save(name string, v any) error
+}
+
 // newMemory reads what a gate has stored, and begins one that has stored nothing:
 // with a key of its own, which is not on disk yet.
-func newMemory(paths layout.Paths, c config.Gate, st *store.Store, events event.Recorder) (*memory, error) {
+func newMemory(paths layout.Paths, c config.Gate, st disk, events event.Recorder) (*memory, error) {
 	m := &memory{paths: paths, store: st, events: events, barred: map[key.Public]bool{}}
 	m.state = State{File: paths.ConfigFile(forward.Gate), Config: c, Endpoints: map[key.Public]netip.AddrPort{}}
 	return m, m.recall()

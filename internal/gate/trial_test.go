@@ -15,6 +15,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/status"
+	"github.com/gatelodge/gatelodge/internal/store"
 )
 
 func accepting(t *testing.T, list ...string) plan.InputPolicy {
@@ -112,7 +113,7 @@ func TestConfirmWhenThereIsNothing(t *testing.T) {
 func TestAConfirmationThatCannotBeSaved(t *testing.T) {
 	g := newTestMemory(t)
 	must(t, takes(g, accepting(t)))
-	must(t, g.store.Close())
+	must(t, g.store.(*store.Store).Close())
 	if err := (trials{g}).confirm(local.ConfirmRequest{}); err == nil || !strings.Contains(err.Error(), "is reverted in") {
 		t.Errorf("it says %v", err)
 	}
