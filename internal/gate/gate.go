@@ -64,6 +64,7 @@ type Gate struct {
 	freer      *supervise.Loop // see freeFlows
 	toFree     flowsToFree
 	silences   *silences
+	presence   *presence
 	accepted   *sparingLog // of pushes
 	looks      *share      // of homes' doctors: the whole gate is looked at for each
 	traces     *share
@@ -87,7 +88,7 @@ const (
 func New(ctx context.Context, o Options) (*Gate, error) {
 	g := &Gate{
 		log: o.Log, events: o.Events, paths: o.Paths, version: o.Version, machine: o.Machine,
-		others: consent.NewOthers(o.Paths, o.Events), silences: newSilences(), accepted: newSparingLog(), runs: control.NewRuns(),
+		others: consent.NewOthers(o.Paths, o.Events), silences: newSilences(), presence: newPresence(o.Events), accepted: newSparingLog(), runs: control.NewRuns(),
 		looks: newShare(looksAtOnce, lookPause), traces: newShare(1, tracePause),
 		since: time.Now(),
 	}
@@ -193,14 +194,14 @@ func (g *Gate) summary() string {
 	case !supervise.IsReady(g.loop):
 		return supervise.SettingUp
 	}
-	heard := g.silences.heard(time.Now())
-	return fmt.Sprintf("%s, %s", connected(heard, len(m.state.Registry.Homes)), forward.Count(len(m.state.Registry.Granted())))
+	homes := m.state.Registry.Homes
+	return fmt.Sprintf("%s, %s", connected(g.silences.connected(homes, time.Now()), len(homes)), forward.Count(len(m.state.Registry.Granted())))
 }
 
 // connected says how many homes are connected.
-func connected(heard, homes int) string {
+func connected(are, homes int) string {
 	if homes == 0 {
 		return "no home yet"
 	}
-	return fmt.Sprintf("%d of %d homes connected", min(heard, homes), homes)
+	return fmt.Sprintf("%d of %d homes connected", are, homes)
 }

@@ -93,7 +93,7 @@ func TestTheSummaryOfAGate(t *testing.T) {
 	wants("setting this machine up")
 	g.loop.Reached()
 	wants("no home yet, 0 forwards")
-	g.memory.state.Registry.Homes = []registry.Home{{Name: "attic"}, {Name: "barn"}}
+	g.memory.state.Registry.Homes = []registry.Home{{Name: "attic", PublicKey: key.Public{1}}, {Name: "barn", PublicKey: key.Public{2}}}
 	g.silences.due(time.Now(), observe(100, 0))
 	wants("1 of 2 homes connected, 0 forwards")
 	g.memory.problems = []string{"no nft"}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/registry"
 )
 
 // A home whose clock was set back, by a boot without a battery for instance,
@@ -51,6 +52,7 @@ type lastHeard struct {
 	received uint64    // bytes, when the gate last listened
 	at       time.Time // when they last became more
 	steady   bool      // it was heard in the last round, too
+	ever     bool      // it was heard in this run; what it sent before may be old
 	renewed  time.Time
 	pause    time.Duration // from that renewal to the next
 	places   []place       // the last three
@@ -88,7 +90,7 @@ func (s *silences) due(now time.Time, observed []plan.ObservedPeer) []key.Public
 		if heard && h.steady {
 			h.pause = 0
 		}
-		h.received, h.steady = p.ReceivedBytes, heard
+		h.received, h.steady, h.ever = p.ReceivedBytes, heard, h.ever || heard
 		h.places = moved(h.places, p.Endpoint, now)
 		if p.ReceivedBytes > 0 && now.Sub(h.at) >= silentAfter && now.Sub(h.renewed) >= h.pause {
 			h.renewed, h.pause = now, nextPause(h.pause, p)
@@ -132,24 +134,26 @@ func (s *silences) flapped(peer key.Public, now time.Time) []netip.AddrPort {
 	return []netip.AddrPort{p[0].at, p[1].at}
 }
 
-// heard returns how many peers are not silent.
-func (s *silences) heard(now time.Time) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// connected returns how many of some homes are connected.
+func (s *silences) connected(homes []registry.Home, now time.Time) int {
 	n := 0
-	for _, h := range s.peers {
-		if h.isHeard(now) {
+	for _, h := range homes {
+		if s.hears(h.PublicKey, now) {
 			n++
 		}
 	}
 	return n
 }
 
-// hears reports whether a peer is not silent.
-func (s *silences) hears(peer key.Public, now time.Time) bool {
+// hears reports whether a peer is not silent. It is what *connected* means wherever
+// a gate speaks of a home: see status.Report.
+func (s *silences) hears(peer key.Public, now time.Time) bool { return s.of(peer).isHeard(now) }
+
+// of returns what is known of a peer.
+func (s *silences) of(peer key.Public) lastHeard {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.peers[peer].isHeard(now)
+	return s.peers[peer]
 }
 
 func (h lastHeard) isHeard(now time.Time) bool { return h.received > 0 && now.Sub(h.at) < silentAfter }
@@ -165,6 +169,7 @@ func (g *Gate) renewSilent(ctx context.Context) error {
 	}
 	now := time.Now()
 	due := g.silences.due(now, observed)
+	g.presence.tell(now, g.memory.now().Registry.Homes, g.silences)
 	if len(due) == 0 {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/registry"
 )
 
 // observe is what the device says of peers whose handshakes are whole.
@@ -79,14 +80,15 @@ func TestOnlyTheSilentOnesAreRenewed(t *testing.T) {
 	s.due(now, observe(1, 1, 1))
 	now = now.Add(silentAfter - time.Second)
 	s.due(now, observe(1, 2, 1))
-	if n := s.heard(now); n != 3 {
+	homes := []registry.Home{{PublicKey: key.Public{1}}, {PublicKey: key.Public{2}}, {PublicKey: key.Public{3}}, {PublicKey: key.Public{9}}}
+	if n := s.connected(homes, now); n != 3 {
 		t.Errorf("%d are heard, wanted all", n)
 	}
 	now = now.Add(time.Second)
 	if due := s.due(now, observe(1, 2, 1)); len(due) != 2 || due[0] != (key.Public{1}) || due[1] != (key.Public{3}) {
 		t.Errorf("renews %v", due)
 	}
-	if n := s.heard(now); n != 1 {
+	if n := s.connected(homes, now); n != 1 {
 		t.Errorf("%d are heard, wanted one", n)
 	}
 	if s.due(now, nil); len(s.peers) != 0 {
