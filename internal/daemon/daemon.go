@@ -48,7 +48,7 @@ type Options struct {
 func Run(ctx context.Context, o Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	starts := supervise.NewStarts(o.Paths.FailedStarts(), o.Service, o.Log)
+	starts := supervise.NewStarts(o.Paths.FailedStarts(), o.Service, o.events(), o.Log)
 	err := run(ctx, stop, o, starts.Succeeded)
 	if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err())) {
 		o.events().Record(event.Stopped{})
@@ -94,7 +94,7 @@ func run(ctx context.Context, stop context.CancelFunc, o Options, started func()
 	if err != nil {
 		return err
 	}
-	return supervise.Run(ctx, o.Log, tasks...)
+	return supervise.Run(ctx, o.events(), tasks...)
 }
 
 // running is a gate or a home on its machine.

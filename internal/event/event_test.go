@@ -16,6 +16,7 @@ var all = []Fact{
 	ForwardsAccepted{Home: "attic", Forwards: 3}, ForwardsDelayed{Home: "attic"}, InputOnTrial{Closes: []string{"80/tcp"}}, InputKept{}, InputReverted{},
 	HomeConnected{Home: "attic"}, HomeSilent{Home: "attic", For: time.Minute}, Started{}, Ready{}, Stopped{}, Stuck{}, StateDamaged{}, ConfigRefused{},
 	Changed{What: "x"}, FirewallInTheWay{}, FirewallsClear{}, RemedyRenewed{}, TunnelUp{}, TunnelDown{},
+	GateUnreachable{}, TunnelNotLeft{}, EndpointNotSaved{}, ForwardPublished{Forward: "web"}, ForwardRefused{}, TaskFailed{}, TaskRecovered{}, TaskEnded{}, StartFailed{}, LeftOut{Facts: 1},
 }
 
 func TestEveryKindHasANameOfItsOwn(t *testing.T) {

@@ -102,23 +102,57 @@ func (f RemedyRenewed) Line() Line {
 	return Line{"firewall.remedy_renewed", slog.LevelInfo, "another firewall had forgotten what it lets through; it lets it through again", []slog.Attr{slog.String("remedy", f.Remedy)}}
 }
 
-// TunnelUp says that the gate answers a home.
-type TunnelUp struct {
-	Endpoint string `json:"endpoint"`
+// TaskFailed says that a task of the daemon's could not do its work. It keeps trying.
+type TaskFailed struct {
+	Task string `json:"task"`
+	Why  string `json:"why"`
 }
 
 // Line implements Fact.
-func (f TunnelUp) Line() Line {
-	return Line{"tunnel.up", slog.LevelInfo, "the gate answers", []slog.Attr{slog.String("endpoint", f.Endpoint)}}
+func (f TaskFailed) Line() Line {
+	return Line{"task.failed", slog.LevelError, "failed, trying again", []slog.Attr{slog.String("task", f.Task), slog.String("error", f.Why)}}
 }
 
-// TunnelDown says that the gate has stopped answering a home.
-type TunnelDown struct {
-	Endpoint string `json:"endpoint"`
-	Why      string `json:"why,omitempty"`
+// TaskRecovered says that a task does its work again.
+type TaskRecovered struct {
+	Task string `json:"task"`
 }
 
 // Line implements Fact.
-func (f TunnelDown) Line() Line {
-	return Line{"tunnel.down", slog.LevelWarn, "the gate does not answer", []slog.Attr{slog.String("endpoint", f.Endpoint), slog.String("why", f.Why)}}
+func (f TaskRecovered) Line() Line {
+	return Line{"task.recovered", slog.LevelInfo, "works again", []slog.Attr{slog.String("task", f.Task)}}
+}
+
+// TaskEnded says that a task has ended that never should, and the daemon with it.
+type TaskEnded struct {
+	Task string `json:"task"`
+	Why  string `json:"why"`
+}
+
+// Line implements Fact.
+func (f TaskEnded) Line() Line {
+	return Line{"task.ended", slog.LevelError, "a task ended", []slog.Attr{slog.String("task", f.Task), slog.String("error", f.Why)}}
+}
+
+// StartFailed says that a daemon cannot start, and that the service manager tries
+// again.
+type StartFailed struct {
+	Why     string        `json:"why"`
+	AgainIn time.Duration `json:"again_in_ns"`
+}
+
+// Line implements Fact.
+func (f StartFailed) Line() Line {
+	return Line{"daemon.start_failed", slog.LevelError, "cannot start", []slog.Attr{slog.String("error", f.Why), slog.Duration("again_in", f.AgainIn)}}
+}
+
+// LeftOut says that nobody was told of some facts, because too many came from one
+// source.
+type LeftOut struct {
+	Facts int `json:"facts"`
+}
+
+// Line implements Fact.
+func (f LeftOut) Line() Line {
+	return Line{"log.left_out", slog.LevelWarn, "more happened than is written here", []slog.Attr{slog.Int("lines_left_out", f.Facts)}}
 }

@@ -98,12 +98,12 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 	}
 	g.machine.AdmitOnly(g.memory.admits)
 	g.reconciler = reconcile.New(ctx, &round{gate: g}, o.Machine, g.others, o.Events)
-	g.loop = supervise.NewLoop("gate", gateRound, o.Log, func(ctx context.Context) error {
+	g.loop = supervise.NewLoop("gate", gateRound, o.Events, func(ctx context.Context) error {
 		_, err := g.reconciler.Round(ctx)
 		return err
 	})
-	g.prover = supervise.NewLoop("policy on trial", time.Hour, o.Log, g.proveTrial)
-	g.freer = supervise.NewLoop("flows of new forwards", time.Hour, o.Log, g.freeFlows)
+	g.prover = supervise.NewLoop("policy on trial", time.Hour, o.Events, g.proveTrial)
+	g.freer = supervise.NewLoop("flows of new forwards", time.Hour, o.Events, g.freeFlows)
 	return g, nil
 }
 
@@ -121,7 +121,7 @@ func (g *Gate) Tasks(service *systemd.Service, stop, started func()) ([]supervis
 	server := local.NewServer(g.paths.Socket(), Commands{g, stop}, g.log)
 	return append(g.loops(), life, channel,
 		supervise.Hangups{Life: life, Reload: reload, Loop: g.loop, Events: g.events},
-		supervise.NewLoop("commands", time.Second, g.log, server.Serve),
+		supervise.NewLoop("commands", time.Second, g.events, server.Serve),
 	), nil
 }
 
@@ -129,11 +129,11 @@ func (g *Gate) Tasks(service *systemd.Service, stop, started func()) ([]supervis
 func (g *Gate) loops() []supervise.Task {
 	return []supervise.Task{
 		g.loop, g.prover, g.freer,
-		supervise.NewWatcher("network events", g.machine.Watch, g.log, g.loop.Nudge),
-		supervise.NewLoop("ports of sshd", sshRound, g.log, g.watchSSH),
-		supervise.NewLoop("silent homes", silenceRound, g.log, g.renewSilent),
-		supervise.NewLoop("remember endpoints", endpointRound, g.log, g.rememberEndpoints),
-		g.reconciler.NewGlances(g.log),
+		supervise.NewWatcher("network events", g.machine.Watch, g.events, g.loop.Nudge),
+		supervise.NewLoop("ports of sshd", sshRound, g.events, g.watchSSH),
+		supervise.NewLoop("silent homes", silenceRound, g.events, g.renewSilent),
+		supervise.NewLoop("remember endpoints", endpointRound, g.events, g.rememberEndpoints),
+		g.reconciler.NewGlances(g.events),
 	}
 }
 

@@ -83,7 +83,7 @@ func TestAFailedLookChangesNoVerdict(t *testing.T) {
 
 func TestTheSummaryOfAGate(t *testing.T) {
 	g := &Gate{memory: newTestMemory(t), silences: newSilences()}
-	g.loop = supervise.NewLoop("gate", time.Hour, slog.New(slog.DiscardHandler), nil)
+	g.loop = supervise.NewLoop("gate", time.Hour, event.Log{To: slog.New(slog.DiscardHandler)}, nil)
 	wants := func(want string) {
 		t.Helper()
 		if got := g.summary(); got != want {

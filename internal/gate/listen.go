@@ -25,7 +25,7 @@ type controlServer struct {
 // gone for instance, is made again.
 func newControlServer(g *Gate) *supervise.Loop {
 	s := &controlServer{gate: g}
-	s.task = supervise.NewLoop("control channel", time.Second, g.log, s.serve)
+	s.task = supervise.NewLoop("control channel", time.Second, g.events, s.serve)
 	return s.task
 }
 

@@ -40,7 +40,7 @@ func TestReady(t *testing.T) {
 			must(t, err)
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
-			go func() { ended <- supervise.Run(ctx, s.log, tasks...) }()
+			go func() { ended <- supervise.Run(ctx, s.events, tasks...) }()
 			defer func() { cancel(); <-ended }()
 			first, second := func() { must(t, taken.Close()) }, stands
 			if last == "control channel" {

@@ -57,7 +57,7 @@ func New(ctx context.Context, o Options) (*Home, error) {
 	}
 	h.link = l
 	l.reconciler = reconcile.New(ctx, &round{link: l}, o.Machine, h.others, o.Events)
-	l.loop = supervise.NewLoop("home", homeRound, o.Log, func(ctx context.Context) error {
+	l.loop = supervise.NewLoop("home", homeRound, o.Events, func(ctx context.Context) error {
 		_, err := l.reconciler.Round(ctx)
 		return err
 	})
@@ -75,9 +75,9 @@ func (h *Home) Tasks(service *systemd.Service, stop, started func()) []supervise
 	return []supervise.Task{
 		l.loop, life, l.keep, l.push.loop,
 		supervise.Hangups{Life: life, Reload: func(context.Context) error { return l.reload() }, Loop: l.loop, Events: h.events},
-		supervise.NewWatcher("network events", l.machine.Watch, h.log, l.loop.Nudge),
-		supervise.NewLoop("commands", time.Second, h.log, server.Serve),
-		l.reconciler.NewGlances(h.log),
+		supervise.NewWatcher("network events", l.machine.Watch, h.events, l.loop.Nudge),
+		supervise.NewLoop("commands", time.Second, h.events, server.Serve),
+		l.reconciler.NewGlances(h.events),
 	}
 }
 

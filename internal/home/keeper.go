@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/event"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/reach"
 	"github.com/gatelodge/gatelodge/internal/supervise"
@@ -26,7 +27,7 @@ import (
 // Times are monotonic, so a wrong clock does not matter.
 type keeper struct {
 	link   *link
-	log    *supervise.Quota // of lines that the gate can cause
+	events *supervise.Quota // of facts that the gate can cause
 	looked time.Time        // when it was last tried whether the gate's machine is up; Run's own
 
 	mu           sync.Mutex
@@ -63,7 +64,7 @@ const (
 )
 
 func newKeeper(l *link) *keeper {
-	return &keeper{link: l, log: supervise.NewQuota(l.log), run: control.NewRun()}
+	return &keeper{link: l, events: supervise.NewQuota(l.events), run: control.NewRun()}
 }
 
 // String implements fmt.Stringer.
@@ -208,28 +209,30 @@ func (k *keeper) answered(ctx context.Context) {
 		return
 	}
 	if err := k.link.rememberEndpoint(ctx); err != nil {
-		k.log.Error("cannot remember where the gate answered", "error", err)
+		k.events.Record(event.EndpointNotSaved{Why: err.Error()})
 	}
 	k.link.push.kick()
 }
 
 // isUp notes that the gate has answered, and reports whether that is news.
 func (k *keeper) isUp() bool {
+	at := k.link.where()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	news := !k.up
 	k.up, k.problem, k.lastAnswered = true, "", time.Now()
 	if news {
-		k.log.Info("the gate answers", "round_trip", k.roundTrip)
+		k.events.Record(event.TunnelUp{Endpoint: at, RoundTrip: k.roundTrip})
 	}
 	return news
 }
 
 func (k *keeper) silent() {
+	at := k.link.where()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.up {
-		k.log.Warn("the gate does not answer any more")
+		k.events.Record(event.TunnelDown{Endpoint: at})
 	}
 	k.up, k.roundTrip = false, 0
 }
@@ -239,7 +242,7 @@ func (k *keeper) note(problem string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if problem != k.problem {
-		k.log.Warn("cannot reach the gate, keeps trying", "why", problem)
+		k.events.Record(event.GateUnreachable{Why: problem})
 	}
 	k.problem = problem
 }
@@ -254,7 +257,8 @@ func (k *keeper) silence() time.Duration {
 	return time.Since(k.lastAnswered)
 }
 
-// state returns whether the gate answers, how fast, and if not what is known
+// state returns whether the gate answers, which is what *connected* means wherever a
+// home speaks of its gate (see status.Report), how fast, and if not what is known
 // of why.
 func (k *keeper) state() (up bool, roundTrip time.Duration, problem string) {
 	k.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/event"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/status"
 	"github.com/gatelodge/gatelodge/internal/supervise"
@@ -20,10 +21,10 @@ import (
 // pusher tells the gate what this home publishes: whenever that changes, when
 // the gate answers again, and when the gate turns out to hold something else.
 type pusher struct {
-	link *link
-	log  *supervise.Quota // of lines that the gate can cause
-	loop *supervise.Loop
-	ask  func() publisher
+	link   *link
+	events *supervise.Quota // of facts that the gate can cause
+	loop   *supervise.Loop
+	ask    func() publisher
 
 	mu       sync.Mutex
 	wanted   []forward.Published        // the list that the verdicts are about
@@ -46,12 +47,12 @@ type publisher interface {
 }
 
 func newPusher(l *link) *pusher {
-	p := &pusher{link: l, log: supervise.NewQuota(l.log), answered: make(chan struct{})}
+	p := &pusher{link: l, events: supervise.NewQuota(l.events), answered: make(chan struct{})}
 	p.ask = func() publisher {
 		own, gate := l.ends()
 		return control.NewClient(gate, control.DialFrom(own))
 	}
-	p.loop = supervise.NewLoop("publish", pushRound, l.log, p.round)
+	p.loop = supervise.NewLoop("publish", pushRound, l.events, p.round)
 	return p
 }
 
@@ -166,7 +167,7 @@ func (p *pusher) settled(s control.StateResponse) (bool, error) {
 
 // take notes verdicts on the present list. The caller holds mu.
 func (p *pusher) take(verdicts []control.Verdict) {
-	p.logVerdicts(verdicts)
+	p.tellVerdicts(verdicts)
 	p.verdicts, p.failure = byName(verdicts), ""
 	if !isClosed(p.answered) {
 		close(p.answered)
@@ -201,16 +202,16 @@ func (p *pusher) send(ctx context.Context, gate publisher, theirs uint64) error 
 	return nil
 }
 
-// logVerdicts says what is news.
-func (p *pusher) logVerdicts(verdicts []control.Verdict) {
+// tellVerdicts tells what is news.
+func (p *pusher) tellVerdicts(verdicts []control.Verdict) {
 	for _, v := range verdicts {
 		if old, known := p.verdicts[v.Name]; known && old.State == v.State && old.Reason == v.Reason {
 			continue
 		}
 		if v.State == control.Granted {
-			p.log.Info("published", "forward", v.Name, "notes", v.Notes)
+			p.events.Record(event.ForwardPublished{Forward: v.Name, Notes: v.Notes})
 		} else {
-			p.log.Warn("the gate refuses a forward", "forward", v.Name, "reason", v.Reason)
+			p.events.Record(event.ForwardRefused{Forward: v.Name, Reason: v.Reason})
 		}
 	}
 }

@@ -92,7 +92,7 @@ func homeOf(t *testing.T, gate *fakeGate, w *bytes.Buffer, names ...string) *lin
 		Name: "attic", Addresses: []netip.Addr{netip.MustParseAddr("10.99.0.2")},
 		GateAddresses: []netip.Addr{netip.MustParseAddr("10.99.0.1")}, ControlPort: 55108,
 	}
-	h.loop = supervise.NewLoop("home", time.Hour, h.log, nil)
+	h.loop = supervise.NewLoop("home", time.Hour, h.events, nil)
 	h.keep = newKeeper(h)
 	h.keep.up = true
 	h.push = newPusher(h)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/event"
 )
 
 // One home on two machines, after a disk was cloned for instance: each has the
@@ -45,7 +46,7 @@ func (s *standBack) wait(ctx context.Context) {
 	s.pause = min(max(firstStandBack, 2*s.pause), longestStandBack)
 	k.givesWay(s.pause)
 	if err := k.link.leaveTunnel(ctx, true); err != nil && ctx.Err() == nil {
-		k.log.Error("cannot leave the tunnel to the other machine", "error", err)
+		k.events.Record(event.TunnelNotLeft{Why: err.Error()})
 	}
 	select {
 	case <-ctx.Done():

@@ -2,9 +2,9 @@ package reconcile
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
+	"github.com/gatelodge/gatelodge/internal/event"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/supervise"
 )
@@ -21,8 +21,8 @@ const (
 // NewGlances returns the task that keeps Seen young between two rounds: what the
 // peers have sent, what was counted, and what the owner has agreed to. Whoever asks for a report waits for
 // neither.
-func (r *Reconciler) NewGlances(log *slog.Logger) *supervise.Loop {
-	return supervise.NewLoop("glances", glancePause, log, r.glance)
+func (r *Reconciler) NewGlances(events event.Recorder) *supervise.Loop {
+	return supervise.NewLoop("glances", glancePause, events, r.glance)
 }
 
 func (r *Reconciler) glance(ctx context.Context) error {

@@ -64,7 +64,7 @@ func newTestLife(s *systemd.Service, l *Loop, needs ...Task) *Life {
 }
 
 func idle() *Loop {
-	return NewLoop("work", time.Hour, slog.New(slog.DiscardHandler), func(context.Context) error { return nil })
+	return NewLoop("work", time.Hour, event.Log{To: slog.New(slog.DiscardHandler)}, func(context.Context) error { return nil })
 }
 
 func TestReadyIsSaidOnceAllStands(t *testing.T) {
@@ -182,7 +182,7 @@ func TestTheStatusIsSaidWhenItChanges(t *testing.T) {
 // A round that hangs is seen from outside while it does.
 func TestALoopKnowsHowLongItWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLoop("work", time.Hour, slog.New(slog.DiscardHandler), func(ctx context.Context) error {
+		l := NewLoop("work", time.Hour, event.Log{To: slog.New(slog.DiscardHandler)}, func(ctx context.Context) error {
 			time.Sleep(time.Minute)
 			return errors.New("too late")
 		})

@@ -2,21 +2,22 @@ package supervise
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/gatelodge/gatelodge/internal/event"
 )
 
 // Loop is a Task that goes round whenever it is kicked, and from time to time without.
 // Kicks that come while it works are one kick. It goes on whatever happens:
 // a failure is said once, and tried again with growing pauses.
 type Loop struct {
-	name  string
-	do    func(ctx context.Context) error
-	every time.Duration
-	log   *Quota
-	kicks chan struct{}
-	ready *milestone
+	name   string
+	do     func(ctx context.Context) error
+	every  time.Duration
+	events *Quota
+	kicks  chan struct{}
+	ready  *milestone
 
 	mu     sync.Mutex // guards what follows
 	began  time.Time  // when the round that is under way began; zero if none is
@@ -34,8 +35,8 @@ const (
 // NewLoop returns a loop of that name, whose rounds are do: one at its start, one
 // for each kick, and one when it has not been kicked for so long. It is ready
 // after the first round that succeeds, or once do has called Reached.
-func NewLoop(name string, every time.Duration, log *slog.Logger, do func(ctx context.Context) error) *Loop {
-	return &Loop{name: name, do: do, every: every, log: NewQuota(log), kicks: make(chan struct{}, 1), ready: newMilestone()}
+func NewLoop(name string, every time.Duration, events event.Recorder, do func(ctx context.Context) error) *Loop {
+	return &Loop{name: name, do: do, every: every, events: NewQuota(events), kicks: make(chan struct{}, 1), ready: newMilestone()}
 }
 
 // Ready implements Task.
@@ -95,13 +96,13 @@ func (l *Loop) Run(ctx context.Context) error {
 			return ctx.Err()
 		case err == nil:
 			if lastError != "" {
-				l.log.Info("works again", "task", l.name)
+				l.events.Record(event.TaskRecovered{Task: l.name})
 			}
 			pause, lastError = firstPause, ""
 			timer.Reset(l.every)
 		default:
 			if err.Error() != lastError {
-				l.log.Error("failed, trying again", "task", l.name, "error", err)
+				l.events.Record(event.TaskFailed{Task: l.name, Why: err.Error()})
 				lastError = err.Error()
 			}
 			timer.Reset(pause)

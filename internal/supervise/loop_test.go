@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gatelodge/gatelodge/internal/event"
 )
 
 func TestALoopTriesForEverWithGrowingPauses(t *testing.T) {
@@ -17,7 +19,7 @@ func TestALoopTriesForEverWithGrowingPauses(t *testing.T) {
 		var log bytes.Buffer
 		var at []time.Duration
 		start := time.Now()
-		l := NewLoop("work", time.Hour, slog.New(slog.NewTextHandler(&log, nil)), func(context.Context) error {
+		l := NewLoop("work", time.Hour, event.Log{To: slog.New(slog.NewTextHandler(&log, nil))}, func(context.Context) error {
 			at = append(at, time.Since(start))
 			return errors.New("not yet")
 		})
@@ -43,7 +45,7 @@ func TestALoopTriesForEverWithGrowingPauses(t *testing.T) {
 func TestALoopComesRoundWhenKicked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var rounds atomic.Int64
-		l := NewLoop("work", time.Hour, slog.New(slog.DiscardHandler), func(context.Context) error { rounds.Add(1); return nil })
+		l := NewLoop("work", time.Hour, event.Log{To: slog.New(slog.DiscardHandler)}, func(context.Context) error { rounds.Add(1); return nil })
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- l.Run(ctx) }()
@@ -69,7 +71,7 @@ func TestALoopThatFailsIsNotHurriedByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var rounds atomic.Int64
 		var l *Loop
-		l = NewLoop("work", time.Hour, slog.New(slog.DiscardHandler), func(context.Context) error {
+		l = NewLoop("work", time.Hour, event.Log{To: slog.New(slog.DiscardHandler)}, func(context.Context) error {
 			rounds.Add(1)
 			l.Nudge()
 			time.AfterFunc(100*time.Millisecond, l.Nudge)

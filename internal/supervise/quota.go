@@ -1,23 +1,24 @@
 package supervise
 
 import (
-	"log/slog"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/gatelodge/gatelodge/internal/event"
 )
 
-// Quota is a log that bounds what one source of lines can add to the log. The other side
-// of the tunnel can cause many of them: a verdict that is another one at each
-// question, a tunnel that comes and goes. The first lines are written in full;
-// of what comes faster, a line now and then, with how many it stands for.
+// Quota is an event.Recorder that bounds what one source of facts can have others
+// told. The other side of the tunnel can cause many of them: a verdict that is
+// another one at each question, a tunnel that comes and goes. The first ones are
+// passed on; of what comes faster, one now and then, after an event.LeftOut.
 type Quota struct {
-	log *slog.Logger
+	events event.Recorder
 
 	mu    sync.Mutex
-	lines *rate.Limiter
-	left  int // lines that were not written since the last one that was
+	facts *rate.Limiter
+	left  int // facts that were not passed on since the last one that was
 }
 
 const (
@@ -25,30 +26,22 @@ const (
 	quotaPause = time.Minute
 )
 
-// NewQuota returns a quota of the log.
-func NewQuota(log *slog.Logger) *Quota {
-	return &Quota{log: log, lines: rate.NewLimiter(rate.Every(quotaPause), quotaBurst)}
+// NewQuota returns a quota of what events are told.
+func NewQuota(events event.Recorder) *Quota {
+	return &Quota{events: events, facts: rate.NewLimiter(rate.Every(quotaPause), quotaBurst)}
 }
 
-// Info writes a line, or counts it as left out.
-func (q *Quota) Info(message string, args ...any) { q.write(q.log.Info, message, args) }
-
-// Warn writes a line, or counts it as left out.
-func (q *Quota) Warn(message string, args ...any) { q.write(q.log.Warn, message, args) }
-
-// Error writes a line, or counts it as left out.
-func (q *Quota) Error(message string, args ...any) { q.write(q.log.Error, message, args) }
-
-func (q *Quota) write(line func(string, ...any), message string, args []any) {
+// Record implements event.Recorder.
+func (q *Quota) Record(f event.Fact) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.lines.Allow() {
+	if !q.facts.Allow() {
 		q.left++
 		return
 	}
 	if q.left > 0 {
-		args = append(args, "lines_left_out", q.left)
+		q.events.Record(event.LeftOut{Facts: q.left})
 		q.left = 0
 	}
-	line(message, args...)
+	q.events.Record(f)
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatelodge/gatelodge/internal/event"
 	"github.com/gatelodge/gatelodge/internal/systemd"
 )
 
@@ -21,14 +22,15 @@ import (
 type Starts struct {
 	file    string
 	service *systemd.Service
+	events  event.Recorder
 	log     *slog.Logger
 	done    atomic.Bool
 }
 
 // NewStarts returns the starts of a service, which are counted in a file. The
 // service is nil where no service manager starts it.
-func NewStarts(file string, service *systemd.Service, log *slog.Logger) *Starts {
-	return &Starts{file: file, service: service, log: log}
+func NewStarts(file string, service *systemd.Service, events event.Recorder, log *slog.Logger) *Starts {
+	return &Starts{file: file, service: service, events: events, log: log}
 }
 
 // longestPause makes half a minute with the service manager's own second.
@@ -64,7 +66,7 @@ func (s *Starts) Failed(ctx context.Context, why error) {
 	if pause == 0 {
 		return
 	}
-	s.log.Error("cannot start", "error", why, "again_in", pause+time.Second)
+	s.events.Record(event.StartFailed{Why: why.Error(), AgainIn: pause + time.Second})
 	if err := s.service.Status("cannot start: " + why.Error()); err != nil {
 		s.log.Debug("cannot notify the service manager", "error", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/gatelodge/gatelodge/internal/event"
 )
 
 func TestFailedStartsAreSpacedOut(t *testing.T) {
@@ -22,7 +24,7 @@ func TestFailedStartsAreCountedUntilOneSucceeds(t *testing.T) {
 	_, s := newManager(t, time.Minute)
 	file := filepath.Join(t.TempDir(), "run", "failed-starts")
 	log := slog.New(slog.DiscardHandler)
-	starts := func() *Starts { return NewStarts(file, s, log) }
+	starts := func() *Starts { return NewStarts(file, s, event.Log{To: log}, log) }
 	if n := starts().count(); n != 1 {
 		t.Errorf("without a folder the first failed start is number %d", n)
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"sync"
@@ -28,12 +27,12 @@ type Task interface {
 
 // Run runs all tasks until one fails or ctx ends, and returns the first error once
 // all have ended.
-func Run(ctx context.Context, log *slog.Logger, tasks ...Task) error {
+func Run(ctx context.Context, events event.Recorder, tasks ...Task) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error)
 	for _, t := range tasks {
-		go func() { ended <- run(ctx, log, t) }()
+		go func() { ended <- run(ctx, events, t) }()
 	}
 	var first error
 	for range tasks {
@@ -45,10 +44,10 @@ func Run(ctx context.Context, log *slog.Logger, tasks ...Task) error {
 	return first
 }
 
-func run(ctx context.Context, log *slog.Logger, t Task) error {
+func run(ctx context.Context, events event.Recorder, t Task) error {
 	err := t.Run(ctx)
 	if err != nil && ctx.Err() == nil {
-		log.Error("a task ended", "task", t, "error", err)
+		events.Record(event.TaskEnded{Task: t.String(), Why: err.Error()})
 		return fmt.Errorf("%s: %w", t, err)
 	}
 	return ctx.Err()
@@ -120,16 +119,16 @@ const watchPause = time.Second
 // NewWatcher returns a task that nudges for each notification of watch, and for
 // those that came while nobody listened. Notifications that end are asked for
 // again.
-func NewWatcher[E any](name string, watch func(ctx context.Context) (<-chan E, error), log *slog.Logger, nudge func()) *Loop {
-	return NewLoop(name, watchPause, log, func(ctx context.Context) error {
+func NewWatcher[E any](name string, watch func(ctx context.Context) (<-chan E, error), events event.Recorder, nudge func()) *Loop {
+	return NewLoop(name, watchPause, events, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		events, err := watch(ctx)
+		notifications, err := watch(ctx)
 		if err != nil {
 			return err
 		}
 		nudge()
-		return nudgeOn(ctx, events, nudge)
+		return nudgeOn(ctx, notifications, nudge)
 	})
 }
 
