@@ -8,7 +8,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/forward"
 )
 
-func ports(t *testing.T, text ...string) []forward.Ports {
+func ports(t testing.TB, text ...string) []forward.Ports {
 	t.Helper()
 	var all []forward.Ports
 	for _, s := range text {
