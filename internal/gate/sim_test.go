@@ -81,7 +81,7 @@ func (s *sim) run(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	stop := s.stop
 	s.stop = func() { stop(); cancel() }
-	go func() { _ = supervise.Run(ctx, s.log, s.loops()...) }()
+	go func() { _ = supervise.Run(ctx, s.events, s.loops()...) }()
 	synctest.Wait()
 }
 
