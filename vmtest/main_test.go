@@ -95,8 +95,9 @@ func checkFlags() error {
 
 // service is home's echo; or with "hold PORT" a program that holds a UDP port,
 // with "hog MIB" one that holds memory, with "spoof ADDRESS COUNT PACE" one that
-// sends packets under many names, with "handshakes ADDRESS KEY COUNT" one that begins
-// WireGuard's handshakes.
+// sends packets under many names, with "udp ADDRESS SOURCES" the same by UDP, with
+// "ask ADDRESS" one that sends from all of its own ports, with "handshakes ADDRESS
+// KEY COUNT" one that begins WireGuard's handshakes.
 func service(args []string) error {
 	switch {
 	case len(args) < 2:
@@ -105,6 +106,10 @@ func service(args []string) error {
 		return hog(args[1])
 	case args[0] == "spoof" && len(args) == 4:
 		return spoof(args[1], args[2], args[3])
+	case args[0] == "udp" && len(args) == 3:
+		return floodUDP(args[1], args[2])
+	case args[0] == "ask":
+		return ask(args[1])
 	case args[0] == "handshakes" && len(args) == 4:
 		return handshakes(args[1], args[2], args[3])
 	}
@@ -138,9 +143,14 @@ func hog(mib string) error {
 // servedPorts are those of home's services, over TCP and UDP.
 var servedPorts = []int{443, 7000, 7001, 7002}
 
-// serve is an echo on every one of the ports.
+// serve is an echo on every one of the ports, and a service that answers late.
 func serve() error {
 	failed := make(chan error)
+	late, err := net.ListenPacket("udp", fmt.Sprintf(":%d", latePort))
+	if err != nil {
+		return err
+	}
+	go answerLate(late)
 	for _, port := range servedPorts {
 		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 		if err != nil {

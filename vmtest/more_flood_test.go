@@ -228,24 +228,41 @@ func spoof(to, count, pace string) error {
 	return nil
 }
 
-// synPacket makes the first packet of a connection (RFC 791, RFC 9293). The
-// kernel fills in the checksum of the IP header.
+// synPacket makes the first packet of a connection (RFC 9293).
 func synPacket(from netip.Addr, to netip.AddrPort, port uint16) []byte {
-	const header, size = 20, 40
-	p := make([]byte, size)
-	p[0], p[8], p[9] = 0x45, 64, unix.IPPROTO_TCP
-	binary.BigEndian.PutUint16(p[2:], size)
-	source, destination := from.As4(), to.Addr().As4()
-	copy(p[12:], source[:])
-	copy(p[16:], destination[:])
-	segment := p[header:]
+	const size = 20
+	segment := make([]byte, size)
 	binary.BigEndian.PutUint16(segment[0:], port)
 	binary.BigEndian.PutUint16(segment[2:], to.Port())
 	binary.BigEndian.PutUint32(segment[4:], 1)
 	segment[12], segment[13] = 5<<4, 2 // five words of header; SYN
 	binary.BigEndian.PutUint16(segment[14:], 64240)
-	pseudo := append(slices.Concat(source[:], destination[:]), 0, unix.IPPROTO_TCP, 0, size-header)
+	source, destination := from.As4(), to.Addr().As4()
+	pseudo := append(slices.Concat(source[:], destination[:]), 0, unix.IPPROTO_TCP, 0, size)
 	binary.BigEndian.PutUint16(segment[16:], checksum(append(pseudo, segment...)))
+	return slices.Concat(ipHeader(from, to.Addr(), unix.IPPROTO_TCP, size), segment)
+}
+
+// udpPacket makes a datagram of a byte, without a checksum (RFC 768).
+func udpPacket(from netip.Addr, to netip.AddrPort, port uint16) []byte {
+	const size = 9
+	datagram := make([]byte, size)
+	binary.BigEndian.PutUint16(datagram[0:], port)
+	binary.BigEndian.PutUint16(datagram[2:], to.Port())
+	binary.BigEndian.PutUint16(datagram[4:], size)
+	return slices.Concat(ipHeader(from, to.Addr(), unix.IPPROTO_UDP, size), datagram)
+}
+
+// ipHeader is that of a packet with so many bytes behind it (RFC 791). The
+// kernel fills in its checksum.
+func ipHeader(from, to netip.Addr, protocol byte, size int) []byte {
+	const header = 20
+	p := make([]byte, header)
+	p[0], p[8], p[9] = 0x45, 64, protocol
+	binary.BigEndian.PutUint16(p[2:], uint16(header+size))
+	source, destination := from.As4(), to.As4()
+	copy(p[12:], source[:])
+	copy(p[16:], destination[:])
 	return p
 }
 
