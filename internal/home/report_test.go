@@ -15,6 +15,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/host/hosttest"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/layout"
+	"github.com/gatelodge/gatelodge/internal/membership"
 	"github.com/gatelodge/gatelodge/internal/store"
 	"github.com/gatelodge/gatelodge/internal/supervise"
 )
@@ -46,7 +47,7 @@ func newReporting(t testing.TB, count int) (*Home, *hosttest.Machine) {
 	must(err)
 	private, err := key.NewPrivate()
 	must(err)
-	must(st.Save(storedName, stored{PrivateKey: store.PrivateKey{Private: private}, Joined: &membership{
+	must(st.Save(membership.StoredName, membership.Memory{PrivateKey: store.PrivateKey{Private: private}, Joined: &membership.Membership{
 		Name: "attic", Addresses: []netip.Addr{netip.MustParseAddr("10.99.0.2")}, GatePublicKey: key.Public{1},
 		GateAddresses: []netip.Addr{netip.MustParseAddr("10.99.0.1")}, ControlPort: 55108, Endpoints: []string{"198.51.100.1:55107"},
 	}}))
