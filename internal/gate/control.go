@@ -73,7 +73,7 @@ func (c channel) Push(ctx context.Context, from netip.Addr, generation uint64, w
 		c.events.Record(event.ForwardsDelayed{Home: name, Why: err.Error()})
 		return control.PushResponse{}, err
 	}
-	c.accepted.do(name, time.Now(), func(unsaid int) {
+	c.accepted.Do(name, time.Now(), func(unsaid int) {
 		c.events.Record(event.ForwardsAccepted{Home: name, Generation: generation, Forwards: len(wanted), Unsaid: unsaid})
 	})
 	return control.PushResponse{

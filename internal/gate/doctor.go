@@ -11,6 +11,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/doctor"
 	"github.com/gatelodge/gatelodge/internal/examine"
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/heard"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/registry"
@@ -49,14 +50,14 @@ func (c channel) lookFor(ctx context.Context, from netip.Addr, kind string) (doc
 		side := doctor.Side{Role: string(forward.Gate), Daemon: true, Clock: time.Now(), Public: now.Public(), Forwards: published(homes)}
 		return side, c.countPackets(ctx, homes, side.Forwards)
 	case control.DoctorTrace:
-		end, err := c.traces.begin(ctx, h.Name)
+		end, err := c.traces.Begin(ctx, h.Name)
 		if err != nil {
 			return doctor.Side{}, err
 		}
 		defer end()
 		return c.trace(ctx, h)
 	}
-	end, err := c.looks.begin(ctx, h.Name)
+	end, err := c.looks.Begin(ctx, h.Name)
 	if err != nil {
 		return doctor.Side{}, err
 	}
@@ -93,7 +94,7 @@ func (g *Gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 	n.Look("the gate's addresses", func() (func(*doctor.Side), error) { return lookAtAddresses(state) })
 	n.Look("who listens", func() (func(*doctor.Side), error) { return lookAtListeners(c) })
 	n.Look("the homes", func() (func(*doctor.Side), error) {
-		peers, err := g.listen(ctx, homes)
+		peers, err := heard.Listen(ctx, g.machine.Peers, homes, g.silences)
 		for i := range peers {
 			peers[i].Twins = g.runs.Several(homes[i].Address4)
 		}

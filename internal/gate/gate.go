@@ -16,7 +16,9 @@ import (
 	"github.com/gatelodge/gatelodge/internal/consent"
 	"github.com/gatelodge/gatelodge/internal/control"
 	"github.com/gatelodge/gatelodge/internal/event"
+	"github.com/gatelodge/gatelodge/internal/fair"
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/heard"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/layout"
@@ -63,11 +65,11 @@ type Gate struct {
 	prover     *supervise.Loop // works while a policy is on trial
 	freer      *supervise.Loop // see freeFlows
 	toFree     flowsToFree
-	silences   *silences
-	presence   *presence
-	accepted   *sparingLog // of pushes
-	looks      *share      // of homes' doctors: the whole gate is looked at for each
-	traces     *share
+	silences   *heard.Silences
+	presence   *heard.Presence
+	accepted   *fair.Log   // of pushes
+	looks      *fair.Share // of homes' doctors: the whole gate is looked at for each
+	traces     *fair.Share
 	runs       *control.Runs
 	since      time.Time
 	rootPorts  []uint16 // what root listened on when it was looked last; watchSSH's own
@@ -88,8 +90,8 @@ const (
 func New(ctx context.Context, o Options) (*Gate, error) {
 	g := &Gate{
 		log: o.Log, events: o.Events, paths: o.Paths, version: o.Version, machine: o.Machine,
-		others: consent.NewOthers(o.Paths, o.Events), silences: newSilences(), presence: newPresence(o.Events), accepted: newSparingLog(), runs: control.NewRuns(),
-		looks: newShare(looksAtOnce, lookPause), traces: newShare(1, tracePause),
+		others: consent.NewOthers(o.Paths, o.Events), silences: heard.NewSilences(), presence: heard.NewPresence(o.Events), accepted: fair.NewLog(), runs: control.NewRuns(),
+		looks: fair.NewShare(looksAtOnce, lookPause), traces: fair.NewShare(1, tracePause),
 		since: time.Now(),
 	}
 	var err error
@@ -131,7 +133,7 @@ func (g *Gate) loops() []supervise.Task {
 		g.loop, g.prover, g.freer,
 		supervise.NewWatcher("network events", g.machine.Watch, g.events, g.loop.Nudge),
 		supervise.NewLoop("ports of sshd", sshRound, g.events, g.watchSSH),
-		supervise.NewLoop("silent homes", silenceRound, g.events, g.renewSilent),
+		supervise.NewLoop("silent homes", heard.Round, g.events, g.renewSilent),
 		supervise.NewLoop("remember endpoints", endpointRound, g.events, g.rememberEndpoints),
 		g.reconciler.NewGlances(g.events),
 	}
@@ -195,7 +197,7 @@ func (g *Gate) summary() string {
 		return supervise.SettingUp
 	}
 	homes := m.state.Registry.Homes
-	return fmt.Sprintf("%s, %s", connected(g.silences.connected(homes, time.Now()), len(homes)), forward.Count(len(m.state.Registry.Granted())))
+	return fmt.Sprintf("%s, %s", connected(g.silences.Connected(homes, time.Now()), len(homes)), forward.Count(len(m.state.Registry.Granted())))
 }
 
 // connected says how many homes are connected.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/event"
+	"github.com/gatelodge/gatelodge/internal/heard"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/layout"
 	"github.com/gatelodge/gatelodge/internal/plan"
@@ -82,7 +83,7 @@ func TestAFailedLookChangesNoVerdict(t *testing.T) {
 }
 
 func TestTheSummaryOfAGate(t *testing.T) {
-	g := &Gate{memory: newTestMemory(t), silences: newSilences()}
+	g := &Gate{memory: newTestMemory(t), silences: heard.NewSilences()}
 	g.loop = supervise.NewLoop("gate", time.Hour, event.Log{To: slog.New(slog.DiscardHandler)}, nil)
 	wants := func(want string) {
 		t.Helper()
@@ -94,7 +95,7 @@ func TestTheSummaryOfAGate(t *testing.T) {
 	g.loop.Reached()
 	wants("no home yet, 0 forwards")
 	g.memory.state.Registry.Homes = []registry.Home{{Name: "attic", PublicKey: key.Public{1}}, {Name: "barn", PublicKey: key.Public{2}}}
-	g.silences.due(time.Now(), observe(100, 0))
+	g.silences.Due(time.Now(), []plan.ObservedPeer{{PublicKey: key.Public{1}, ReceivedBytes: 100}, {PublicKey: key.Public{2}}})
 	wants("1 of 2 homes connected, 0 forwards")
 	g.memory.problems = []string{"no nft"}
 	wants("no nft")

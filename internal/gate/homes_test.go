@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/heard"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/host/hosttest"
 	"github.com/gatelodge/gatelodge/internal/local"
@@ -36,7 +37,7 @@ func TestAHomeIsConnectedAndSilent(t *testing.T) {
 		if p := s.Report(t.Context()).Homes[0].Peer; p.Endpoint != whereHomesAre || p.ReceivedBytes < 128*30 || p.LatestHandshake.IsZero() {
 			t.Errorf("the report shows the peer as %+v", p)
 		}
-		time.Sleep(silentAfter + silenceRound)
+		time.Sleep(heard.SilentAfter + heard.Round)
 		connected(false, "0 of 2 homes connected, 0 forwards")
 	})
 }
@@ -71,7 +72,7 @@ func TestAHomeWhoseClockWentBack(t *testing.T) {
 				}
 			}
 		}
-		if limit := silentAfter + silenceRound + 5*time.Second; back == 0 || back > limit {
+		if limit := heard.SilentAfter + heard.Round + 5*time.Second; back == 0 || back > limit {
 			t.Errorf("the home is back after %v, wanted at most %v", back, limit)
 		}
 		if !s.Report(t.Context()).Homes[0].Connected || s.received("barn") > 0 {
@@ -103,7 +104,7 @@ func TestASilentHomeIsRenewedWhileARoundHangs(t *testing.T) {
 		s.live(t, 10*time.Second, "attic")
 		release := s.machine.Hang(hosttest.Apply)
 		s.loop.Kick()
-		time.Sleep(silentAfter + 2*silenceRound)
+		time.Sleep(heard.SilentAfter + 2*heard.Round)
 		if s.received("attic") != 0 {
 			t.Error("it was not renewed")
 		}

@@ -21,7 +21,7 @@ func (g *Gate) scene(ctx context.Context) (scene, error) {
 	if err != nil {
 		return scene{}, err
 	}
-	s := scene{sessions: sessions, received: map[key.Public]uint64{}, tunnel: g.silences.connected(now.Registry.Homes, time.Now()) > 0}
+	s := scene{sessions: sessions, received: map[key.Public]uint64{}, tunnel: g.silences.Connected(now.Registry.Homes, time.Now()) > 0}
 	for _, p := range peers {
 		s.received[p.PublicKey] = p.ReceivedBytes
 	}

@@ -83,7 +83,7 @@ func (g *Gate) home(h registry.Home, p plan.ObservedPeer, now time.Time) status.
 		PublicKey:  h.PublicKey,
 		Addresses:  plan.Valid(h.Address4, h.Address6),
 		Enrolled:   h.Enrolled,
-		Connected:  g.silences.hears(h.PublicKey, now),
+		Connected:  g.silences.Hears(h.PublicKey, now),
 		Peer:       reconcile.Peer(p),
 		Generation: h.Generation,
 	}

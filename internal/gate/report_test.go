@@ -12,6 +12,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/event"
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/heard"
 	"github.com/gatelodge/gatelodge/internal/host/firewall"
 	"github.com/gatelodge/gatelodge/internal/host/hosttest"
 	"github.com/gatelodge/gatelodge/internal/key"
@@ -97,12 +98,12 @@ func TestConnectedHasOneMeaning(t *testing.T) {
 	g, _ := newReporting(t, 0)
 	_, err := g.reconciler.Round(t.Context())
 	must(t, err)
-	g.memory.problems = nil // the summary would tell of one
-	g.silences.due(time.Now(), []plan.ObservedPeer{{PublicKey: key.Public{1}, ReceivedBytes: 9}, {PublicKey: key.Public{7}, ReceivedBytes: 9}}) // and an invite
+	g.memory.problems = nil                                                                                                                     // the summary would tell of one
+	g.silences.Due(time.Now(), []plan.ObservedPeer{{PublicKey: key.Public{1}, ReceivedBytes: 9}, {PublicKey: key.Public{7}, ReceivedBytes: 9}}) // and an invite
 	if r, s := g.Report(t.Context()), g.summary(); !r.Homes[0].Connected || s != "1 of 1 homes connected, 0 forwards" {
 		t.Errorf("%+v, and in a line %q", r.Homes[0], s)
 	}
-	g.silences.due(time.Now().Add(-silentAfter), nil)
+	g.silences.Due(time.Now().Add(-heard.SilentAfter), nil)
 	if r, s := g.Report(t.Context()), g.summary(); r.Homes[0].Connected || s != "0 of 1 homes connected, 0 forwards" {
 		t.Errorf("%+v, and in a line %q", r.Homes[0], s)
 	}

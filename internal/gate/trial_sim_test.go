@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatelodge/gatelodge/internal/heard"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/host/hosttest"
 	"github.com/gatelodge/gatelodge/internal/local"
@@ -72,7 +73,7 @@ func TestATrialIsProved(t *testing.T) {
 		s.run(t)
 		for range 2 {
 			s.hear("attic")
-			time.Sleep(silenceRound)
+			time.Sleep(heard.Round)
 		}
 		s.visit("192.0.2.9:50000")
 		s.try(t)

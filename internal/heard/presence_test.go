@@ -1,4 +1,4 @@
-package gate
+package heard
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/event"
+	"github.com/gatelodge/gatelodge/internal/fair"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/registry"
 )
@@ -27,22 +28,22 @@ func (f *facts) kinds() []string {
 // listening is a gate of one home that is listened to every two seconds.
 type listening struct {
 	facts    facts
-	presence *presence
-	silences *silences
+	presence *Presence
+	silences *Silences
 	now      time.Time
 	homes    []registry.Home
 }
 
 func newListening() *listening {
-	l := &listening{silences: newSilences(), now: time.Now(), homes: []registry.Home{{Name: "attic", PublicKey: key.Public{1}}}}
-	l.presence = newPresence(&l.facts)
+	l := &listening{silences: NewSilences(), now: time.Now(), homes: []registry.Home{{Name: "attic", PublicKey: key.Public{1}}}}
+	l.presence = NewPresence(&l.facts)
 	return l
 }
 
 func (l *listening) hear(received uint64) {
-	l.now = l.now.Add(silenceRound)
-	l.silences.due(l.now, observe(received))
-	l.presence.tell(l.now, l.homes, l.silences)
+	l.now = l.now.Add(Round)
+	l.silences.Due(l.now, observe(received))
+	l.presence.Tell(l.now, l.homes, l.silences)
 }
 
 func TestAHomeThatComesAndGoesIsToldOfOnce(t *testing.T) {
@@ -53,7 +54,7 @@ func TestAHomeThatComesAndGoesIsToldOfOnce(t *testing.T) {
 	if got, want := l.facts.kinds(), []string{"home.connected", "home.silent", "home.connected"}; !slices.Equal(got, want) {
 		t.Errorf("told %v, wanted %v", got, want)
 	}
-	if silent := l.facts[1].(event.HomeSilent); silent.Home != "attic" || silent.For != silentAfter {
+	if silent := l.facts[1].(event.HomeSilent); silent.Home != "attic" || silent.For != SilentAfter {
 		t.Errorf("%+v", silent)
 	}
 }
@@ -83,10 +84,10 @@ func TestAHomeThatComesAndGoesAllDayIsToldOfNowAndThen(t *testing.T) {
 			l.hear(received)
 		}
 	}
-	if most := int(day/saidInterval) + saidAtOnce; len(l.facts) > most {
+	if most := int(day/fair.SaidInterval) + fair.SaidAtOnce; len(l.facts) > most {
 		t.Errorf("told %d times, wanted at most %d", len(l.facts), most)
 	}
-	for range int(2 * saidInterval / silenceRound) {
+	for range int(2 * fair.SaidInterval / Round) {
 		received++
 		l.hear(received)
 	}

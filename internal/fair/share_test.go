@@ -1,4 +1,4 @@
-package gate
+package fair
 
 import (
 	"context"
@@ -17,13 +17,13 @@ import (
 func TestAShareForEachHome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const takes, pause = 2 * time.Second, 3 * time.Second
-		s := newShare(1, pause)
+		s := NewShare(1, pause)
 		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 		defer stop()
 		served := make(chan string, 1000)
 		busy := make(chan struct{}, 1)
 		ask := func(home string) error {
-			end, err := s.begin(ctx, home)
+			end, err := s.Begin(ctx, home)
 			if err != nil {
 				return err
 			}
@@ -64,15 +64,15 @@ func TestAShareForEachHome(t *testing.T) {
 // long is forgotten.
 func TestAShareIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newShare(1, time.Second)
-		end, err := s.begin(t.Context(), "first")
+		s := NewShare(1, time.Second)
+		end, err := s.Begin(t.Context(), "first")
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, hangUp := context.WithCancel(t.Context())
 		gone := make(chan error, 1)
 		go func() {
-			_, err := s.begin(ctx, "second")
+			_, err := s.Begin(ctx, "second")
 			gone <- err
 		}()
 		synctest.Wait()
@@ -82,7 +82,7 @@ func TestAShareIsGivenBack(t *testing.T) {
 		}
 		end()
 		for i := range 10 {
-			end, err := s.begin(t.Context(), fmt.Sprint(i))
+			end, err := s.Begin(t.Context(), fmt.Sprint(i))
 			if err != nil {
 				t.Fatal(err)
 			}

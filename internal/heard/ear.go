@@ -1,4 +1,4 @@
-package gate
+package heard
 
 import (
 	"context"
@@ -22,9 +22,9 @@ const (
 	listenTick  = 50 * time.Millisecond
 )
 
-// listen waits for packets of the homes, and watches where they come from.
-func (g *Gate) listen(ctx context.Context, homes []registry.Home) ([]doctor.Peer, error) {
-	first, err := g.machine.Peers(ctx)
+// Listen waits for packets of the homes, and watches where they come from.
+func Listen(ctx context.Context, peers func(context.Context) ([]plan.ObservedPeer, error), homes []registry.Home, before *Silences) ([]doctor.Peer, error) {
+	first, err := peers(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -34,16 +34,16 @@ func (g *Gate) listen(ctx context.Context, homes []registry.Home) ([]doctor.Peer
 	for begin := time.Now(); !w.done(time.Since(begin)); {
 		select {
 		case <-ctx.Done():
-			return w.peers(g.silences), ctx.Err()
+			return w.peers(before), ctx.Err()
 		case <-tick.C:
 		}
-		now, err := g.machine.Peers(ctx)
+		now, err := peers(ctx)
 		if err != nil {
-			return w.peers(g.silences), err
+			return w.peers(before), err
 		}
 		w.hear(now)
 	}
-	return w.peers(g.silences), nil
+	return w.peers(before), nil
 }
 
 // ear is what has been heard of some homes.
@@ -86,7 +86,7 @@ func (e *ear) done(passed time.Duration) bool {
 }
 
 // peers says what was heard of each, and where it went to and fro before.
-func (e *ear) peers(before *silences) []doctor.Peer {
+func (e *ear) peers(before *Silences) []doctor.Peer {
 	peers := []doctor.Peer{}
 	for _, h := range e.homes {
 		last := e.last[h.PublicKey]
@@ -98,7 +98,7 @@ func (e *ear) peers(before *silences) []doctor.Peer {
 		if ways := e.ways[h.PublicKey]; len(ways) > 2 && ways[2] == ways[0] {
 			p.Flapped = ways[:2]
 		} else {
-			p.Flapped = before.flapped(h.PublicKey, time.Now())
+			p.Flapped = before.Flapped(h.PublicKey, time.Now())
 		}
 		peers = append(peers, p)
 	}

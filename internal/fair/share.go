@@ -1,4 +1,6 @@
-package gate
+// Package fair gives each home its share of what a gate does and says for all of
+// them.
+package fair
 
 import (
 	"context"
@@ -9,10 +11,10 @@ import (
 	"github.com/gatelodge/gatelodge/internal/control"
 )
 
-// share bounds work that homes can ask for: how much of it there is at once, and
+// Share bounds work that homes can ask for: how much of it there is at once, and
 // for each home one at a time, with a pause before the next. Who comes too early
 // waits; a home that does not wait for its answers is refused.
-type share struct {
+type Share struct {
 	places chan struct{} // holds one for each that is under way
 	pause  time.Duration
 
@@ -26,12 +28,13 @@ type due struct {
 	at   time.Time
 }
 
-func newShare(places int, pause time.Duration) *share {
-	return &share{places: make(chan struct{}, places), pause: pause, homes: map[string]due{}}
+// NewShare returns a share of so many places at once, and that pause for each home.
+func NewShare(places int, pause time.Duration) *Share {
+	return &Share{places: make(chan struct{}, places), pause: pause, homes: map[string]due{}}
 }
 
-// begin waits for a home's turn. Whoever gets it calls end.
-func (s *share) begin(ctx context.Context, home string) (end func(), err error) {
+// Begin waits for a home's turn. Whoever gets it calls end.
+func (s *Share) Begin(ctx context.Context, home string) (end func(), err error) {
 	at, err := s.claim(home)
 	if err != nil {
 		return nil, err
@@ -57,7 +60,7 @@ func (s *share) begin(ctx context.Context, home string) (end func(), err error) 
 }
 
 // claim notes that a home waits, and returns from when on it may be served.
-func (s *share) claim(home string) (time.Time, error) {
+func (s *Share) claim(home string) (time.Time, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.homes[home].busy {
@@ -70,7 +73,7 @@ func (s *share) claim(home string) (time.Time, error) {
 	return at, nil
 }
 
-func (s *share) leave(home string, next time.Time) {
+func (s *Share) leave(home string, next time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.homes[home] = due{at: next}

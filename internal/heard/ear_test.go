@@ -1,4 +1,4 @@
-package gate
+package heard
 
 import (
 	"net/netip"
@@ -33,7 +33,7 @@ func TestWhoIsHeard(t *testing.T) {
 		for i := range c.ways[1:] {
 			e.hear(look(i + 1))
 		}
-		got := e.peers(newSilences())[0]
+		got := e.peers(NewSilences())[0]
 		if got.Heard != c.heard || len(got.Flapped) > 0 != c.flapped || e.done(listenTime) != c.done {
 			t.Errorf("%s: %+v, done %v", c.name, got, e.done(listenTime))
 		}

@@ -1,27 +1,29 @@
-package gate
+package heard
 
 import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/event"
+	"github.com/gatelodge/gatelodge/internal/fair"
 	"github.com/gatelodge/gatelodge/internal/registry"
 )
 
-// presence tells of homes that connect and fall silent: once for each change, and of
+// Presence tells of homes that connect and fall silent: once for each change, and of
 // a home that does so all the time now and then. What was told last is how things
 // are, or soon will be.
-type presence struct {
+type Presence struct {
 	events event.Recorder
-	said   *sparingLog
+	said   *fair.Log
 	told   map[string]bool // by name: the home is connected
 }
 
-func newPresence(events event.Recorder) *presence {
-	return &presence{events: events, said: newSparingLog(), told: map[string]bool{}}
+// NewPresence returns a presence that tells a recorder.
+func NewPresence(events event.Recorder) *Presence {
+	return &Presence{events: events, said: fair.NewLog(), told: map[string]bool{}}
 }
 
-// tell compares what is heard now with what was told. It has one caller at a time.
-func (p *presence) tell(now time.Time, homes []registry.Home, s *silences) {
+// Tell compares what is heard now with what was told. It has one caller at a time.
+func (p *Presence) Tell(now time.Time, homes []registry.Home, s *Silences) {
 	told := make(map[string]bool, len(homes))
 	for _, h := range homes {
 		heard := s.of(h.PublicKey)
@@ -30,7 +32,7 @@ func (p *presence) tell(now time.Time, homes []registry.Home, s *silences) {
 		if is == told[h.Name] {
 			continue
 		}
-		p.said.do(h.Name, now, func(int) {
+		p.said.Do(h.Name, now, func(int) {
 			told[h.Name] = is
 			p.events.Record(presenceFact(h, heard, is, now))
 		})

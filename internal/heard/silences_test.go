@@ -1,4 +1,4 @@
-package gate
+package heard
 
 import (
 	"net/netip"
@@ -27,21 +27,21 @@ func observe(bytes ...uint64) []plan.ObservedPeer {
 // A recorded first message, said again after every renewal, does not make the
 // gate wait longer and longer before the home gets its next chance.
 func TestARepeatedMessageDoesNotSpaceRenewals(t *testing.T) {
-	s, now := newSilences(), time.Now()
-	s.due(now, observe(100))
+	s, now := NewSilences(), time.Now()
+	s.Due(now, observe(100))
 	renewals, received := 0, uint64(100)
 	const watched = 5 * time.Minute
-	for end := now.Add(watched); now.Before(end); now = now.Add(silenceRound) {
+	for end := now.Add(watched); now.Before(end); now = now.Add(Round) {
 		p := plan.ObservedPeer{PublicKey: key.Public{1}, ReceivedBytes: received}
 		if received == 100 {
 			p.LatestHandshake = time.Unix(1, 0)
 		}
-		if len(s.due(now, []plan.ObservedPeer{p})) > 0 {
+		if len(s.Due(now, []plan.ObservedPeer{p})) > 0 {
 			renewals++
 			received = 148 // a first message, and never an answer to the gate's
 		}
 	}
-	if least := int(watched/(renewPause+silenceRound)) - 1; renewals < least {
+	if least := int(watched/(renewPause+Round)) - 1; renewals < least {
 		t.Errorf("the home has %d chances in %v, wanted %d", renewals, watched, least)
 	}
 }
@@ -64,34 +64,34 @@ func TestSilentPeersAreRenewed(t *testing.T) {
 		"a kernel without its daemon":     {{900, false}, {900, false}, {900, false}, {900, true}, {148, false}, {148, false}, {148, false}, {148, true}, {148, false}, {148, false}, {148, false}, {148, false}, {148, false}, {148, false}, {148, false}, {148, true}},
 		"a gap of a few seconds":          {{100, false}, {100, false}, {100, false}, {200, false}, {200, false}, {200, false}, {300, false}},
 	} {
-		s, now := newSilences(), time.Now()
+		s, now := NewSilences(), time.Now()
 		for i, r := range rounds {
-			due := s.due(now, observe(r.received))
+			due := s.Due(now, observe(r.received))
 			if (len(due) == 1) != r.renewed {
 				t.Errorf("%s: round %d renews %v", name, i, due)
 			}
-			now = now.Add(silenceRound)
+			now = now.Add(Round)
 		}
 	}
 }
 
 func TestOnlyTheSilentOnesAreRenewed(t *testing.T) {
-	s, now := newSilences(), time.Now()
-	s.due(now, observe(1, 1, 1))
-	now = now.Add(silentAfter - time.Second)
-	s.due(now, observe(1, 2, 1))
+	s, now := NewSilences(), time.Now()
+	s.Due(now, observe(1, 1, 1))
+	now = now.Add(SilentAfter - time.Second)
+	s.Due(now, observe(1, 2, 1))
 	homes := []registry.Home{{PublicKey: key.Public{1}}, {PublicKey: key.Public{2}}, {PublicKey: key.Public{3}}, {PublicKey: key.Public{9}}}
-	if n := s.connected(homes, now); n != 3 {
+	if n := s.Connected(homes, now); n != 3 {
 		t.Errorf("%d are heard, wanted all", n)
 	}
 	now = now.Add(time.Second)
-	if due := s.due(now, observe(1, 2, 1)); len(due) != 2 || due[0] != (key.Public{1}) || due[1] != (key.Public{3}) {
+	if due := s.Due(now, observe(1, 2, 1)); len(due) != 2 || due[0] != (key.Public{1}) || due[1] != (key.Public{3}) {
 		t.Errorf("renews %v", due)
 	}
-	if n := s.connected(homes, now); n != 1 {
+	if n := s.Connected(homes, now); n != 1 {
 		t.Errorf("%d are heard, wanted one", n)
 	}
-	if s.due(now, nil); len(s.peers) != 0 {
+	if s.Due(now, nil); len(s.peers) != 0 {
 		t.Errorf("peers that are no more are remembered: %v", s.peers)
 	}
 }
@@ -113,19 +113,19 @@ func TestTwoPlacesOfOneKey(t *testing.T) {
 		{"there and back, later", []netip.AddrPort{a, b, a}, time.Minute, nil},
 		{"was elsewhere before", []netip.AddrPort{c, a, b, b, a}, 2 * time.Second, []netip.AddrPort{a, b}},
 	} {
-		s, now := newSilences(), time.Now()
+		s, now := NewSilences(), time.Now()
 		for _, at := range walk.places {
 			now = now.Add(walk.pause)
-			s.due(now, []plan.ObservedPeer{{PublicKey: home, Endpoint: at, ReceivedBytes: 100}})
+			s.Due(now, []plan.ObservedPeer{{PublicKey: home, Endpoint: at, ReceivedBytes: 100}})
 		}
-		if got := s.flapped(home, now); !slices.Equal(got, walk.want) {
+		if got := s.Flapped(home, now); !slices.Equal(got, walk.want) {
 			t.Errorf("%s: %v", walk.name, got)
 		}
-		if got := s.flapped(home, now.Add(time.Minute)); got != nil {
+		if got := s.Flapped(home, now.Add(time.Minute)); got != nil {
 			t.Errorf("%s: a minute later: %v", walk.name, got)
 		}
 	}
-	if got := newSilences().flapped(home, time.Now()); got != nil {
+	if got := NewSilences().Flapped(home, time.Now()); got != nil {
 		t.Errorf("of nobody: %v", got)
 	}
 }
