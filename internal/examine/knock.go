@@ -8,7 +8,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/doctor"
 	"github.com/gatelodge/gatelodge/internal/forward"
-	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
 // Knock tries a port. Of UDP, a refusal is all that can be learned from a
@@ -57,7 +57,7 @@ func dialer(from netip.Addr, protocol string) *net.Dialer {
 // a visitor's; the zero one if it has none.
 func VisitorAddress(public []netip.Addr, family func(netip.Addr) bool) netip.Addr {
 	for _, a := range public {
-		if !family(a) || !host.Routable(a) {
+		if !family(a) || !plan.Routable(a) {
 			continue
 		}
 		// What the owner has named need not be on this machine: a provider may

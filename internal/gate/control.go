@@ -34,23 +34,7 @@ func (c channel) Enrol(ctx context.Context, from netip.Addr, secret key.Secret, 
 		return control.EnrolResponse{}, err
 	}
 	c.events.Record(event.Enrolled{Home: home.Name, Key: home.PublicKey})
-	return c.memory.now().place(home), nil
-}
-
-// place is what a home has to know of its place in the tunnel.
-func (s State) place(h registry.Home) control.EnrolResponse {
-	gate := plan.GateAddresses(s.Config)
-	answer := control.EnrolResponse{
-		Version:  control.Version,
-		Name:     h.Name,
-		Address4: h.Address4,
-		Gate4:    gate[0],
-		Prefix4:  s.Config.Tunnel.Prefix4.Masked(),
-	}
-	if h.Address6.IsValid() && len(gate) > 1 {
-		answer.Address6, answer.Gate6, answer.Prefix6 = h.Address6, gate[1], s.Config.Tunnel.Prefix6.Masked()
-	}
-	return answer
+	return c.memory.now().Place(home), nil
 }
 
 // Push implements control.Gate.

@@ -11,6 +11,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/doctor"
 	"github.com/gatelodge/gatelodge/internal/examine"
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/gate/state"
 	"github.com/gatelodge/gatelodge/internal/heard"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/local"
@@ -122,7 +123,7 @@ func (g *Gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 
 // lookAtAddresses finds public addresses of this machine that are not served. An
 // owner who has listed those that are has left the others out himself.
-func lookAtAddresses(state State) (func(*doctor.Side), error) {
+func lookAtAddresses(state state.State) (func(*doctor.Side), error) {
 	c := state.Config
 	if len(c.Public.Addresses) > 0 {
 		return nil, nil

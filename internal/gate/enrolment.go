@@ -18,7 +18,7 @@ func (c Commands) Invite(ctx context.Context, req local.InviteRequest) (local.In
 	if err != nil {
 		return local.InviteResponse{}, err
 	}
-	endpoints, err := c.memory.now().dialable()
+	endpoints, err := c.memory.now().Dialable()
 	if err != nil {
 		return local.InviteResponse{}, err
 	}
@@ -30,7 +30,7 @@ func (c Commands) Invite(ctx context.Context, req local.InviteRequest) (local.In
 	if err != nil {
 		return local.InviteResponse{}, err
 	}
-	text, err := c.memory.now().invite(secret, made, endpoints)
+	text, err := c.memory.now().Invite(secret, made, endpoints)
 	if err == nil {
 		_, err = c.reconciler.Round(ctx) // which lets the one-time key in
 	}

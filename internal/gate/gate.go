@@ -156,7 +156,7 @@ func (r *round) Gather(ctx context.Context) (plan.Facts, error) {
 		return facts, err
 	}
 	facts = m.notice(facts)
-	if err := s.refuseOverlap(s.Config, facts); err != nil {
+	if err := s.RefuseOverlap(s.Config, facts); err != nil {
 		return facts, err
 	}
 	r.unsaved = m.review(facts) // what cannot be written down is in force all the same

@@ -87,4 +87,4 @@ func freebind(_, _ string, c syscall.RawConn) error {
 	return os.NewSyscallError("setsockopt IP_FREEBIND", err)
 }
 
-func (s *controlServer) address() string { return s.gate.memory.now().control() }
+func (s *controlServer) address() string { return s.gate.memory.now().Control() }

@@ -12,6 +12,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/event"
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/gate/state"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/layout"
 	"github.com/gatelodge/gatelodge/internal/plan"
@@ -34,7 +35,7 @@ type memory struct {
 	changes changes
 
 	mu     sync.Mutex
-	state  State
+	state  state.State
 	inputs inputs
 	ssh    sshMemory
 	// applied are the forwards as the machine carries them out now.
@@ -60,7 +61,7 @@ type disk interface {
 // with a key of its own, which is not on disk yet.
 func newMemory(paths layout.Paths, c config.Gate, st disk, events event.Recorder) (*memory, error) {
 	m := &memory{paths: paths, store: st, events: events, barred: map[key.Public]bool{}}
-	m.state = State{File: paths.ConfigFile(forward.Gate), Config: c, Endpoints: map[key.Public]netip.AddrPort{}}
+	m.state = state.State{File: paths.ConfigFile(forward.Gate), Config: c, Endpoints: map[key.Public]netip.AddrPort{}}
 	return m, m.recall()
 }
 
@@ -115,14 +116,14 @@ func ReadConfig(p layout.Paths) (config.Gate, error) {
 }
 
 // now returns the state as it is: a value that nobody changes any more.
-func (m *memory) now() State {
+func (m *memory) now() state.State {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.view()
 }
 
 // view is now for a caller who holds mu.
-func (m *memory) view() State {
+func (m *memory) view() state.State {
 	s := m.state
 	s.Input, s.Trial = m.inputs.kept, m.inputs.planned()
 	return s

@@ -74,7 +74,7 @@ func allBut(last string, tasks []supervise.Task) bool {
 func (s *sim) takePort(t *testing.T) net.Listener {
 	t.Helper()
 	lc := net.ListenConfig{Control: freebind}
-	l, err := lc.Listen(t.Context(), "tcp", s.memory.now().control())
+	l, err := lc.Listen(t.Context(), "tcp", s.memory.now().Control())
 	must(t, err)
 	return l
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
+	"github.com/gatelodge/gatelodge/internal/gate/state"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/reconcile"
 	"github.com/gatelodge/gatelodge/internal/registry"
@@ -42,7 +43,7 @@ func (g *Gate) Report(context.Context) status.Report {
 	return report.Complete()
 }
 
-func (g *Gate) tunnel(now State, seen reconcile.Seen) status.Tunnel {
+func (g *Gate) tunnel(now state.State, seen reconcile.Seen) status.Tunnel {
 	kind, why := g.machine.Kind()
 	t := seen.Tunnel(now.Config.Tunnel.Interface, now.Key.Public(), kind, why)
 	t.Public = now.Public()

@@ -27,7 +27,7 @@ func TestPortsOfSSHDAreOnDisk(t *testing.T) {
 		reserved := func(r registry.Reserved) bool {
 			return r.Ports.Contains(forward.Ports{Protocol: forward.TCP, Range: forward.Range{First: ports[0], Last: ports[0]}})
 		}
-		if !slices.ContainsFunc(later.state.reserved(), reserved) {
+		if !slices.ContainsFunc(later.state.Reserved(), reserved) {
 			t.Errorf("port %d is a home's at the next start", ports[0])
 		}
 	}

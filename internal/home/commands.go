@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/local"
-	"github.com/gatelodge/gatelodge/internal/reconcile"
+	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
 // Commands is a home as the commands of its machine see it: local.Daemon.
@@ -40,7 +40,7 @@ func (h *Home) Plan(ctx context.Context) (response local.PlanResponse, err error
 	if err != nil {
 		return response, err
 	}
-	if err := reconcile.SameInstance(l.configuration().Tunnel.Interface, c.Tunnel.Interface); err != nil {
+	if err := plan.SameInstance(l.configuration().Tunnel.Interface, c.Tunnel.Interface); err != nil {
 		return response, err
 	}
 	err = l.reconciler.Alone(ctx, func() error {

@@ -116,7 +116,7 @@ func (l *link) reload() error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := reconcile.SameInstance(l.config.Tunnel.Interface, c.Tunnel.Interface); err != nil {
+	if err := plan.SameInstance(l.config.Tunnel.Interface, c.Tunnel.Interface); err != nil {
 		return err
 	}
 	l.config = c
@@ -163,7 +163,7 @@ func (l *link) wantWith(c config.Home, facts plan.Facts) plan.State {
 		Endpoint:      l.endpoint,
 		ControlPort:   j.ControlPort,
 		GateMTU:       l.gateMTU,
-		GatePublic:    host.RoutableEndpoints(listed(c, j)),
+		GatePublic:    plan.RoutableEndpoints(listed(c, j)),
 		Granted:       l.push.granted(publishedOf(c.Forwards)),
 	}, facts)
 	if l.left {

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
-	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/reconcile"
 	"github.com/gatelodge/gatelodge/internal/status"
@@ -93,7 +92,7 @@ func (h *Home) tunnel(seen reconcile.Seen) status.Link {
 		Peer:      reconcile.Peer(seen.Peer(gate)),
 	}
 	r.Peer.RoundTrip = roundTrip
-	r.Tunnel.Public = host.AsVisitorsKnow(l.push.public(), []string{l.where().String()})
+	r.Tunnel.Public = plan.AsVisitorsKnow(l.push.public(), []string{l.where().String()})
 	return r
 }
 

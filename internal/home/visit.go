@@ -15,6 +15,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/examine"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
 // gateSaid is what came of asking the gate.
@@ -177,7 +178,7 @@ func (x examination) visit(ctx context.Context, forwards []doctor.Forward) []doc
 // from an address that home lets in, and by IPv4, which every forward has.
 func (x examination) visitable() (netip.Addr, bool) {
 	gate := x.link.where()
-	if !gate.IsValid() || !host.Routable(gate.Addr()) || !gate.Addr().Is4() {
+	if !gate.IsValid() || !plan.Routable(gate.Addr()) || !gate.Addr().Is4() {
 		return netip.Addr{}, false
 	}
 	// Connecting a UDP socket chooses the way, and sends nothing.
@@ -188,7 +189,7 @@ func (x examination) visitable() (netip.Addr, bool) {
 	defer c.Close()
 	own, err := netip.ParseAddrPort(c.LocalAddr().String())
 	tunnel, _ := x.link.ends()
-	return gate.Addr(), err == nil && !host.Routable(own.Addr().Unmap()) && own.Addr().Unmap() != tunnel
+	return gate.Addr(), err == nil && !plan.Routable(own.Addr().Unmap()) && own.Addr().Unmap() != tunnel
 }
 
 // openToAll tells which forwards let anybody in: with an allow list, our own

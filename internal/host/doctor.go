@@ -131,7 +131,7 @@ func NoWay4() (bool, error) {
 // PublicAddresses returns the addresses of this machine that the internet knows,
 // on whatever interface but the tunnel's.
 func PublicAddresses(tunnel string) ([]routing.AddressAt, error) {
-	return routing.PublicAddresses(tunnel, Routable)
+	return routing.PublicAddresses(tunnel, plan.Routable)
 }
 
 // BoundListeners tells to which interfaces listeners are bound.

@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
@@ -115,11 +114,6 @@ func FactsNow(ctx context.Context) (plan.Facts, error) {
 		return plan.Facts{}, err
 	}
 	return Facts(ctx, rt, "", "")
-}
-
-// Routable reports whether the internet routes an address at all.
-func Routable(a netip.Addr) bool {
-	return a.IsGlobalUnicast() && !plan.Private(netip.PrefixFrom(a, a.BitLen()))
 }
 
 // PublicText shows where visitors arrive.

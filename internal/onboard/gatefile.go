@@ -56,7 +56,7 @@ func (o GateWish) reachableAt(found host.Found) ([]string, error) {
 	}
 	var endpoints []string
 	for _, addr := range found.Facts.Public {
-		if host.Routable(addr) && len(endpoints) < 4 {
+		if plan.Routable(addr) && len(endpoints) < 4 {
 			endpoints = append(endpoints, net.JoinHostPort(addr.String(), strconv.Itoa(int(o.ListenPort))))
 		}
 	}

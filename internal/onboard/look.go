@@ -11,8 +11,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/install"
+	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/problem"
 	"github.com/gatelodge/gatelodge/internal/remote"
 	"github.com/gatelodge/gatelodge/internal/survey"
@@ -195,7 +195,7 @@ func (s *setup) refuseHome(r gateReport) error {
 func families(addrs []netip.Addr) (four, six bool) {
 	for _, a := range addrs {
 		four = four || a.Is4() && a.IsGlobalUnicast()
-		six = six || a.Is6() && host.Routable(a)
+		six = six || a.Is6() && plan.Routable(a)
 	}
 	return four, six
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/edit"
-	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/problem"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
@@ -73,9 +73,9 @@ func (p proof) visitable(ctx context.Context) (gate netip.Addr, why string, err 
 		return netip.Addr{}, "", err
 	}
 	switch {
-	case !host.Routable(gate):
+	case !plan.Routable(gate):
 		why = fmt.Sprintf("the gate's address %s is not a public one, so a visitor's would not be either", gate)
-	case host.Routable(own.Addr().Unmap()):
+	case plan.Routable(own.Addr().Unmap()):
 		why = fmt.Sprintf("this machine itself has the public address %s, and never lets packets from its own address in by the tunnel", own.Addr().Unmap())
 	}
 	return gate, why, nil

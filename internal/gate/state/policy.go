@@ -1,4 +1,4 @@
-package gate
+package state
 
 import (
 	"slices"
@@ -10,7 +10,7 @@ import (
 
 // Policies returns what gate.toml lets each home have.
 func (s State) Policies() registry.Policies {
-	reserved := s.reserved()
+	reserved := s.Reserved()
 	families := forward.Families{IPv4: true, IPv6: s.Config.Tunnel.Prefix6.IsValid() && s.Facts.IPv6}
 	return func(home string) registry.Policy {
 		p := s.Config.PolicyOf(home)
@@ -25,7 +25,7 @@ func (s State) Policies() registry.Policies {
 }
 
 // reserved names the ports that this gate keeps for itself.
-func (s State) reserved() []registry.Reserved {
+func (s State) Reserved() []registry.Reserved {
 	one := func(p forward.Protocol, ports ...uint16) forward.PortSet {
 		var set []forward.Ports
 		for _, port := range ports {

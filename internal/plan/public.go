@@ -1,4 +1,4 @@
-package host
+package plan
 
 import (
 	"net/netip"
@@ -35,4 +35,9 @@ func RoutableEndpoints(endpoints []string) []netip.Addr {
 		}
 	}
 	return addrs
+}
+
+// Routable reports whether the internet routes an address at all.
+func Routable(a netip.Addr) bool {
+	return a.IsGlobalUnicast() && !Private(netip.PrefixFrom(a, a.BitLen()))
 }

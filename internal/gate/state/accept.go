@@ -1,4 +1,4 @@
-package gate
+package state
 
 import (
 	"fmt"
@@ -7,20 +7,19 @@ import (
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/plan"
-	"github.com/gatelodge/gatelodge/internal/reconcile"
 	"github.com/gatelodge/gatelodge/internal/registry"
 )
 
 // Acceptable refuses a configuration that the next start would refuse, in the
 // same words, or under which this gate's homes would not find it any more.
 func (s State) Acceptable(c config.Gate, facts plan.Facts) error {
-	if err := reconcile.SameInstance(s.Config.Tunnel.Interface, c.Tunnel.Interface); err != nil {
+	if err := plan.SameInstance(s.Config.Tunnel.Interface, c.Tunnel.Interface); err != nil {
 		return err
 	}
 	if err := s.Registry.Check(identity(s.Key, c)); err != nil {
 		return err
 	}
-	if err := s.refuseOverlap(c, facts); err != nil {
+	if err := s.RefuseOverlap(c, facts); err != nil {
 		return err
 	}
 	return s.sameForHomes(c)

@@ -1,4 +1,6 @@
-package gate
+// Package state is the pure heart of a gate: what it is by its file, its memory and
+// its machine, and what follows from that.
+package state
 
 import (
 	"fmt"
@@ -8,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/config"
-	"github.com/gatelodge/gatelodge/internal/host"
+	"github.com/gatelodge/gatelodge/internal/control"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/plan"
@@ -87,21 +89,21 @@ func (s State) Public() []netip.Addr {
 	if len(list) == 0 {
 		list = s.Facts.Public
 	}
-	return host.AsVisitorsKnow(list, s.Config.Public.Endpoints)
+	return plan.AsVisitorsKnow(list, s.Config.Public.Endpoints)
 }
 
 // maxEndpoints bounds how many addresses an invite holds.
 const maxEndpoints = 4
 
-// dialable returns where homes reach this gate: as the owner says, or else
+// Dialable returns where homes reach this gate: as the owner says, or else
 // at the addresses found here.
-func (s State) dialable() ([]string, error) {
+func (s State) Dialable() ([]string, error) {
 	if list := s.Config.Public.Endpoints; len(list) > 0 {
 		return list, nil
 	}
 	var endpoints []string
 	for _, a := range s.Facts.Public {
-		if host.Routable(a) && len(endpoints) < maxEndpoints {
+		if plan.Routable(a) && len(endpoints) < maxEndpoints {
 			endpoints = append(endpoints, net.JoinHostPort(a.String(), strconv.Itoa(int(s.Config.Tunnel.ListenPort))))
 		}
 	}
@@ -114,8 +116,8 @@ func (s State) dialable() ([]string, error) {
 	return endpoints, nil
 }
 
-// invite returns the text of an invite.
-func (s State) invite(secret key.Secret, made registry.Invite, endpoints []string) (string, error) {
+// Invite returns the text of an invite.
+func (s State) Invite(secret key.Secret, made registry.Invite, endpoints []string) (string, error) {
 	t := s.Config.Tunnel
 	return key.Invite{
 		Secret:      secret,
@@ -128,17 +130,33 @@ func (s State) invite(secret key.Secret, made registry.Invite, endpoints []strin
 	}.Encode()
 }
 
-// control is where the control channel listens.
-func (s State) control() string {
+// Control is where the control channel listens.
+func (s State) Control() string {
 	return net.JoinHostPort(plan.GateAddresses(s.Config)[0].String(), strconv.Itoa(int(s.Config.Tunnel.ControlPort)))
 }
 
-// refuseOverlap stops before the tunnel takes addresses that mean something
+// RefuseOverlap stops before the tunnel takes addresses that mean something
 // else on the machine.
-func (s State) refuseOverlap(c config.Gate, facts plan.Facts) error {
+func (s State) RefuseOverlap(c config.Gate, facts plan.Facts) error {
 	prefix := c.Tunnel.Prefix4
 	if n, overlaps := plan.Overlap(prefix, facts); overlaps {
 		return fmt.Errorf("the tunnel's prefix %s overlaps %s, a network of this machine's interface %s: set another prefix4 in %s", prefix, n.Prefix, n.Interface, s.File)
 	}
 	return nil
+}
+
+// Place is what a home has to know of its place in the tunnel.
+func (s State) Place(h registry.Home) control.EnrolResponse {
+	gate := plan.GateAddresses(s.Config)
+	answer := control.EnrolResponse{
+		Version:  control.Version,
+		Name:     h.Name,
+		Address4: h.Address4,
+		Gate4:    gate[0],
+		Prefix4:  s.Config.Tunnel.Prefix4.Masked(),
+	}
+	if h.Address6.IsValid() && len(gate) > 1 {
+		answer.Address6, answer.Gate6, answer.Prefix6 = h.Address6, gate[1], s.Config.Tunnel.Prefix6.Masked()
+	}
+	return answer
 }
