@@ -11,7 +11,6 @@ import (
 	"github.com/gatelodge/gatelodge/internal/doctor"
 	"github.com/gatelodge/gatelodge/internal/examine"
 	"github.com/gatelodge/gatelodge/internal/forward"
-	"github.com/gatelodge/gatelodge/internal/gate/state"
 	"github.com/gatelodge/gatelodge/internal/heard"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/local"
@@ -48,7 +47,7 @@ func (c channel) lookFor(ctx context.Context, from netip.Addr, kind string) (doc
 	case control.DoctorBrief, control.DoctorPadded:
 		return doctor.Side{Role: string(forward.Gate), Daemon: true, Clock: time.Now()}, nil
 	case control.DoctorCounters:
-		side := doctor.Side{Role: string(forward.Gate), Daemon: true, Clock: time.Now(), Public: now.Public(), Forwards: published(homes)}
+		side := doctor.Side{Role: string(forward.Gate), Daemon: true, Clock: time.Now(), Public: now.Public(), Forwards: examine.Published(homes)}
 		return side, c.countPackets(ctx, homes, side.Forwards)
 	case control.DoctorTrace:
 		end, err := c.traces.Begin(ctx, h.Name)
@@ -77,7 +76,7 @@ func (g *Gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 	problems, failed := g.memory.wrong()
 	side := doctor.Side{
 		Role: string(forward.Gate), Version: g.version, Daemon: true, Clock: time.Now(),
-		Public: state.Public(), Forwards: published(homes),
+		Public: state.Public(), Forwards: examine.Published(homes),
 	}
 	side.Machine.Problems = problems
 	forwards := slices.Clone(side.Forwards) // to read beside those who write
@@ -92,8 +91,8 @@ func (g *Gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 	})
 	n.Failure(ctx, failed)
 	n.Forwarding(append(slices.Clone(facts.Uplinks), c.Tunnel.Interface))
-	n.Look("the gate's addresses", func() (func(*doctor.Side), error) { return lookAtAddresses(state) })
-	n.Look("who listens", func() (func(*doctor.Side), error) { return lookAtListeners(c) })
+	n.Addresses(c, state.Public())
+	n.Listeners(c)
 	n.Look("the homes", func() (func(*doctor.Side), error) {
 		peers, err := heard.Listen(ctx, g.machine.Peers, homes, g.silences)
 		for i := range peers {
@@ -106,7 +105,7 @@ func (g *Gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 		return func(s *doctor.Side) { s.Strangers = strangers }, err
 	})
 	n.Look("the services", func() (func(*doctor.Side), error) {
-		by4, by6 := probeInside(ctx, homes, state.Public(), forwards)
+		by4, by6 := examine.Inside(ctx, homes, state.Public(), forwards)
 		return func(s *doctor.Side) {
 			for i := range forwards {
 				s.Forwards[i].Inside, s.Forwards[i].Inside6 = by4[i], by6[i]
@@ -119,56 +118,4 @@ func (g *Gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 		side.Unseen = append(side.Unseen, "the counters could not be read: "+err.Error())
 	}
 	return side
-}
-
-// lookAtAddresses finds public addresses of this machine that are not served. An
-// owner who has listed those that are has left the others out himself.
-func lookAtAddresses(state state.State) (func(*doctor.Side), error) {
-	c := state.Config
-	if len(c.Public.Addresses) > 0 {
-		return nil, nil
-	}
-	all, err := host.PublicAddresses(c.Tunnel.Interface)
-	served := state.Public()
-	return func(s *doctor.Side) {
-		for _, a := range all {
-			if !slices.Contains(served, a.Addr) {
-				s.Unserved = append(s.Unserved, doctor.Unserved{Addr: a.Addr, Interface: a.Interface})
-			}
-		}
-	}, err
-}
-
-// lookAtListeners finds what else the gate has on published ports, and where
-// its sshd is.
-func lookAtListeners(c config.Gate) (func(*doctor.Side), error) {
-	listeners, err := host.Listeners()
-	if err != nil {
-		return nil, err
-	}
-	tunnel := []netip.Prefix{c.Tunnel.Prefix4}
-	if c.Tunnel.Prefix6.IsValid() {
-		tunnel = append(tunnel, c.Tunnel.Prefix6)
-	}
-	return func(s *doctor.Side) {
-		s.SSHOnlyInTunnel = host.SSHOnlyIn(listeners, tunnel)
-		for i, f := range s.Forwards {
-			s.Forwards[i].Holder = holder(listeners, f, tunnel)
-		}
-	}, nil
-}
-
-// holder names the program that listens where visitors of a forward arrive.
-func holder(listeners []host.Listener, f doctor.Forward, tunnel []netip.Prefix) string {
-	for _, l := range listeners {
-		inside := slices.ContainsFunc(tunnel, func(p netip.Prefix) bool { return p.Masked().Contains(l.Addr) })
-		if l.Port != f.Port || l.Protocol.String() != f.Protocol || l.Addr.IsLoopback() || inside {
-			continue
-		}
-		if name := l.Owner(); name != "" {
-			return name
-		}
-		return "A program"
-	}
-	return ""
 }

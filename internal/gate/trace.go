@@ -19,7 +19,7 @@ const traceTime = 1800 * time.Millisecond
 
 // trace follows visits that come from where a home comes from.
 func (g *Gate) trace(ctx context.Context, h registry.Home) (doctor.Side, error) {
-	side := doctor.Side{Role: string(forward.Gate), Daemon: true, Clock: time.Now(), Forwards: published([]registry.Home{h})}
+	side := doctor.Side{Role: string(forward.Gate), Daemon: true, Clock: time.Now(), Forwards: examine.Published([]registry.Home{h})}
 	peers, err := g.machine.Peers(ctx)
 	if err != nil {
 		return side, err
@@ -46,25 +46,6 @@ func (g *Gate) trace(ctx context.Context, h registry.Home) (doctor.Side, error) 
 		}
 	}
 	return side, err
-}
-
-// published lists the first port of each range that the homes publish.
-func published(homes []registry.Home) []doctor.Forward {
-	var list []doctor.Forward
-	for _, h := range homes {
-		for _, f := range h.Forwards {
-			for _, p := range f.Wanted.Ports {
-				if len(list) == examine.MaxProbes {
-					return list
-				}
-				list = append(list, doctor.Forward{
-					Name: f.Wanted.Name, Home: h.Name, Protocol: p.Protocol.String(), Port: p.Range.First,
-					Granted: f.Granted, Reason: f.Reason,
-				})
-			}
-		}
-	}
-	return list
 }
 
 // countPackets fills in what the gate has sent on for each forward so far.

@@ -4,9 +4,7 @@ package state
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/config"
@@ -104,7 +102,7 @@ func (s State) Dialable() ([]string, error) {
 	var endpoints []string
 	for _, a := range s.Facts.Public {
 		if plan.Routable(a) && len(endpoints) < maxEndpoints {
-			endpoints = append(endpoints, net.JoinHostPort(a.String(), strconv.Itoa(int(s.Config.Tunnel.ListenPort))))
+			endpoints = append(endpoints, netip.AddrPortFrom(a, s.Config.Tunnel.ListenPort).String())
 		}
 	}
 	if len(endpoints) == 0 {
@@ -132,7 +130,7 @@ func (s State) Invite(secret key.Secret, made registry.Invite, endpoints []strin
 
 // Control is where the control channel listens.
 func (s State) Control() string {
-	return net.JoinHostPort(plan.GateAddresses(s.Config)[0].String(), strconv.Itoa(int(s.Config.Tunnel.ControlPort)))
+	return netip.AddrPortFrom(plan.GateAddresses(s.Config)[0], s.Config.Tunnel.ControlPort).String()
 }
 
 // RefuseOverlap stops before the tunnel takes addresses that mean something

@@ -1,4 +1,4 @@
-package gate
+package examine
 
 import (
 	"context"
@@ -7,18 +7,17 @@ import (
 	"sync"
 
 	"github.com/gatelodge/gatelodge/internal/doctor"
-	"github.com/gatelodge/gatelodge/internal/examine"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/registry"
 )
 
-// probeInside goes to the granted ports of the homes through the tunnel, by each
+// Inside goes to the granted ports of the homes through the tunnel, by each
 // family in which they are published, from an address as visitors have: to the
 // gate's own in the tunnel, homes are closed. Without such an address nothing is
 // tried.
-func probeInside(ctx context.Context, homes []registry.Home, public []netip.Addr, forwards []doctor.Forward) (by4, by6 []doctor.Result) {
+func Inside(ctx context.Context, homes []registry.Home, public []netip.Addr, forwards []doctor.Forward) (by4, by6 []doctor.Result) {
 	by4, by6 = make([]doctor.Result, len(forwards)), make([]doctor.Result, len(forwards))
-	from4, from6 := examine.VisitorAddress(public, netip.Addr.Is4), examine.VisitorAddress(public, netip.Addr.Is6)
+	from4, from6 := VisitorAddress(public, netip.Addr.Is4), VisitorAddress(public, netip.Addr.Is6)
 	var wait sync.WaitGroup
 	for i, f := range forwards {
 		h := slices.IndexFunc(homes, func(h registry.Home) bool { return h.Name == f.Home })
@@ -27,7 +26,7 @@ func probeInside(ctx context.Context, homes []registry.Home, public []netip.Addr
 		}
 		try := func(from, at netip.Addr, result *doctor.Result) {
 			if from.IsValid() && at.IsValid() {
-				wait.Go(func() { *result = examine.KnockFrom(ctx, from, f.Protocol, netip.AddrPortFrom(at, f.Port)) })
+				wait.Go(func() { *result = KnockFrom(ctx, from, f.Protocol, netip.AddrPortFrom(at, f.Port)) })
 			}
 		}
 		families := familiesOf(homes[h], f.Name)
