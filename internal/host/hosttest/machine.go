@@ -190,7 +190,7 @@ func (m *Machine) step(c plan.Step, want plan.State) {
 	case plan.DeleteRule:
 		r.Rules = slices.DeleteFunc(r.Rules, func(o plan.Rule) bool { return o == c.Rule })
 	case plan.SetSysctl:
-		w.setSysctl(c.Sysctl)
+		w.SetSysctl(c.Sysctl.Name, c.Sysctl.Value)
 	}
 }
 
@@ -253,10 +253,10 @@ func isForwarding(name string) bool {
 	return strings.HasPrefix(name, "net.ipv4.conf.") && strings.HasSuffix(name, ".forwarding")
 }
 
-// setSysctl sets one. To set forwarding for all sets it for each.
-func (w *World) setSysctl(s plan.Sysctl) {
+// SetSysctl sets one. To set forwarding for all sets it for each.
+func (w *World) SetSysctl(name, value string) {
 	list := slices.DeleteFunc(slices.Clone(w.Routing.Sysctls), func(o plan.Sysctl) bool {
-		return o.Name == s.Name || s.Name == ipForward && isForwarding(o.Name)
+		return o.Name == name || name == ipForward && isForwarding(o.Name)
 	})
-	w.Routing.Sysctls = append(list, s)
+	w.Routing.Sysctls = append(list, plan.Sysctl{Name: name, Value: value})
 }
