@@ -22,6 +22,7 @@ import (
 type Others struct {
 	paths  layout.Paths
 	events event.Recorder
+	rules  rules
 
 	looking    sync.Mutex // held for a look, and guards what only looks need
 	generation uint32
@@ -36,9 +37,16 @@ type Others struct {
 	unreadable error    // why those are not known
 }
 
+// rules are those of the machine, as a look reads them.
+type rules struct {
+	generation func() (uint32, error)
+	legacy     func() (tables []string, err error)
+	drops      func(ctx context.Context, want plan.State, facts plan.Facts) ([]host.OthersDrop, error)
+}
+
 // NewOthers returns what is remembered of an instance's machine: nothing yet.
 func NewOthers(p layout.Paths, events event.Recorder) *Others {
-	return &Others{paths: p, events: events}
+	return &Others{paths: p, events: events, rules: rules{host.RulesGeneration, host.LegacyTables, host.OthersDrops}}
 }
 
 // errNoGeneration is why one has to look each time: the kernel does not say when a
@@ -57,17 +65,17 @@ func (o *Others) Look(ctx context.Context, want plan.State, facts plan.Facts) {
 	o.looking.Lock()
 	defer o.looking.Unlock()
 	o.ReadAgreed()
-	generation, err := host.RulesGeneration()
-	if legacy, legacyErr := host.LegacyTables(); legacyErr == nil && len(legacy) > 0 {
+	generation, err := o.rules.generation()
+	if legacy, legacyErr := o.rules.legacy(); legacyErr != nil || len(legacy) > 0 {
 		err = errNoGeneration
 	}
 	if err == nil && o.read && generation == o.generation && slices.Equal(facts.Networks, o.networks) {
 		return
 	}
-	drops, findErr := host.OthersDrops(ctx, want, facts)
+	drops, findErr := o.rules.drops(ctx, want, facts)
 	again, renewErr := o.renew(ctx, drops)
 	if again && findErr == nil {
-		drops, findErr = host.OthersDrops(ctx, want, facts)
+		drops, findErr = o.rules.drops(ctx, want, facts)
 	}
 	problems := describe(drops)
 	if findErr != nil {
