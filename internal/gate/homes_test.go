@@ -39,6 +39,9 @@ func TestAHomeIsConnectedAndSilent(t *testing.T) {
 		}
 		time.Sleep(heard.SilentAfter + heard.Round)
 		connected(false, "0 of 2 homes connected, 0 forwards")
+		if s.told.count("home.connected") != 1 || s.told.count("home.silent") != 1 {
+			t.Errorf("told was %d times that it connected, and %d that it is silent", s.told.count("home.connected"), s.told.count("home.silent"))
+		}
 	})
 }
 

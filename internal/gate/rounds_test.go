@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host/hosttest"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/supervise"
@@ -169,6 +170,35 @@ func TestFlowsThatCouldNotBeEnded(t *testing.T) {
 		s.machine.Do(func(w *hosttest.World) {
 			if last := w.Cut[len(w.Cut)-1]; len(last) != 1 {
 				t.Errorf("the second time the flows of %v were cut", last)
+			}
+		})
+	})
+}
+
+// Flows to ports that have just been forwarded are freed beside the rounds, and again
+// after an error, with those that have come meanwhile.
+func TestFlowsOfNewForwardsAreFreed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, "attic", "barn")
+		s.run(t)
+		release := s.machine.Hang(hosttest.FreeFlows)
+		must(t, s.push(t.Context(), "attic", 1, 8443))
+		time.Sleep(freePause)
+		began := time.Now()
+		must(t, s.push(t.Context(), "barn", 1, 9443))
+		if took := time.Since(began); took > 0 {
+			t.Errorf("a push waited for it for %v", took)
+		}
+		s.machine.Fail(hosttest.FreeFlows, errors.New("conntrack is busy"), 1)
+		release()
+		time.Sleep(time.Minute)
+		s.machine.Do(func(w *hosttest.World) {
+			var freed forward.PortSet
+			for _, set := range w.Freed {
+				freed = freed.Union(set)
+			}
+			if want := forward.NewPortSet(ports(t, "8443/tcp", "9443/tcp")...); !slices.Equal(freed, want) {
+				t.Errorf("freed were %v", freed)
 			}
 		})
 	})
