@@ -85,7 +85,7 @@ func (w *world) initRefuses(t *testing.T) {
 // refusal is something that init must refuse.
 type refusal struct {
 	name      string
-	on        *machine.Machine // where it is hurt, by a script, and mended by another
+	on        *machine.Machine // where one script breaks it, and another fixes it
 	hurt, fix string
 	args      string
 	says      []string // what its refusal names

@@ -14,10 +14,10 @@ import (
 
 // ailment is a fault that only a machine has.
 type ailment struct {
-	on           *machine.Machine // where it is brought about
-	inject, mend string
-	asked        *machine.Machine // whose doctor names it
-	want         string           // the finding's ID
+	on          *machine.Machine // where it is brought about
+	inject, fix string
+	asked       *machine.Machine // whose doctor names it
+	want        string           // the finding's ID
 }
 
 // doctors brings faults about that namespaces cannot have, and asks the doctor.
@@ -25,19 +25,19 @@ func (w *world) doctors(t *testing.T) {
 	w.says(t, w.home, "")
 	w.says(t, w.gate, "")
 	all := []ailment{
-		{on: w.home, inject: "date +%s >/run/now; date -s @86400 >/dev/null", mend: "date -s @$(cat /run/now) >/dev/null", asked: w.home, want: "clock-wrong"},
-		{on: w.gate, inject: "sysctl -q net.netfilter.nf_conntrack_max=4", mend: "gatelodge apply >/dev/null", asked: w.gate, want: "conntrack-full"},
-		{on: w.gate, inject: "printf 'ListenAddress 10.99.0.1\n' >/etc/ssh/sshd_config.d/only.conf; systemctl restart ssh", mend: "rm /etc/ssh/sshd_config.d/only.conf; systemctl restart ssh", asked: w.gate, want: "ssh-in-tunnel-only"},
-		{on: w.gate, inject: "systemctl kill -s STOP gatelodge", mend: "systemctl kill -s CONT gatelodge", asked: w.home, want: "gate-daemon-silent"},
-		{on: w.home, inject: "ip route del default", mend: "networkctl reconfigure eth0; until ip route | grep -q ^default; do sleep 0.2; done", asked: w.home, want: "no-route"},
-		{on: w.gate, inject: "systemctl stop gatelodge", mend: "systemctl start gatelodge", asked: w.gate, want: "daemon-down"},
+		{on: w.home, inject: "date +%s >/run/now; date -s @86400 >/dev/null", fix: "date -s @$(cat /run/now) >/dev/null", asked: w.home, want: "clock-wrong"},
+		{on: w.gate, inject: "sysctl -q net.netfilter.nf_conntrack_max=4", fix: "gatelodge apply >/dev/null", asked: w.gate, want: "conntrack-full"},
+		{on: w.gate, inject: "printf 'ListenAddress 10.99.0.1\n' >/etc/ssh/sshd_config.d/only.conf; systemctl restart ssh", fix: "rm /etc/ssh/sshd_config.d/only.conf; systemctl restart ssh", asked: w.gate, want: "ssh-in-tunnel-only"},
+		{on: w.gate, inject: "systemctl kill -s STOP gatelodge", fix: "systemctl kill -s CONT gatelodge", asked: w.home, want: "gate-daemon-silent"},
+		{on: w.home, inject: "ip route del default", fix: "networkctl reconfigure eth0; until ip route | grep -q ^default; do sleep 0.2; done", asked: w.home, want: "no-route"},
+		{on: w.gate, inject: "systemctl stop gatelodge", fix: "systemctl start gatelodge", asked: w.gate, want: "daemon-down"},
 	}
 	// Without privilege it says so, and finds nothing that is not so.
 	w.both(t, "runuser -u nobody -- gatelodge doctor >/tmp/said 2>&1 && exit 1 || [ $? = 4 ]; grep -q sudo /tmp/said; rm /tmp/said")
 	for _, a := range all {
 		w.on(t, a.on, "%s", a.inject)
 		w.says(t, a.asked, a.want)
-		w.on(t, a.on, "%s", a.mend)
+		w.on(t, a.on, "%s", a.fix)
 		w.visitor(t)
 	}
 	w.withoutIPv6(t)

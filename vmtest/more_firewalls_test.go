@@ -258,8 +258,8 @@ func (w *world) passes(t *testing.T) bool {
 	return false
 }
 
-// openedWithConsent has doctor open the firewall by its own door, which holds
-// over its reload and restart, and has down take that back.
+// openedWithConsent has doctor open the firewall with its own command, which
+// holds over its reload and restart, and has down revert that.
 func (w *world) openedWithConsent(t *testing.T, f foreign, said *strings.Builder) {
 	t.Helper()
 	fix, _ := w.try(t, w.gate, "gatelodge doctor --fix --yes 2>&1 || true")

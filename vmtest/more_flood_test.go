@@ -24,9 +24,9 @@ import (
 )
 
 // floods has visitors take all connections that they may, on a gate with the
-// memory and the settings of a small VPS: one who holds open whatever he gets,
-// beginnings of connections from everywhere, as many as an emulated machine
-// takes, and then so many that all of the visitors' room is taken. New sessions
+// memory and the settings of a small VPS: one who holds open whatever they
+// get, SYNs from everywhere, as many as an emulated machine takes, and then so
+// many that all of the visitors' room is taken. New sessions
 // of ssh and of the tunnel come through all the same, and other visitors as long
 // as there is room.
 func (w *world) floods(t *testing.T) {
@@ -43,7 +43,7 @@ func (w *world) floods(t *testing.T) {
 	beside := w.othersOf100(t)
 	rate := <-ended
 	if beside < 95 {
-		t.Errorf("beside %.0f forged beginnings a second, %d of 100 other visitors came through", rate, beside)
+		t.Errorf("beside %.0f forged SYNs a second, %d of 100 other visitors came through", rate, beside)
 	}
 
 	// With the kernel's times, it is as if they came six times as fast.
@@ -73,13 +73,13 @@ func (w *world) floods(t *testing.T) {
 	if refused := w.number(t, `gatelodge status --json | sed -n 's/.*"full": \([0-9]*\).*/\1/p' | head -1`); refused == 0 {
 		t.Error("status does not count what was refused")
 	}
-	w.figure = fmt.Sprintf("table of %d, %d for visitors; one got %d, all together %d; new ssh connections %d and %d of 100, the slowest %.1f s; another visitor %d of 100, beside %.0f forged beginnings a second %d; new handshake after %.1f s; daemon %+d KiB",
+	w.figure = fmt.Sprintf("conntrack table of %d, %d for visitors; one got %d, all together %d; new ssh connections %d and %d of 100, the slowest %.1f s; another visitor %d of 100, beside %.0f forged SYNs a second %d; new handshake after %.1f s; daemon %+d KiB",
 		limit, room, one, full, ssh, later, slowest.Seconds(), other, rate, beside, handshake.Seconds(), w.number(t, gateMemory)-before)
 }
 
-// greedy has one visitor hold all connections that he gets. It returns how many
+// greedy has one visitor hold all connections that they get. It returns how many
 // these are, and how many of 100 new ssh connections and of 100 other visitors
-// come through beside him.
+// come through beside that one.
 func (w *world) greedy(t *testing.T, room int) (one, ssh, other int) {
 	t.Helper()
 	held := w.hold(t, room)
@@ -111,7 +111,7 @@ func (w *world) number(t *testing.T, script string) int {
 	return n
 }
 
-// visit6 is a try of another visitor: he has another address, that of IPv6.
+// visit6 is a try of another visitor: one with another address, that of IPv6.
 func (w *world) visit6(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -26,7 +26,7 @@ func TestMoreInit(t *testing.T) {
 		{"a unit without a program", "dpkg --fsys-tarfile /payload/gatelodge.deb | tar -xO ./lib/systemd/system/gatelodge.service | sed 's,/usr/bin/,/usr/local/bin/,' >/etc/systemd/system/gatelodge.service; [ -s /etc/systemd/system/gatelodge.service ]; systemctl daemon-reload; systemctl enable gatelodge"},
 		{"a gate.toml without keys", "mkdir /etc/gatelodge; printf 'version = 1\n[tunnel]\nprefix6 = \"fd12:3456:789a:1::/64\"\n' >/etc/gatelodge/gate.toml"},
 	} {
-		w.scenario(t, "init mends "+c.name, "7", func(t *testing.T) {
+		w.scenario(t, "init fixes "+c.name, "7", func(t *testing.T) {
 			w.on(t, w.gate, "%s", c.script)
 			w.initAs(t, "root@198.51.100.1", "")
 			w.uninstall(t)

@@ -96,13 +96,13 @@ since=$(cut -d' ' -f1 /proc/uptime)
 systemctl kill -s KILL gatelodge
 sleep 120
 mv /root/good.toml $file
-mended=$(cut -d' ' -f1 /proc/uptime)
+fixed=$(cut -d' ' -f1 /proc/uptime)
 until systemctl is-active -q gatelodge; do sleep 0.3; done
 active=$(cut -d' ' -f1 /proc/uptime)
 systemctl show -P Result gatelodge
-journalctl -u gatelodge --no-pager -o short-monotonic | tr -d '[' | awk -v since=$since -v mended=$mended -v active=$active '
+journalctl -u gatelodge --no-pager -o short-monotonic | tr -d '[' | awk -v since=$since -v fixed=$fixed -v active=$active '
 	/Starting gatelodge.service/ { at = $1 + 0; if (at < since) next; if (n++ && at - last > most) most = at - last; last = at }
-	END { print n, most, active - mended }'`)
+	END { print n, most, active - fixed }'`)
 	w.visitor(t)
 	sent, lost, _ := s.end(t)
 	var figures []string
@@ -113,7 +113,7 @@ journalctl -u gatelodge --no-pager -o short-monotonic | tr -d '[' | awk -v since
 		if _, err := fmt.Sscan(said[m.Name], &result, &starts, &pause, &back); err != nil {
 			t.Fatalf("%s: %q: %v", m.Name, said[m.Name], err)
 		}
-		figures = append(figures, fmt.Sprintf("%s %d starts, %.1f s apart at most, back %.1f s after it was mended", m.Name, starts, pause, back))
+		figures = append(figures, fmt.Sprintf("%s %d starts, %.1f s apart at most, back %.1f s after it was fixed", m.Name, starts, pause, back))
 		// A start itself takes some seconds here.
 		if result != "success" || starts < 5 || pause > 35 || back > 40 {
 			t.Errorf("%s: result %s, %d starts, at most %.1f s apart, back after %.1f s", m.Name, result, starts, pause, back)

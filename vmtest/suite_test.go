@@ -489,7 +489,7 @@ func (w *world) bootInThePast(t *testing.T) {
 		t.Errorf("home's clock is only %s behind: this has tried nothing", behind)
 	}
 	// systemd does not start with less than the date of its own release. With
-	// the very beginning, and a tunnel that has to begin anew:
+	// the very first second, and a tunnel that has to start again:
 	w.on(t, w.home, "date -s @86400 >/dev/null; ip link del gatelodge")
 	w.figure += fmt.Sprintf("; in 1970, %.1f s after the tunnel's interface was deleted", w.visitor(t).Seconds())
 	if got := w.on(t, w.home, "systemctl show -P NRestarts -P Result gatelodge"); got != "0\nsuccess" && got != "success\n0" {

@@ -235,7 +235,7 @@ func gateAt6(port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(netip.MustParseAddr("2001:db8:a::1"), port)
 }
 
-// visitor waits until a visitor gets through to home and is seen by his own
+// visitor waits until a visitor gets through to home, which sees the visitor's own
 // address. It returns how long that took.
 func (w *world) visitor(t *testing.T) time.Duration {
 	t.Helper()
