@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// A forward is written down anew only where its form changes: as the owner edits
+// A forward is written down again only where its form changes: as the owner edits
 // it, as it stands in the file, as home and gate know it, as it travels, and as
 // people see it. A new property goes into these and into no more; the allow list
 // is the property by which they are found. The others hold a whole one of them.

@@ -22,7 +22,7 @@ import (
 
 var (
 	all    = flag.Bool("all", false, "try every step, not only some")
-	update = flag.Bool("update", false, "with -all: write docs/crashes.md anew")
+	update = flag.Bool("update", false, "with -all: write docs/crashes.md again")
 )
 
 func TestMain(m *testing.M) {

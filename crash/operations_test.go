@@ -210,7 +210,7 @@ func (w *world) publishes(t *testing.T) bool {
 	return strings.Contains(string(text), "[forward.second]")
 }
 
-// expose publishes the second forward, or takes it back.
+// expose publishes the second forward, or stops publishing it.
 func expose(ctx context.Context, w *world) error {
 	text, err := os.ReadFile(filepath.Join(w.Home().Root(), "etc/gatelodge/home.toml"))
 	if err != nil {

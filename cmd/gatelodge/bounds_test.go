@@ -259,7 +259,7 @@ func TestADamagedStateFileIsSetAside(t *testing.T) {
 }
 
 // A sender that never pauses must reach a forward that is published while it
-// sends, and must stop reaching it once it is taken back.
+// sends, and must stop reaching it once it is no longer published.
 func TestAForwardReachesARunningUDPSender(t *testing.T) {
 	l := newLab(t)
 	must(t, l.InitGate(t.Context()))

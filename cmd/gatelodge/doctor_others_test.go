@@ -164,8 +164,8 @@ func hidesNobody(t *testing.T, l *lab.Lab) {
 	run(t, l.Gate(), "iptables-legacy", "-t", "nat", "-F")
 }
 
-// opensLegacy has the owner agree to a rule in iptables-legacy: it is put back
-// after a reload, and taken back by down.
+// opensLegacy has the owner agree to a rule in iptables-legacy: it is restored
+// after a reload, and reverted by down.
 func opensLegacy(t *testing.T, l *lab.Lab) {
 	t.Helper()
 	forward := func() string { return run(t, l.Gate(), "iptables-legacy", "-S", "FORWARD") }

@@ -71,7 +71,7 @@ type fault struct {
 	mend   func(t *testing.T, l *lab.Lab)
 	home   []doctor.ID // what the doctor must say at home; nil: not asked
 	gate   []doctor.ID // and on the gate
-	// again: the daemon mends it by itself every 20 seconds, so that it may be
+	// again: the daemon fixes it by itself every 20 seconds, so that it may be
 	// gone before the doctor looks and has to be brought about again.
 	again bool
 	// names is what the sentence at home must name.
@@ -174,7 +174,7 @@ func applyHome(t *testing.T, l *lab.Lab) {
 	must(t, err)
 }
 
-// realFaults are those that namespaces allow. The last one cannot be mended.
+// realFaults are those that namespaces allow. The last one cannot be fixed.
 func realFaults() []fault {
 	gate, home, internet := (*lab.Lab).Gate, (*lab.Lab).Home, func(l *lab.Lab) *lab.Host { return l.Host("internet") }
 	filters := []string{"ip filter", "ip6 filter"}
@@ -319,7 +319,7 @@ func hairpin() fault {
 	}
 }
 
-// deletedRule has somebody delete a rule of ours as fast as it is put back.
+// deletedRule has somebody delete a rule of ours as fast as it is restored.
 func deletedRule() fault {
 	var stop context.CancelFunc
 	stopped := make(chan struct{})
@@ -381,8 +381,8 @@ func oldNFT() fault {
 	}
 }
 
-// Each fault is brought about for real, found by its name and by no other: also
-// not by that of the fault before, which has been mended. In the end nothing is
+// Each fault is brought about for real, found by its name and by no other, not
+// even by that of the fault before, which has been fixed. In the end nothing is
 // found.
 func TestDoctorNamesTheCulprit(t *testing.T) {
 	l := newJoinedLab(t)
@@ -403,7 +403,7 @@ func tryAll(t *testing.T, l *lab.Lab, faults []fault) {
 			t.Errorf("docs/doctor.md does not list the fault %q", f.name)
 		}
 		if i == len(faults)-1 {
-			healthy(t, l) // the last one cannot be mended
+			healthy(t, l) // the last one cannot be fixed
 		}
 		if !t.Run(f.name, func(t *testing.T) { f.try(t, l) }) {
 			return // the next would stumble over this one
@@ -451,7 +451,7 @@ func bothSayNow(ctx context.Context, l *lab.Lab, gate, home []doctor.ID) error {
 
 func (f fault) try(t *testing.T, l *lab.Lab) {
 	f.inject(t, l)
-	// Some faults need a moment to show, and some the daemon mends by itself
+	// Some faults need a moment to show, and some the daemon fixes by itself
 	// within seconds: those are brought about again before each look.
 	before := func() {}
 	if f.again {

@@ -13,7 +13,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/lab"
 )
 
-// Somebody loads the ruleset anew on both sides, again and again, while root at
+// Somebody reloads the ruleset on both sides, again and again, while root at
 // the gate and root at home knock at ports of the other that are not offered.
 func TestNothingSlipsThroughWhileTheRulesetIsLoadedAnew(t *testing.T) {
 	const rounds, closed = 100, "7009"

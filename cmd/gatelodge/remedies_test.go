@@ -13,7 +13,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/lab"
 )
 
-// others is a careful owner's firewall on the gate, made anew by loading it.
+// others is a careful owner's firewall on the gate, which loading it makes again.
 const others = `
 table inet other
 delete table inet other
@@ -65,7 +65,7 @@ func TestAnotherFirewallIsOpenedWithConsent(t *testing.T) {
 	reachable(t, l)
 	contains(t, gatelodge(t, gate, "status"), "let through", "nft insert rule inet other passing")
 
-	// Its owner loads it again: what was agreed to is put back, and said once.
+	// Its owner loads it again: what was agreed to is restored, and said once.
 	start := time.Now()
 	reload(t, l)
 	eventually(t, "the rule is back", func(context.Context) error {
