@@ -49,7 +49,7 @@ const (
 )
 
 // Marks are the packet and connection marks we use. Other programs use marks
-// too; a clash is mended by moving ours. The low 24 bits are not to be had:
+// too; a clash is fixed by moving ours. The low 24 bits are not free:
 // they number the forwards.
 type Marks struct {
 	Mask     uint32 // the bits that are ours; default 0xf0000000

@@ -11,7 +11,7 @@ type Error struct {
 	File         string
 	Line, Column int    // from 1, in characters; 0 if the error has no place
 	Message      string // what was found and what was expected
-	Hint         string // how to mend it; may be empty
+	Hint         string // how to fix it; may be empty
 }
 
 // Error returns the error on one line, such as
@@ -60,7 +60,7 @@ func (p problem) Error() string {
 	return p.message + "; " + p.hint
 }
 
-// maxErrors ends the reading of a file that is wrong all over: nobody mends
+// maxErrors ends the reading of a file that is wrong all over: nobody fixes
 // more at once.
 const maxErrors = 50
 

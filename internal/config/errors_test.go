@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the expected texts anew")
+var update = flag.Bool("update", false, "write the expected texts again")
 
 // parse reads data as the kind of file that its name says.
 func parse(name string, data []byte) error {

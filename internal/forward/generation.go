@@ -15,7 +15,7 @@ const Unreachable = 1 << 63
 
 // Succeeds reports whether a gate that has the list with the number last may
 // take the one with the number next. After one that is unreachable any other may
-// follow: so its home begins anew, with whatever number it counts on from.
+// follow: so its home starts again, with whatever number it counts on from.
 func Succeeds(last, next uint64) bool {
 	if last > Unreachable {
 		return next != last

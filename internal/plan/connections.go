@@ -7,7 +7,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/forward"
 )
 
-// ConnectionTable is the kernel's table of connections (conntrack). Once it is
+// ConnectionTable is the kernel's conntrack table. Once it is
 // full, new connections are dropped, those of ssh and of the tunnel included.
 type ConnectionTable struct {
 	Max    int    // entries at most; 0: not known, conntrack is not loaded yet
@@ -27,9 +27,9 @@ var HalfOpenTimes = []string{
 
 // halfOpenSeconds is all that we give such a connection, instead of a minute or
 // two: a flood of forged first packets has to be that much faster to take the
-// visitors' room. Each packet begins that time anew, and a visitor who
-// repeats it waits 1, 2, 4 and 8 seconds (RFC 6298); what he sends later still
-// begins another entry.
+// visitors' room. Each packet starts that time again, and a visitor who
+// repeats it waits 1, 2, 4 and 8 seconds (RFC 6298); what they send later still
+// makes another entry.
 const halfOpenSeconds = 10
 
 // The size that we give the table: an entry takes 320 bytes and more, so

@@ -56,7 +56,7 @@ func TestTheNearestNetworkDecidesHowADeviceAnswers(t *testing.T) {
 	}
 }
 
-// Answers to a visitor follow the tunnel, whatever routes lead to where he is;
+// Answers to a visitor follow the tunnel, whatever routes lead to where they are;
 // what is for this machine's own networks follows the main table.
 func TestAnswersToOwnNetworksFollowTheMainTable(t *testing.T) {
 	facts := homeFacts

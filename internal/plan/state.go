@@ -250,7 +250,7 @@ type Facts struct {
 	AcceptingRA []string
 	// UnderlayMTU is the MTU of the route to the other side, in bytes.
 	UnderlayMTU int
-	// Connections is the kernel's table of connections.
+	// Connections is the kernel's conntrack table.
 	Connections ConnectionTable
 	// LocalPorts are those of this machine's own connections.
 	LocalPorts LocalPorts

@@ -16,7 +16,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 

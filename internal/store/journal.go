@@ -14,7 +14,7 @@ type Entry struct {
 	Previous string `json:"previous"`
 }
 
-// Journal remembers, over crashes, what has to be put back on the machine.
+// Journal remembers, over crashes, what has to be restored on the machine.
 type Journal struct {
 	store *Store
 	mu    sync.Mutex
@@ -67,7 +67,7 @@ func (j *Journal) Record(entries ...Entry) error {
 	return j.save(all)
 }
 
-// Entries returns what has to be put back, the last change first.
+// Entries returns what has to be restored, the last change first.
 func (j *Journal) Entries() []Entry {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -76,7 +76,7 @@ func (j *Journal) Entries() []Entry {
 	return all
 }
 
-// Clear forgets everything, once it has been put back.
+// Clear forgets everything, once it has been restored.
 func (j *Journal) Clear() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -102,7 +102,7 @@ func TestJournalRefused(t *testing.T) {
 	}
 }
 
-// What a version before has changed is put back by this one.
+// What a version before has changed is restored by this one.
 func TestTheJournalOfBefore(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	text, err := os.ReadFile("testdata/journal-before.json")

@@ -32,7 +32,7 @@ func (e *LockedError) Error() string {
 }
 
 // Lock is the right to change the store, for one process at a time. The
-// kernel takes it back when the process ends, however that happens.
+// kernel withdraws it when the process ends, however that happens.
 type Lock struct{ file *os.File }
 
 // Lock takes the store, or returns a *LockedError at once. It also removes

@@ -101,7 +101,7 @@ func openAs(t *testing.T, who Owner, dir string) string {
 }
 
 // The daemon's user may be somebody who has broken in: root writes through no
-// link of his.
+// link of theirs.
 func TestALockThatIsALinkIsRefused(t *testing.T) {
 	s := openTemp(t)
 	victim := filepath.Join(s.Dir(), "victim")

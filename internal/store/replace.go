@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// ReplaceFile writes a file of the owner's anew, whole or not at all, with the
+// ReplaceFile replaces a file of the owner's, whole or not at all, with the
 // mode and the owner it had. A symbolic link stays one: what it points to is
 // replaced.
 func ReplaceFile(path string, content []byte) error {

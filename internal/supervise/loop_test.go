@@ -65,8 +65,8 @@ func TestALoopComesRoundWhenKicked(t *testing.T) {
 	})
 }
 
-// What fails may nudge itself: it changes the network when it takes things
-// back, and the network is watched.
+// What fails may nudge itself: it changes the network when it undoes
+// things, and the network is watched.
 func TestALoopThatFailsIsNotHurriedByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var rounds atomic.Int64

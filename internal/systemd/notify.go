@@ -72,7 +72,7 @@ func (s *Service) say(lines ...string) error {
 }
 
 // socket is an unconnected datagram socket and where it sends to: a listener
-// that is made anew, as by `systemctl daemon-reexec`, is found again.
+// that is made again, as by `systemctl daemon-reexec`, is found again.
 //
 // It is not a net.UnixConn because that refuses to send descriptors from a
 // connected datagram socket, and has no time limit of the kernel's.

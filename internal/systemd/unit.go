@@ -73,7 +73,7 @@ func (u *Unit) State(ctx context.Context) (State, error) {
 }
 
 // Installed reports whether systemd knows the unit. One that the owner has
-// masked counts: he does not want it started.
+// masked counts: they do not want it started.
 func (u *Unit) Installed(ctx context.Context) (bool, error) {
 	s, err := u.State(ctx)
 	return s.Load != "not-found", err
