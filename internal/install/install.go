@@ -106,7 +106,7 @@ func Install(ctx context.Context, o Options) ([]string, error) {
 	if err := o.refusePackaged(ctx); err != nil {
 		return nil, err
 	}
-	// Without systemctl nothing is begun: nor could it be taken back.
+	// Without systemctl nothing is begun: it could not be undone either.
 	if _, err := o.active(ctx); err != nil {
 		return nil, err
 	}

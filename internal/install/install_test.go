@@ -164,7 +164,7 @@ func TestAService(t *testing.T) {
 	}
 }
 
-// Without systemctl an installation could neither be finished nor taken back.
+// Without systemctl an installation could neither be finished nor undone.
 func TestNothingIsBegunWithoutSystemctl(t *testing.T) {
 	m := &machine{failOn: "is-active"}
 	o := onMachine(t, m)
@@ -257,7 +257,7 @@ func TestAPackagesKeysAreNotPurged(t *testing.T) {
 	}
 }
 
-// An interrupted installation can be taken back.
+// An interrupted installation can be undone.
 func TestInterrupted(t *testing.T) {
 	o := newOptions(t)
 	if err := o.announce(&record{}, o.withDefaults().files(nil)); err != nil {

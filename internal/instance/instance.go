@@ -80,7 +80,7 @@ func (i Instance) Enable(ctx context.Context) error {
 	return unit.Enable(ctx)
 }
 
-// Disable takes Enable back.
+// Disable undoes Enable.
 func (i Instance) Disable(ctx context.Context) error {
 	unit, err := i.Unit(ctx)
 	if err != nil || unit == nil {

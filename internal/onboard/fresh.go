@@ -26,9 +26,9 @@ func CheckFresh(p layout.Paths) error {
 	return problem.New(problem.Failed, "gatelodge status; to start over: "+leave, "this machine is a %s already", role)
 }
 
-// checkKeyless refuses a machine that has lost its role and not its keys: they
-// would go with what is taken back. Who is not root may not see them, and comes
-// here again as root.
+// checkKeyless refuses a machine that has lost its role and not its keys: undoing
+// would remove them too. A user who is not root may not see them, and comes here
+// again as root.
 func checkKeyless(p layout.Paths) error {
 	for _, role := range []forward.Role{forward.Gate, forward.Home} {
 		for _, name := range stateFiles(role) {

@@ -66,7 +66,7 @@ func (s gateSteps) bringProgram(ctx context.Context) error {
 	return nil
 }
 
-// purges reports whether taking the program back also takes all that it keeps
+// purges reports whether removing the program again also removes all that it keeps
 // on the VPS: only where all of that is of this run.
 func (s gateSteps) purges() bool {
 	return s.verdict.Init && s.found.Program == "" && len(s.found.Kept) == 0
@@ -91,14 +91,14 @@ func (s gateSteps) uninstallThere(ctx context.Context) error {
 const orWithoutJSON = `orWithoutJSON() { "$@" --json; code=$?; [ $code != 2 ] || { "$@"; code=$?; }; return $code; }
 `
 
-// unmakeGate takes back what gate init has made of a VPS that had the program,
+// unmakeGate undoes what gate init has made of a VPS that had the program,
 // or files of somebody's. Down needs those that go afterwards.
 const unmakeGate = orWithoutJSON + `if [ -e "$2/etc/gatelodge/gate.toml" ]; then orWithoutJSON "$1" --root "$2/" down || exit; fi
 if [ -z "$2" ] && [ -d /run/systemd/system ]; then systemctl disable ` + packaging.Service + `; fi
 rm -f "$2/etc/gatelodge/gate.toml" "$2/var/lib/gatelodge/gate.json" "$2/var/lib/gatelodge/gate.json.last"`
 
 // makeGate makes the VPS a gate, unless it is one. Where all that is on the VPS
-// goes with the program, that is enough to take it back.
+// goes with the program, that is enough to undo it.
 func (s gateSteps) makeGate(context.Context) ([]part, error) {
 	if !s.verdict.Init {
 		return s.useGate(), nil

@@ -1,5 +1,5 @@
 // Package onboard makes a VPS a gate over ssh, and this machine its home, step by
-// step, and takes back what it has made if a step fails.
+// step, and undoes what it has made if a step fails.
 package onboard
 
 import (

@@ -145,7 +145,7 @@ func put(t *testing.T, root string, names ...string) {
 }
 
 // Keys without a role are somebody's: nothing is begun that would remove them
-// when it is taken back.
+// when it is undone.
 func TestKeysWithoutARoleAreRefused(t *testing.T) {
 	for _, name := range []string{"home.json", "home.json.last", "gate.json", "gate.json.last"} {
 		p := layout.Paths{Root: t.TempDir()}
@@ -169,7 +169,7 @@ func TestKeysWithoutARoleAreRefused(t *testing.T) {
 	}
 }
 
-// Only what is all of this run's making is purged when it is taken back.
+// Only what is all of this run's making is purged when it is undone.
 func TestWhatOthersLeftIsNotPurged(t *testing.T) {
 	root := t.TempDir()
 	folders := []string{filepath.Join(root, "etc/gatelodge"), filepath.Join(root, "var/lib/gatelodge")}

@@ -12,7 +12,7 @@ import (
 type step struct {
 	name  string
 	parts func(ctx context.Context) ([]part, error)
-	// stays says that a failure takes nothing back: all stands by then.
+	// stays says that a failure undoes nothing: all is set up by then.
 	stays bool
 }
 
@@ -20,7 +20,7 @@ type step struct {
 type part struct {
 	what string // is made, for the owner
 	do   func(ctx context.Context) error
-	// undo takes back what do has made, also half of it; nil: nothing is made.
+	// undo reverts what do has made, even half of it; nil: nothing is made.
 	undo func(ctx context.Context) error
 	// whole says that half of it needs no undoing, or must not be undone.
 	whole bool
@@ -76,10 +76,10 @@ func (s step) run(ctx context.Context, made *[]part) error {
 	return nil
 }
 
-// undoTime bounds the taking back of one thing.
+// undoTime bounds the undoing of one thing.
 const undoTime = 2 * time.Minute
 
-// revert removes what was made, last things first, also after the owner has
+// revert removes what was made, last things first, even after the owner has
 // stopped it. What cannot be removed is said beside why it was to be.
 func revert(ctx context.Context, made []part, why error, progress Progress) error {
 	var left []error

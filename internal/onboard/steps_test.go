@@ -108,9 +108,9 @@ func TestAllStepsAreDone(t *testing.T) {
 	}
 }
 
-// What cannot be taken back is said beside why it was to be, whose hint and kind
-// stay; what must not be taken back half-done is not.
-func TestWhatCannotBeTakenBackIsSaid(t *testing.T) {
+// What cannot be undone is said beside why it was to be, whose hint and kind
+// stay; what must not be undone half-done is not.
+func TestWhatCannotBeUndoneIsSaid(t *testing.T) {
 	s := &script{}
 	sticks, half := s.part("second"), s.part("half")
 	sticks.undo = func(context.Context) error { return problem.New(problem.Usage, "no", "it sticks") }

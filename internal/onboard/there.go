@@ -38,7 +38,7 @@ func (v *vps) gatelodge(ctx context.Context, args ...string) (string, error) {
 	return out, explainThere(err)
 }
 
-// revoke takes back an invite, or shuts a home out.
+// revoke makes an invite void, or shuts a home out.
 func (v *vps) revoke(ctx context.Context, name string) error {
 	_, err := v.gatelodge(ctx, "gate", "revoke", name)
 	return err

@@ -87,7 +87,7 @@ func (v *Verdict) note(format string, args ...any) {
 }
 
 // judgeState refuses a machine that has lost its role and not its keys: a new
-// gate would not run with them, and taking it back would remove them.
+// gate would not run with them, and undoing it would remove them.
 func (v *Verdict) judgeState(f Facts) {
 	if len(f.Roles) > 0 {
 		return
