@@ -45,7 +45,7 @@ to open a new one, if the gate sees it come through.`,
 }
 
 // showTrial says what is on trial, and on a terminal how much time is left,
-// until it is kept or taken back.
+// until it is kept or reverted.
 func showTrial(ctx context.Context, a *app, in *status.Input) error {
 	if a.asJSON || in == nil || in.State != status.OnTrial {
 		return nil

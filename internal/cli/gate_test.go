@@ -90,7 +90,7 @@ func policyOf(t *testing.T, gate []byte) string {
 }
 
 // The daemon may only read gate.toml: the command edits it, before the invite
-// is there, and takes that back where there is none.
+// is there, and reverts that where there is none.
 func TestAnInviteWithPorts(t *testing.T) {
 	for name, c := range map[string]struct {
 		ports    []string

@@ -1,6 +1,6 @@
 // Package consent holds what the owner has agreed to in other firewalls of the
-// machine: what keeps packets of ours from passing, what lets them through, put
-// back where it is forgotten, and undone in the end.
+// machine: what keeps our packets from passing, and what lets them through,
+// which is restored where it is forgotten, and undone in the end.
 package consent
 
 import (
@@ -111,7 +111,7 @@ func parse(commands []string) ([]Remedy, error) {
 	return list, nil
 }
 
-// Withdraw undoes all that the owner has agreed to. What cannot be taken back
+// Withdraw undoes all that the owner has agreed to. What cannot be undone
 // stays on the list.
 func Withdraw(ctx context.Context, p layout.Paths) ([]string, error) {
 	list, err := Agreed(p)

@@ -18,7 +18,7 @@ import (
 )
 
 // Others remembers what other firewalls of this machine drop. Their rules are
-// read anew only when the kernel's have changed, by whomever, or the networks.
+// read again only when the kernel's have changed, by whomever, or the networks.
 type Others struct {
 	paths  layout.Paths
 	events event.Recorder
@@ -54,7 +54,7 @@ func NewOthers(p layout.Paths, events event.Recorder) *Others {
 var errNoGeneration = errors.New("iptables-legacy has no generation")
 
 // putBackPause is how long another firewall has peace after a rule of its owner's
-// for us was put back: where somebody deletes it again and again, we do not
+// for us was restored: where somebody deletes it again and again, we do not
 // fight.
 const putBackPause = 10 * time.Second
 
@@ -109,8 +109,8 @@ func (o *Others) say(before, problems []string) {
 	}
 }
 
-// renew puts back what the owner has agreed to and a firewall has forgotten, by
-// its restart or reload. It reports whether one has to look again: the rules
+// renew restores what the owner has agreed to and a firewall has forgotten, by
+// its restart or reload. It reports whether to look again: the rules
 // have changed, or a rule has to wait.
 func (o *Others) renew(ctx context.Context, drops []host.OthersDrop) (again bool, err error) {
 	if len(drops) == 0 {

@@ -1,6 +1,6 @@
 // Package doctor says why visitors do not arrive: it judges what was looked
 // at on both sides, hop by hop, and names the culprit with the command that
-// mends it. It is pure: the daemon looks, and the commands print.
+// fixes it. It is pure: the daemon looks, and the commands print.
 package doctor
 
 import (

@@ -1,12 +1,12 @@
 package doctor
 
-// Finding is one cause, and how to mend it.
+// Finding is one cause, and how to fix it.
 type Finding struct {
 	ID       ID       `json:"id"`
 	Where    Hop      `json:"where"`
 	Severity Severity `json:"severity"`
 	Sentence string   `json:"sentence"` // for people: what is wrong
-	// Command mends it, on the machine that On names. It is empty where no
+	// Command fixes it, on the machine that On names. It is empty where no
 	// command can.
 	Command string `json:"command,omitempty"`
 	On      string `json:"on,omitempty"`   // "here", "the gate" or "the home"

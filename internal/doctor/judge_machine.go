@@ -140,7 +140,7 @@ func sysctlWord(name string) string {
 	return strings.ReplaceAll(name, ".", "/")
 }
 
-// deleted is the command that puts back what was deleted.
+// deleted is the command that restores what was deleted.
 func deleted(daemon bool) string {
 	if daemon {
 		return "gatelodge apply"

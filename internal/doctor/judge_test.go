@@ -250,7 +250,7 @@ func TestEveryIDIsTested(t *testing.T) {
 	}
 }
 
-var update = flag.Bool("update", false, "write the table of docs/doctor.md anew")
+var update = flag.Bool("update", false, "write the table of docs/doctor.md again")
 
 // The table in the documents is what the tests do.
 func TestTheDocumentsShowWhatIsTested(t *testing.T) {

@@ -66,7 +66,7 @@ func deedAt(s Side, deed Deed, protocol string, port uint16, hooks ...Hook) (Dro
 // word is what a command may be made of: names can come from the other side.
 var word = regexp.MustCompile(`^(ip|ip6|inet|bridge|netdev)? ?[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 
-// command mends it, or shows the chain whose owner has to.
+// command fixes it, or shows the chain whose owner has to.
 func (d Drop) command() string {
 	switch {
 	case d.Remedy != "":

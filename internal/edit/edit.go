@@ -43,7 +43,7 @@ type change struct {
 const revertTime = time.Minute
 
 // carryOut writes the file and has the daemon apply it. Judge is told what came
-// of that; unless it is content, the file is put back and applied again, also
+// of that; unless it is content, the file is restored and applied again, even
 // when ctx has ended. Nobody else must change the file meanwhile: see Alone.
 func (e Editor) carryOut(ctx context.Context, c change, judge func(local.ApplyResponse, error) error) error {
 	if bytes.Equal(c.before, c.after) {

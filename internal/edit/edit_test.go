@@ -102,8 +102,8 @@ func TestPublishIsOneTransaction(t *testing.T) {
 	}
 }
 
-// Ctrl-C while the daemon works takes the change back, with a daemon that hears.
-func TestCtrlCTakesAChangeBack(t *testing.T) {
+// Ctrl-C while the daemon works reverts the change, with a daemon that hears.
+func TestCtrlCRevertsAChange(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	e, f := newEditor(t, forward.Home, func(n int) (local.ApplyResponse, error) {
 		if n == 1 {
@@ -138,7 +138,7 @@ func TestUnpublishStays(t *testing.T) {
 	}
 }
 
-// A file that cannot be put back is said beside why it was to be.
+// A file that cannot be restored is said beside why it was to be.
 func TestAFailedWayBackIsSaid(t *testing.T) {
 	for words, then := range map[string]func(file string) (local.ApplyResponse, error){
 		"home.toml could not be restored": func(file string) (local.ApplyResponse, error) {

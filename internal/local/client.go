@@ -56,7 +56,7 @@ func (c *Client) Apply(ctx context.Context, req ApplyRequest) (ApplyResponse, er
 	return r, c.call(ctx, http.MethodPost, "/apply", req, &r)
 }
 
-// Confirm keeps a change that would be taken back otherwise.
+// Confirm keeps a change that would be reverted otherwise.
 func (c *Client) Confirm(ctx context.Context, req ConfirmRequest) (ConfirmResponse, error) {
 	var r ConfirmResponse
 	return r, c.call(ctx, http.MethodPost, "/confirm", req, &r)
