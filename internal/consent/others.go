@@ -172,7 +172,7 @@ func (o *Others) Agreed() []string {
 	return o.agreed
 }
 
-// ReadAgreed reads anew what the owner has agreed to, which a command writes. A list
+// ReadAgreed reads again what the owner has agreed to, which a command writes. A list
 // that cannot be read is one of the problems.
 func (o *Others) ReadAgreed() {
 	list, err := Agreed(o.paths)
