@@ -86,7 +86,7 @@ func complains(h *lab.Host, what string) func(context.Context) error {
 
 // A gate that was set up again does not know the home that still calls it, and
 // cannot tell it so. The home says first what it is most likely to be.
-func TestAGateThatWasSetUpAnew(t *testing.T) {
+func TestAGateThatWasSetUpAgain(t *testing.T) {
 	l := newJoinedLab(t)
 	must(t, l.Gate().Stop(t.Context()))
 	_, err := l.Gate().Gatelodge(t.Context(), "down")

@@ -15,7 +15,7 @@ import (
 
 // Somebody reloads the ruleset on both sides, again and again, while root at
 // the gate and root at home knock at ports of the other that are not offered.
-func TestNothingSlipsThroughWhileTheRulesetIsLoadedAnew(t *testing.T) {
+func TestNothingSlipsThroughWhileTheRulesetIsReloaded(t *testing.T) {
 	const rounds, closed = 100, "7009"
 	l := newJoinedLab(t)
 	sides := []struct {

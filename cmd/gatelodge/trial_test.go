@@ -111,7 +111,7 @@ func TestAPolicyIsKeptOnceSSHComesThrough(t *testing.T) {
 	contains(t, refuses(t, l.Home(), 1, "confirm"), "gate")
 }
 
-func TestAPolicyThatNobodyConfirmsIsTakenBack(t *testing.T) {
+func TestAPolicyThatNobodyConfirmsIsReverted(t *testing.T) {
 	l := newTrialLab(t)
 	block(t, l)
 	contains(t, refuses(t, l.Gate(), 1, "apply", "--confirm-within", "1s"), "10s to 1h")

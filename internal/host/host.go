@@ -1,6 +1,6 @@
 // Package host carries a wanted state out on this machine: it observes,
-// compares, applies the difference step by step, checks, and takes everything
-// back. It composes the three rooms below it, which do not know each other.
+// compares, applies the difference step by step, checks, and reverts everything.
+// It composes the three rooms below it, which do not know each other.
 package host
 
 import (
@@ -213,7 +213,7 @@ func (h *Host) setLink(ctx context.Context, c plan.SetLink) error {
 	return h.routing.SetLink(ctx, c.Interface, c.MTU)
 }
 
-// note writes down the values of sysctls, for Remove to put them back, the last
+// note writes down the values of sysctls, for Remove to restore them, the last
 // one first. Only the first note of a name counts; "" is none.
 func (h *Host) note(sysctls ...string) error {
 	var entries []store.Entry
@@ -268,7 +268,7 @@ func (h *Host) goBack(ctx context.Context, made []plan.Step, failed plan.State, 
 	}
 	err := h.putBack(ctx, made, failed.Routing.Interface)
 	if h.last == nil {
-		h.log.Warn("taking back what was set up so far")
+		h.log.Warn("undoing what was set up so far")
 		return errors.Join(err, h.remove(ctx, failed.Routing.Interface))
 	}
 	h.log.Warn("going back to the state before")
@@ -298,7 +298,7 @@ func (h *Host) putBack(ctx context.Context, made []plan.Step, tunnel string) err
 }
 
 // Redial takes the wanted endpoints over those that the device has learned,
-// and begins anew from another port: past a router that has lost or confused
+// and starts again from another port: past a router that has lost or confused
 // its mapping of the old one.
 func (h *Host) Redial(ctx context.Context, want plan.State) error {
 	if err := h.peers.apply(ctx, h.device, want.WireGuard); err != nil {

@@ -40,9 +40,9 @@ func TestRemoveLeavesTheMachineAsFound(t *testing.T) {
 	}
 }
 
-// The first time, what was made before the failure is taken back: there is no
+// The first time, what was made before the failure is undone: there is no
 // earlier state of ours.
-func TestAFailedStepIsTakenBack(t *testing.T) {
+func TestAFailedStepIsUndone(t *testing.T) {
 	m := newMachine(t)
 	before := m.dump(t)
 	good := m.home(t, lan)
@@ -145,7 +145,7 @@ func TestTheJournalKeepsTheFirstValue(t *testing.T) {
 	}
 }
 
-// A setting that has disappeared with its interface is nothing to put back,
+// A setting that has disappeared with its interface is nothing to restore,
 // and what the journal cannot mean is an error that stops nothing else.
 func TestRemoveWithAStrangeJournal(t *testing.T) {
 	m := newMachine(t)
@@ -198,8 +198,8 @@ func TestRemoveSparesAnotherInstance(t *testing.T) {
 	}
 }
 
-// What is not ours is never touched, and what somebody takes from us comes
-// back.
+// What is not ours is never touched, and what somebody takes from us is
+// restored.
 func TestDriftIsRepaired(t *testing.T) {
 	m := newMachine(t)
 	want := m.home(t, lan)
@@ -277,7 +277,7 @@ func TestTwoInstancesOnOneMachine(t *testing.T) {
 }
 
 // Others take the table and cannot take the guard; where the guard is gone, the
-// table is not loaded anew for it.
+// table is not loaded again for it.
 func TestTheGuardIsRestoredByItself(t *testing.T) {
 	m := newMachine(t)
 	want := m.home(t, "")

@@ -70,7 +70,7 @@ func said(p foreign.Packet) foreign.Packet {
 const visitorSourceAt = 0
 
 // visitorPackets are a visitor's first packet at the places where others can do
-// something to it, and the answers to him.
+// something to it, and the answers to them.
 func visitorPackets(p foreign.Packet, f forward.Grant, wan string) []foreign.Packet {
 	target := f.Target4
 	if p.IPv6 {

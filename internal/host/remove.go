@@ -26,7 +26,7 @@ func (h *Host) remove(ctx context.Context, name string) error {
 	)
 }
 
-// letGo ends the embedded device, which the next Apply begins anew. Nobody
+// letGo ends the embedded device, which the next Apply makes again. Nobody
 // serves the kernel's, and Close would end our only way to talk to it.
 func (h *Host) letGo() error {
 	if h.device.Kind() != plan.Embedded {
@@ -86,7 +86,7 @@ func Remove(ctx context.Context, names []string, notes []store.Entry) (done []st
 	return done, errors.Join(errs...)
 }
 
-// restore puts a setting back. One that has disappeared with its interface
+// restore gives a setting its old value. One that has disappeared with its interface
 // needs nothing.
 func restore(ctx context.Context, rt *routing.Routing, n store.Entry) (string, error) {
 	if n.Kind == tableKind {

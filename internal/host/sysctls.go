@@ -41,8 +41,8 @@ func sweeps(one, other string) bool {
 		(strings.HasSuffix(other, ".forwarding") || other == acceptRedirects)
 }
 
-// swept returns the settings to note before another is set, and so put back
-// after it: those that the kernel would not put back by itself, as they differ.
+// swept returns the settings to note before another is set, and so to restore
+// after it: those that the kernel would not restore by itself, as they differ.
 func (h *Host) swept(name, tunnel string) ([]string, error) {
 	prefix, ok := forwarding[name]
 	if !ok {

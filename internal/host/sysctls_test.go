@@ -67,7 +67,7 @@ func TestEachInterfaceForwardsAsItDidBefore(t *testing.T) {
 	}
 }
 
-// What somebody switches off for one interface is a difference, and is as he has
+// What somebody switches off for one interface is a difference, and is as they have
 // left it in the end.
 func TestForwardingSwitchedOffForOneInterface(t *testing.T) {
 	m := newMachine(t)

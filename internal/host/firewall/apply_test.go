@@ -149,7 +149,7 @@ func shell(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-func TestDriftIsSeenAndMended(t *testing.T) {
+func TestDriftIsSeenAndFixed(t *testing.T) {
 	f, want, ctx := open(t), fullGate(), context.Background()
 	inside(t, netnstest.New(t, "drift"), func() {
 		must(t, f.Apply(ctx, want))
@@ -174,7 +174,7 @@ func TestDriftIsSeenAndMended(t *testing.T) {
 			}
 			must(t, f.Apply(ctx, want))
 			if seen := observe(t, f, want); len(seen.Drift) > 0 {
-				t.Errorf("after mending: %v", seen.Drift)
+				t.Errorf("after the fix: %v", seen.Drift)
 			}
 		}
 		if seen := observe(t, f, gateWant()); !seen.Present || seen.Current || seen.Drift != nil {

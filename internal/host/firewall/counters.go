@@ -44,8 +44,8 @@ type Totals struct {
 	// translation conntrack has forgotten. Of a gate also what its own users
 	// send to homes past the forwards.
 	Leaked Count
-	// Full are new connections of visitors beyond what the kernel's table of
-	// connections has room for beside the machine's own.
+	// Full are new connections of visitors beyond what the conntrack table has
+	// room for beside the machine's own.
 	Full Count
 	// Local is what programs of a home other than the daemon would have said in
 	// the tunnel.

@@ -28,7 +28,7 @@ type elementsOf struct {
 
 // delta returns what makes of a table of this document one of the next, if it
 // can be changed so: where the rules that all forwards share have changed, or
-// the sets, the table is filled anew.
+// the sets, the table is filled again.
 func (d *document) delta(next *document) (*delta, bool) {
 	if d.table != next.table || d.schema != next.schema || d.marks != next.marks || !slices.Equal(d.defines, next.defines) ||
 		!slices.Equal(d.counters, next.counters) || !slices.EqualFunc(d.chains, next.chains, sameChain) ||

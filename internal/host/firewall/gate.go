@@ -185,7 +185,7 @@ var visitorSource = chain{
 
 // answerSource gives answers the address back that the visitor has called, before
 // they are routed: so they leave where that address belongs, by the owner's own
-// rules for it. NAT would put it back only afterwards. Where a family has one
+// rules for it. NAT would restore it only afterwards. Where a family has one
 // public address, there is nothing to choose.
 func answerSource(public []netip.Addr) []chain {
 	c := chain{name: "answer_source", hook: "type filter hook prerouting priority mangle"}

@@ -20,7 +20,7 @@ var against = flag.String("against", "", "a ruleset to measure the gate's beside
 
 // BenchmarkGate measures what the gate's rules cost: over plain links, without a
 // tunnel, so that nothing else costs much. The visitor's packets are carried all
-// the way in his own system call.
+// the way in their own system call.
 //
 //	go test ./internal/host/firewall -run '^$' -bench Gate -count 6 -against old.nft
 func BenchmarkGate(b *testing.B) {

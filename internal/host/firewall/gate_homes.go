@@ -8,8 +8,8 @@ import (
 // homesShare is how many connections of each protocol a home may have with the
 // gate at once. A home pings every two seconds, and a ping takes one for half a
 // minute, or for as long as the gate's owner has set: so it has room for four
-// minutes of them. Without it one home could fill the kernel's table of
-// connections.
+// minutes of them. Without it one home could fill the conntrack
+// table.
 const homesShare = 128
 
 // pingsPerSecond is how many pings a home may send, of either kind.

@@ -13,9 +13,9 @@ const inputHook = "type filter hook input priority filter - 5"
 // tunnel, and with protection everything.
 //
 // A policy on trial goes before the confirmed one, for as long as its set has
-// elements. They have a timeout, so that it is the kernel which takes a policy
-// back that has cut the owner off: no process has to live for that, no disk to
-// take writes, no clock to be right; and a reboot forgets it all.
+// elements. They have a timeout, so the kernel itself reverts a policy
+// that has locked the owner out: no process has to live for that, no disk has to
+// take writes, no clock has to be right; and a reboot forgets it all.
 func gateInput(g plan.GateFirewall) []chain {
 	input := chain{name: "gate_input", hook: inputHook, rules: inputRules(g.Input, "open")}
 	chains := append([]chain{input}, fromHomes()...)

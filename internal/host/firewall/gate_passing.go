@@ -14,8 +14,8 @@ package firewall
 // about; a connection that a helper expects (as for FTP) has them too, and is
 // nobody's forward.
 //
-// Who is not allowed is turned away first, so that he takes nothing of the room;
-// what remembers visitors comes last, so that it sees no more of them than begin.
+// Visitors who are not allowed are turned away first, so that they take nothing of
+// the room; what remembers visitors comes last, so that it sees no more of them than begin.
 //
 // A connection begins with a packet that conntrack has not confirmed, and only
 // that costs room, limits and the counter of connections: "new" would also be

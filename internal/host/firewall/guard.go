@@ -11,7 +11,7 @@ import (
 )
 
 // Guard keeps the tunnel shut while the main table is away: somebody who loads
-// a ruleset anew (nft flush ruleset) takes that along, and it takes us a moment
+// a ruleset again (nft flush ruleset) removes that too, and it takes us a moment
 // to bring it back. The guard is a second, small table that the kernel gives to
 // one netlink socket: nobody else can change it, and it goes with the socket.
 // It drops what comes from the tunnel, or is forwarded into it, without the mark
@@ -74,7 +74,7 @@ func (g *Guard) Raise(want plan.Firewall) error {
 		return err
 	}
 	if g.why == nil {
-		g.log.Warn("nothing keeps the tunnel shut while others load the ruleset anew", "table", GuardTable(rules.table), "why", err)
+		g.log.Warn("nothing keeps the tunnel shut while others reload the ruleset", "table", GuardTable(rules.table), "why", err)
 	}
 	g.why = err
 	return nil

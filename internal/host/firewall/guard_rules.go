@@ -45,7 +45,7 @@ type guardBase struct {
 
 // bases are the chains of the guard. They stand around those of the main table
 // that filter, which have priority -5 (inputHook): before them it takes away
-// the mark of those that accept, which another table may have put back from a
+// the mark of those that accept, which another table may have restored from a
 // connection, and after them it asks for it. At home it also keeps answers from
 // leaving by another way, after conntrack has given them the tunnel's address.
 func (r guardRules) bases() []guardBase {

@@ -157,7 +157,7 @@ const nowAndThen = "numgen random mod 16 0"
 //
 // The set has room for all connections that visitors may have, and room gives
 // each of them a share. If it is full all the same, a new visitor is turned
-// away: his answer would show him this machine's own address.
+// away: the answer would show them this machine's own address.
 //
 // Another set remembers for longer who is not to be answered by another way:
 // those that had no place in it are remembered by the service's port alone.
@@ -215,7 +215,7 @@ func noted(connections int, fam family) chain {
 }
 
 // otherWays forgets the visitor of a UDP service who now comes by another way
-// than the tunnel: he is answered by that, and so are the partners of flows
+// than the tunnel: that way answers them, as it does the partners of flows
 // that this machine's own programs have begun from such a port.
 func otherWays(connections int) chain {
 	c := chain{name: "other_ways", rules: rules(`meta l4proto != udp accept`)}
@@ -230,7 +230,7 @@ func otherWays(connections int) chain {
 
 // udpSource puts the tunnel address back on answers of UDP sockets that are
 // bound to any address, before conntrack looks; see visitorFlows. Answers then
-// has the packet routed anew.
+// has the packet routed again.
 func udpSource(h plan.HomeFirewall) chain {
 	c := chain{name: "udp_source", hook: "type filter hook output priority raw"}
 	for _, fam := range families {
@@ -242,7 +242,7 @@ func udpSource(h plan.HomeFirewall) chain {
 }
 
 // answers marks the answers of this machine, and WireGuard's own connections.
-// The chain is of type route, so that what it marks is routed anew.
+// The chain is of type route, so that what it marks is routed again.
 func answers(connections int) []chain {
 	chains := []chain{{
 		name: "answers",

@@ -6,7 +6,7 @@ import "slices"
 // what the daemon says to the gate: the gate knows this machine by its address,
 // which any program here could use. By other ways goes nothing with that
 // address, and no answer to a visitor that conntrack no longer knows: it would
-// show him this machine's own.
+// show them this machine's own.
 //
 // The last word is behind all translation, where the way is known for good. The
 // chain before is for programs, which learn there at once that they are refused.

@@ -20,7 +20,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
-var update = flag.Bool("update", false, "write the golden rulesets anew")
+var update = flag.Bool("update", false, "write the golden rulesets again")
 
 // rulesets are the golden ones, by the name of their file.
 func rulesets() map[string]plan.Firewall {

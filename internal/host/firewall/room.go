@@ -12,14 +12,15 @@ const roomShare = 4
 // the first of them is full.
 const listLength = 64
 
-// addRoom keeps visitors from filling the kernel's table of connections, so
-// that ssh and the tunnel always find room in it, on a gate and at home. Exempting
-// those from tracking would do as well, but many firewalls accept ssh only as a
-// new connection, and what is not tracked is none.
+// addRoom keeps visitors from filling the conntrack table, so that ssh and the
+// tunnel always find room in it, on a gate and at home. Exempting those from
+// tracking would do as well, but many firewalls accept ssh only as a new
+// connection, and what is not tracked is none.
 //
-// Who has his share is turned away first, so that he takes nothing of what is
-// bounded for all: how many may begin in a second, and how many there may be.
-// That is a visitor, and by further rules of shares a home.
+// Those who have used up their share are turned away first, so that they take
+// nothing of what is bounded for all: how many connections may begin in a second,
+// and how many there may be. Each visitor has a share and, by further rules, each
+// home.
 //
 // The lists are elements of sets, not statements of rules: so they outlive
 // changes of the rules, and with them the connections that pass. Another size

@@ -10,7 +10,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
-// A trace is no drift, lasts while the table is loaded anew in both ways, and
+// A trace is no drift, lasts while the table is loaded again in both ways, and
 // leaves nothing behind.
 func TestATraceLastsWhileTheTableIsLoaded(t *testing.T) {
 	f, ctx := open(t), context.Background()

@@ -10,7 +10,7 @@ import (
 )
 
 // A policy on trial ends by itself: nothing of ours runs when it does.
-func TestTheKernelTakesAPolicyBack(t *testing.T) {
+func TestTheKernelRevertsAPolicy(t *testing.T) {
 	w := newWorld(t)
 	before := gateWant()
 	before.Gate.Input.Accept = ports("8443/tcp")

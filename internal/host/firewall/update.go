@@ -58,7 +58,7 @@ func (f *Firewall) stillKnown(table string) (*known, bool) {
 }
 
 // difference returns what makes the wanted table of the one that stands, if
-// that is known and need not be filled anew.
+// that is known and need not be filled again.
 func (f *Firewall) difference(d *document) (*delta, bool) {
 	k, stands := f.stillKnown(d.table)
 	if !stands {
@@ -79,7 +79,7 @@ func (f *Firewall) update(ctx context.Context, d *document) bool {
 		return true
 	}
 	if err := f.carryOut(ctx, change, k.ruleset); err != nil {
-		return false // and it is filled anew
+		return false // and it is filled again
 	}
 	f.known.Store(&known{k.ruleset.Next(), d})
 	return true

@@ -116,7 +116,7 @@ func (w *World) renew(want plan.WireGuard, keys []key.Public) {
 	}
 }
 
-// rebind begins anew from another port, unless the port is a fixed one, and at the
+// rebind starts again from another port, unless the port is a fixed one, and at the
 // endpoints that are wanted.
 func (w *World) rebind() {
 	if w.applied.ListenPort == 0 {

@@ -28,7 +28,7 @@ const readBuffer = 1 << 20
 const MessageBuffer = 64 << 10
 
 // Dial opens a connection to netfilter in the network namespace of this thread.
-// It is of use for 15 seconds, unless the deadline is set anew.
+// It can be used for 15 seconds, unless the deadline is set again.
 func Dial() (*netlink.Conn, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{MessageBufferSize: MessageBuffer})
 	if err != nil {

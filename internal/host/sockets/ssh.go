@@ -62,7 +62,7 @@ func (l Listener) IsSSH() bool {
 
 // mayBeSSH reports whether the listener is systemd's, who holds it for another
 // service, or that of a hidden process of root's: in whatever control group,
-// as an sshd that somebody has started by hand is in that of his session.
+// as an sshd that somebody has started by hand is in that of their session.
 func (l Listener) mayBeSSH() bool {
 	return l.UID == 0 && (l.Process == "systemd" || l.Process == "init" || l.Process == "")
 }

@@ -17,7 +17,7 @@ func TestSSHPortsOfThisMachine(t *testing.T) {
 	listenAs(t, ns, "sshd", "127.0.0.1:2023") // not for others
 	listenAs(t, ns, "dropbear", "[::]:2024")
 	listenAs(t, ns, "nginx", "0.0.0.0:22")
-	listenAsNobody(t, ns, "sshd", "0.0.0.0:31337") // whoever calls himself so
+	listenAsNobody(t, ns, "sshd", "0.0.0.0:31337") // a process with any name
 	listenAsNobody(t, ns, "systemd", "0.0.0.0:2028")
 	elsewhere := netnstest.New(t, "container")
 	listenAs(t, elsewhere, "sshd", "0.0.0.0:2029")

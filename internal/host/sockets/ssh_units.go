@@ -34,7 +34,7 @@ func socketUnitPorts(root, unit string) (all, inForce []uint16, err error) {
 			switch {
 			case file.overridden:
 			case value == "":
-				inForce = nil // which is how a drop-in begins anew
+				inForce = nil // which is how a drop-in starts over
 			default:
 				inForce = append(inForce, ports...)
 			}

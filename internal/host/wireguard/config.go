@@ -109,9 +109,9 @@ func (c peerChange) isEmpty() bool {
 	return !c.Remove && !c.Endpoint.IsValid() && c.Keepalive == nil && !c.Replace && len(c.AllowedIPs) == 0
 }
 
-// anew returns the change that makes the device begin anew with the peers
+// restart returns the change that makes the device start again with the peers
 // whose endpoints are known.
-func anew(applied plan.WireGuard) configuration {
+func restart(applied plan.WireGuard) configuration {
 	var c configuration
 	if applied.ListenPort == 0 {
 		c.ListenPort = &applied.ListenPort
@@ -124,7 +124,7 @@ func anew(applied plan.WireGuard) configuration {
 	return c
 }
 
-// again takes a peer from the device and adds it anew.
+// again takes a peer from the device and adds it again.
 func again(p plan.Peer) []peerChange {
 	return []peerChange{{PublicKey: p.PublicKey, Remove: true}, newPeer(p)}
 }
@@ -139,7 +139,7 @@ func dropped(peers []key.Public) configuration {
 }
 
 // renewed returns those of the named peers that are wanted and that the device
-// has, with the endpoint that each is to begin anew with: the one that the
+// has, with the endpoint that each is to start again with: the one that the
 // device has learned, unless another one is wanted than before.
 func renewed(observed plan.ObservedWireGuard, before, want plan.WireGuard, named []key.Public) []plan.Peer {
 	var list []plan.Peer

@@ -25,7 +25,7 @@ type Device interface {
 	// Observe returns what the device says of itself. One that does not stand,
 	// or that another process serves, is not Present; that is no error.
 	Observe(ctx context.Context) (plan.ObservedWireGuard, error)
-	// Rebind begins anew with every peer whose endpoint was wanted at the last
+	// Rebind starts again with every peer whose endpoint was wanted at the last
 	// Apply: from another port unless the wanted listen port is a fixed one,
 	// to that endpoint whatever has been learned since, with a handshake at
 	// once. It gets past a router that has lost or confused its mapping.

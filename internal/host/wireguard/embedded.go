@@ -58,7 +58,7 @@ func (e *embedded) Apply(ctx context.Context, want plan.WireGuard) error {
 		return err
 	}
 	e.applied = want
-	e.applied.Peers = slices.Clone(want.Peers) // the caller may go on changing his
+	e.applied.Peers = slices.Clone(want.Peers) // the caller may go on changing theirs
 	if c.PrivateKey != nil {
 		// A new device has none before. The sessions of the old one have ended
 		// with the process that held the keys, and the peers do not know it.
@@ -189,10 +189,10 @@ func (e *embedded) Rebind(ctx context.Context) error {
 	if !e.running() {
 		return nil
 	}
-	if err := e.set(anew(e.applied), e.applied.ListenPort); err != nil {
-		return fmt.Errorf("cannot begin anew from another port: %w", err)
+	if err := e.set(restart(e.applied), e.applied.ListenPort); err != nil {
+		return fmt.Errorf("cannot start again from another port: %w", err)
 	}
-	e.greet(e.applied.Peers, beginAnew)
+	e.greet(e.applied.Peers, startAgain)
 	return nil
 }
 

@@ -72,7 +72,7 @@ func (k *kernel) Apply(ctx context.Context, want plan.WireGuard) error {
 		return err
 	}
 	k.applied = want
-	k.applied.Peers = slices.Clone(want.Peers) // the caller may go on changing his
+	k.applied.Peers = slices.Clone(want.Peers) // the caller may go on changing theirs
 	return nil
 }
 
@@ -127,14 +127,14 @@ func (k *kernel) Rebind(ctx context.Context) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	c := configuration{ListenPort: anew(k.applied).ListenPort}
+	c := configuration{ListenPort: restart(k.applied).ListenPort}
 	for _, p := range k.applied.Peers {
 		if p.Endpoint.IsValid() {
 			c.Peers = append(c.Peers, again(p)...)
 		}
 	}
 	if err := k.set(kernelConfig(c), k.applied.ListenPort); err != nil {
-		return fmt.Errorf("cannot begin anew from another port: %w", err)
+		return fmt.Errorf("cannot start again from another port: %w", err)
 	}
 	return nil
 }

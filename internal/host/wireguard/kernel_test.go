@@ -112,7 +112,7 @@ func TestKernelObserve(t *testing.T) {
 	}
 }
 
-// A peer that is removed and added in one message begins anew.
+// A peer that is removed and added in one message starts again.
 func TestKernelRebind(t *testing.T) {
 	k, f := newKernel()
 	if err := k.Rebind(t.Context()); err != nil {

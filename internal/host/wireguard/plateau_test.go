@@ -12,7 +12,7 @@ import (
 )
 
 // Whatever happens to a network for as long as it may, what the embedded device
-// holds in memory comes to a plateau: sockets that are opened anew, peers that
+// holds in memory comes to a plateau: sockets that are opened again, peers that
 // are renewed, interfaces that somebody deletes.
 func TestMemoryComesToAPlateau(t *testing.T) {
 	w := newWorld(t)

@@ -51,7 +51,7 @@ func TestRenewHealsAClockThatWentBack(t *testing.T) {
 
 // What a renewal costs: somebody who has recorded a home's first message can
 // repeat it once after each. What is guaranteed all the same: that is all that
-// he can do, and it shows as no handshake; a home whose clock is right gets in
+// they can do, and it shows as no handshake; a home whose clock is right gets in
 // at once; and while it is in, nothing old is accepted.
 func TestARecordedMessageAfterARenewal(t *testing.T) {
 	w := newWorld(t)

@@ -29,9 +29,9 @@ func shakeHands(d *device.Device, k key.Public) error {
 	return peer.SendHandshakeInitiation(false)
 }
 
-// beginAnew ends the session with a peer, so that packets wait for a new one,
+// startAgain ends the session with a peer, so that packets wait for a new one,
 // and begins a handshake whenever the last was.
-func beginAnew(d *device.Device, k key.Public) error {
+func startAgain(d *device.Device, k key.Public) error {
 	if peer := d.LookupPeer(device.NoisePublicKey(k)); peer != nil {
 		peer.ExpireCurrentKeypairs()
 	}

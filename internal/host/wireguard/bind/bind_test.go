@@ -145,7 +145,7 @@ func burst(count, size int) [][]byte {
 	return packets
 }
 
-// Who has dialled the second address hears the answer from there, whether his
+// Who has dialled the second address hears the answer from there, whether their
 // packets came alone or coalesced.
 func TestBindAnswersFromTheAddressThatWasDialled(t *testing.T) {
 	here, there := newLink(t)
