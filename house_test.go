@@ -52,7 +52,7 @@ func TestNoPackageIsTooLarge(t *testing.T) {
 		case n > largestPackage && !allowed:
 			t.Errorf("%s has %d lines, more than %d: cut it where two things meet", room, n, largestPackage)
 		case n <= largestPackage && allowed:
-			t.Errorf("%s has only %d lines: it needs no exception any more", room, n)
+			t.Errorf("%s has only %d lines: it no longer needs an exception", room, n)
 		}
 	}
 }
@@ -70,7 +70,7 @@ func TestNoFileIsTooLong(t *testing.T) {
 		case s.lines > longestFile && !allowed:
 			t.Errorf("%s has %d lines, more than %d", s.name, s.lines, longestFile)
 		case s.lines <= longestFile && allowed:
-			t.Errorf("%s has only %d lines: it needs no exception any more", s.name, s.lines)
+			t.Errorf("%s has only %d lines: it no longer needs an exception", s.name, s.lines)
 		}
 	}
 }

@@ -102,7 +102,7 @@ func (s *stand) logs() string {
 	return text.String()
 }
 
-// close takes everything down. What fails is of no interest any more: the
+// close takes everything down. What fails no longer matters: the
 // namespaces end with the process.
 func (s *stand) close() {
 	for i := len(s.ended) - 1; i >= 0; i-- {

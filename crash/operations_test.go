@@ -166,7 +166,7 @@ func invited(t *testing.T, w *world) {
 	w.up(t, w.Gate())
 }
 
-// forget notes that the hosts do not have what "joined" means any more.
+// forget notes that the hosts no longer have what "joined" means.
 func forget(t *testing.T, w *world) {
 	t.Helper()
 	for _, h := range []*lab.Host{w.Gate(), w.Home()} {

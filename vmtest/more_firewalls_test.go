@@ -222,7 +222,7 @@ func (w *world) settle(t *testing.T, f foreign) {
 	})
 }
 
-// besideNow says whether a visitor passes, and checks that whoever is blocked is
+// besideNow says whether a visitor passes, and checks that what is blocked is
 // blocked by nobody but that firewall: ssh answers, and doctor names it.
 func (w *world) besideNow(t *testing.T, f foreign, cell string, said *strings.Builder) string {
 	t.Helper()

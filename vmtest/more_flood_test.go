@@ -134,8 +134,8 @@ func (w *world) sshOf100(t *testing.T) (through int, slowest time.Duration) {
 	return through, slowest
 }
 
-// hold opens connections to a forward and keeps them, until no more are to be
-// had.
+// hold opens connections to a forward and keeps them, until there are no
+// more.
 func (w *world) hold(t *testing.T, most int) []net.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)

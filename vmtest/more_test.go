@@ -24,7 +24,7 @@ func TestMore(t *testing.T) {
 	w.scenario(t, "flood of handshakes", "37", w.handshakeFlood)
 	w.scenario(t, "killed as often as it starts", "6, 32", w.killedForMinutes)
 	w.scenario(t, "cannot start for minutes", "32", w.cannotStart)
-	w.scenario(t, "killed for want of memory", "6, 30", w.noMemory)
+	w.scenario(t, "killed when memory runs out", "6, 30", w.noMemory)
 	w.scenario(t, "as many forwards as fit", "30", w.manyForwards)
 	w.scenario(t, "no memory left", "6, 30", w.hog)
 }
@@ -166,8 +166,8 @@ func (w *world) lastForward(t *testing.T) {
 	t.Fatalf("the last forward does not work within %s", limit)
 }
 
-// noMemory limits the gate's daemon to 64 MiB and has the kernel kill it for
-// want of memory, again and again.
+// noMemory limits the gate's daemon to 64 MiB and has the kernel kill it
+// when that runs out, again and again.
 func (w *world) noMemory(t *testing.T) {
 	const kills = 3
 	w.on(t, w.gate, "systemctl set-property --runtime gatelodge MemoryMax=64M")

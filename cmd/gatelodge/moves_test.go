@@ -100,7 +100,7 @@ func TestAnotherInterfaceIsNoForeignNetwork(t *testing.T) {
 	}
 }
 
-// A kernel without a part of nf_tables is named by whoever is asked first.
+// A kernel without a part of nf_tables is named by the first that is asked.
 func TestAKernelWithoutFibIsNamed(t *testing.T) {
 	l := newLab(t)
 	must(t, l.InitGate(t.Context()))

@@ -33,7 +33,7 @@ func (a *app) agree(ctx context.Context, yes bool, question string) error {
 	return nil
 }
 
-// passwordPrompt says whose password is asked for, in the words of whoever
+// passwordPrompt says whose password is asked for, in the words of the user who
 // started this: anything that the VPS says, its login name too, could make the
 // question look like another.
 func passwordPrompt(destination string) string {

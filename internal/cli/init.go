@@ -99,7 +99,7 @@ func homeName(given string) (string, error) {
 	return onboard.NameFrom(machine), nil
 }
 
-// checkInit refuses at once what cannot be. Whoever is not root comes here again
+// checkInit refuses at once what cannot be. A user who is not root comes here again
 // by sudo.
 func checkInit(a *app, o onboard.Options, yes bool) error {
 	if err := remote.CheckDestination(o.Destination); err != nil {

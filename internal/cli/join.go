@@ -46,7 +46,7 @@ func inviteText(ctx context.Context, a *app, args []string) (string, error) {
 	in := io.LimitReader(a.in, most)
 	switch {
 	case len(args) == 0 && terminal.Is(a.in):
-		// It is shown as it is typed: a moment later it is of no use any more.
+		// It is shown as it is typed: a moment later it is of no more use.
 		fmt.Fprint(a.errOut, "Invite (from the gate: gatelodge gate invite NAME): ")
 		return terminal.UnlessStopped(ctx, func() (string, error) { return terminal.FirstLine(in) })
 	case len(args) == 0, len(args) == 1 && args[0] == "-":

@@ -98,7 +98,7 @@ func LetThrough(ctx context.Context, p layout.Paths, commands []string) ([]strin
 	return done, errors.Join(errs...)
 }
 
-// parse reads the texts of remedies: of one of their forms, whoever wrote them.
+// parse reads the texts of remedies: in one of their forms, no matter who wrote them.
 func parse(commands []string) ([]Remedy, error) {
 	var list []Remedy
 	for _, c := range commands {

@@ -18,7 +18,7 @@ import (
 )
 
 // Others remembers what other firewalls of this machine drop. Their rules are
-// read again only when the kernel's have changed, by whomever, or the networks.
+// read again only when the kernel's rules or the networks have changed.
 type Others struct {
 	paths  layout.Paths
 	events event.Recorder
@@ -97,7 +97,7 @@ func (o *Others) keep(drops []host.OthersDrop, problems []string) (before []stri
 	return before
 }
 
-// say tells of problems that are new, and when there are none any more.
+// say tells of problems that are new, and when there are none left.
 func (o *Others) say(before, problems []string) {
 	for _, p := range problems {
 		if !slices.Contains(before, p) {

@@ -28,7 +28,7 @@ type Options struct {
 	Paths   layout.Paths
 	Version string
 	Log     *slog.Logger
-	// Owner is to whom folders belong that have to be made; nil is whoever
+	// Owner is to whom folders belong that have to be made; nil is the user who
 	// runs this. The daemon may have a user of its own, commands are root's.
 	Owner *store.Owner
 	// Service is this process as the service manager sees it; nil outside.

@@ -9,7 +9,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/layout"
 )
 
-// A daemon that cannot start says so to whoever called it.
+// A daemon that cannot start says so to its caller.
 func TestRunReturnsWhyItCannotStart(t *testing.T) {
 	o := Options{Paths: layout.Paths{Root: t.TempDir()}, Log: slog.New(slog.DiscardHandler)}
 	if err := Run(t.Context(), o); !errors.Is(err, layout.ErrNoRole) {

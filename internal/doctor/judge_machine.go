@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// earliest is a time that no right clock shows any more.
+// earliest is a time that no right clock can show.
 var earliest = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // machineJudge gathers the findings about one machine.

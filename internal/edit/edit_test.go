@@ -118,7 +118,7 @@ func TestCtrlCRevertsAChange(t *testing.T) {
 	}
 }
 
-// What is not to be published any more does not come back because the daemon
+// What is no longer to be published does not come back because the daemon
 // fails.
 func TestUnpublishStays(t *testing.T) {
 	for _, failure := range []error{nil, local.ErrNotRunning, errors.New("a rule is wrong")} {

@@ -83,7 +83,7 @@ func (f FirewallInTheWay) Line() Line {
 	return Line{"firewall.in_the_way", slog.LevelWarn, "another firewall is in the way", []slog.Attr{slog.String("problem", f.Problem)}}
 }
 
-// FirewallsClear says that none is in the way any more.
+// FirewallsClear says that none is in the way any longer.
 type FirewallsClear struct{}
 
 // Line implements Fact.

@@ -4,7 +4,7 @@ package forward
 //
 // The numbers of a home's lists tell a newer one from an older one. A number
 // that is far ahead of all that came before would leave no room for later ones:
-// whoever pushed it once would have the last word for ever. So a number may lead
+// the one who pushed it once would have the last word for ever. So a number may lead
 // by so much and no more, which a home that counts by ones never does.
 const MaxLead = 1 << 32
 

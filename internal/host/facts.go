@@ -44,7 +44,7 @@ func (h *Host) MTUTo(ctx context.Context, addr netip.Addr, mark uint32) (int, er
 }
 
 // Watch reports that something about this machine's network may have changed,
-// by whomever.
+// by anybody.
 func (h *Host) Watch(ctx context.Context) (<-chan routing.Event, error) {
 	return routing.Watch(ctx)
 }

@@ -332,7 +332,7 @@ func (h *Host) Counters(ctx context.Context, table string) (Counters, error) {
 	return h.firewall.Counters(ctx, table)
 }
 
-// CutForwards ends the connections of forwards that are no more. Those of the
+// CutForwards ends the connections of forwards that no longer exist. Those of the
 // living ones go on.
 func (h *Host) CutForwards(m plan.Marks, gone, living []uint32) error {
 	return firewall.DeleteForwards(m, gone, living)

@@ -124,7 +124,7 @@ func TestAFailedChangeGoesBack(t *testing.T) {
 	}
 }
 
-// The journal holds the values from before us, whoever set them since and
+// The journal holds the values from before us, no matter who set them since and
 // however the process ended.
 func TestTheJournalKeepsTheFirstValue(t *testing.T) {
 	m := newMachine(t)

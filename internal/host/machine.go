@@ -54,7 +54,7 @@ type Device interface {
 
 // Flows are the connections that conntrack knows.
 type Flows interface {
-	// CutForwards ends the connections of forwards that are no more.
+	// CutForwards ends the connections of forwards that no longer exist.
 	CutForwards(m plan.Marks, gone, living []uint32) error
 	// TrimForwards ends those of changed forwards that they no longer carry.
 	TrimForwards(m plan.Marks, changes []ForwardChange) error
@@ -75,7 +75,7 @@ type Sight interface {
 	RootPorts() ([]uint16, error)
 	SSHPorts() ([]uint16, error)
 	// Watch reports that something about the machine's network may have changed,
-	// by whomever.
+	// by anybody.
 	Watch(ctx context.Context) (<-chan Event, error)
 	// Led returns where others on this machine lead what forwards lead to.
 	Led(forwards []forward.Forward, facts plan.Facts, tunnel string) ([]plan.Led, error)

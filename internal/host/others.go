@@ -25,7 +25,7 @@ type Deed = foreign.Deed
 type Remedy = foreign.Remedy
 
 // ParseRemedy returns the remedy that a command carries out, if it is of one of
-// their forms, whoever wrote it.
+// their forms, no matter who wrote it.
 func ParseRemedy(command string) (Remedy, bool) { return foreign.ParseRemedy(command) }
 
 // ourPriority is that of our chains that filter; others see our mark after it.
@@ -109,5 +109,5 @@ func (t *tracing) End(ctx context.Context) (arrived []uint16, drops []OthersDrop
 }
 
 // RulesGeneration is another number after each change of the machine's rules,
-// by whomever.
+// by anybody.
 func RulesGeneration() (uint32, error) { return netfilter.Generation() }

@@ -11,7 +11,7 @@ import (
 )
 
 // peers keeps a key that has just been revoked from coming back. A plan may be
-// older than the revocation and still be under way: so whoever configures the
+// older than the revocation and still be under way: so the one who configures the
 // device asks once more who may be in it, under a lock that Drop takes as well.
 type peers struct {
 	mu    sync.Mutex

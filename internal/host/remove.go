@@ -52,7 +52,7 @@ func Stands(ctx context.Context, name string) (bool, error) {
 }
 
 // Remove takes the named interfaces and tables, with their rules and routes,
-// from the machine, whoever set them up and however that ended, and puts the
+// from the machine, no matter who set them up and how that ended, and puts the
 // noted settings back, in the order given. It returns, in words, what it did.
 // What filters goes last: nothing is open in between.
 func Remove(ctx context.Context, names []string, notes []store.Entry) (done []string, err error) {

@@ -21,7 +21,7 @@ import (
 // Instance is one gatelodge on this machine.
 type Instance struct {
 	Paths layout.Paths
-	// Note is told, in words, what whoever starts the daemon should know.
+	// Note is told, in words, what the user who starts the daemon should know.
 	Note func(text string)
 }
 
@@ -47,7 +47,7 @@ func (i Instance) Unit(ctx context.Context) (*systemd.Unit, error) {
 }
 
 // Owner returns to whom folders belong that a command has to make: the user that
-// the service runs as; nil is whoever runs the command.
+// the service runs as; nil is the user who runs the command.
 func (i Instance) Owner(ctx context.Context) (*store.Owner, error) {
 	unit, err := i.Unit(ctx)
 	if err != nil || unit == nil || os.Geteuid() != 0 {
@@ -89,7 +89,7 @@ func (i Instance) Disable(ctx context.Context) error {
 	return unit.Disable(ctx)
 }
 
-// Stop stops the daemon, whoever runs it, and returns whether it starts again
+// Stop stops the daemon, no matter who runs it, and returns whether it starts again
 // at the next boot.
 func (i Instance) Stop(ctx context.Context) (comesBack bool, err error) {
 	unit, err := i.Unit(ctx)

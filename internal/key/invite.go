@@ -14,7 +14,7 @@ import (
 // secretSize is the size of an invite's secret in bytes: 128 bits.
 const secretSize = 16
 
-// Secret is what an invite is worth: whoever knows it may enrol one home,
+// Secret is what an invite is worth: anybody who knows it may enrol one home,
 // once. It is the seed of the one-time WireGuard key.
 //
 // Its bytes stand behind a handle, as those of Private do.

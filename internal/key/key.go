@@ -77,7 +77,7 @@ func (p Private) Public() Public {
 	return Public(k.PublicKey().Bytes())
 }
 
-// Reveal returns the key itself. Whoever calls it answers for where it goes:
+// Reveal returns the key itself. The caller answers for where it goes:
 // to the WireGuard device, or to a file that only the owner can read.
 func (p Private) Reveal() [Size]byte {
 	if p.IsZero() {

@@ -33,7 +33,7 @@ type Gatekeeper interface {
 	Confirm(ctx context.Context, req ConfirmRequest) (ConfirmResponse, error)
 }
 
-// call is one thing that can be asked, by whoever may open the socket.
+// call is one thing that can be asked, by anybody who may open the socket.
 type call struct {
 	method, path string
 	answer       func(ctx context.Context, read func(into any) error) (any, error)

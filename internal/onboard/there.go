@@ -76,7 +76,7 @@ func (e *thereError) Unwrap() error { return e.exit }
 // ever the one that the user sits at.
 var theVPS = strings.NewReplacer("this machine", "the VPS", "This machine", "The VPS")
 
-// explainThere passes on what was said on the VPS, whoever has said it.
+// explainThere passes on what was said on the VPS, by any program there.
 func explainThere(err error) error {
 	exit, ok := errors.AsType[*remote.ExitError](err)
 	if !ok {
@@ -93,7 +93,7 @@ func explainThere(err error) error {
 }
 
 // notRunning reports whether the gate's daemon does not run: not that it, or
-// whoever asks it, has failed otherwise. Its exit status says so in every version.
+// the command that asks it, has failed otherwise. Its exit status says so in every version.
 func notRunning(err error) bool {
 	exit, ok := errors.AsType[*remote.ExitError](err)
 	return ok && exit.Status == int(problem.Unreachable)

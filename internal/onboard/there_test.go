@@ -86,7 +86,7 @@ func TestAVersionBeforeIsUnderstood(t *testing.T) {
 }
 
 // Why the gate's status cannot be had are three things: its daemon does not run,
-// which a later step changes; whoever asks may not; and all else.
+// which a later step changes; the caller may not; and all else.
 func TestAGateThatDoesNotAnswerIsToldApart(t *testing.T) {
 	for name, c := range map[string]struct {
 		program string

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// hostile are texts that do something to a terminal or to whoever reads them.
+// hostile are texts that do something to a terminal or to its reader.
 var hostile = []string{
 	"\x1b[2J\x1b]0;title\a", "\r\x1b[K[sudo] password for alice: \x1b[8m", "\x00NUL", "\u202egnp.exe", "\u2066x\u2069", "\u009b31mC1", "\x9b31m",
 	"\xff\xfe", "a\tb", "a\vb\f", "zero\u200bwidth", "\ufeffmark", "line\u2028separator", "\U000e0041tag", "soft\u00adhyphen", "no\u00a0break", "\x7f",
@@ -59,7 +59,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// Whoever writes, and in whatever pieces, adds to the terminal whole lines with
+// A writer, in whatever pieces it writes, adds to the terminal whole lines with
 // our word before them.
 func TestWriter(t *testing.T) {
 	text := "Welcome\r\n\x1b[2J[sudo] password for alice:\x1b[8m\n\n" + strings.Repeat("y", 5000) + "\nlast"

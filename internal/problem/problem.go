@@ -17,7 +17,7 @@ const (
 	Failed      Kind = 1 // nothing more is to be said
 	Usage       Kind = 2 // the command line is wrong, and nothing was begun
 	Differs     Kind = 3 // the machine is not as wanted
-	Privilege   Kind = 4 // whoever asks may not
+	Privilege   Kind = 4 // the user may not
 	Unreachable Kind = 5 // the other side, or the daemon, does not answer
 )
 

@@ -19,8 +19,8 @@ const (
 )
 
 // NewGlances returns the task that keeps Seen young between two rounds: what the
-// peers have sent, what was counted, and what the owner has agreed to. Whoever asks for a report waits for
-// neither.
+// peers have sent, what was counted, and what the owner has agreed to. A report
+// waits for neither.
 func (r *Reconciler) NewGlances(events event.Recorder) *supervise.Loop {
 	return supervise.NewLoop("glances", glancePause, events, r.glance)
 }

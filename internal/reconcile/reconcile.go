@@ -43,7 +43,7 @@ type Reconciler struct {
 	others  *consent.Others
 	events  event.Recorder
 	rounds  *rounds
-	turn    chan struct{} // holds one for whoever changes the machine
+	turn    chan struct{} // holds one for the task that changes the machine
 	choices []plan.Choice // that are in force, as far as this process knows; guarded by turn
 
 	mu   sync.Mutex // guards what follows
@@ -62,7 +62,7 @@ func New(ctx context.Context, role Role, m host.Machine, others *consent.Others,
 }
 
 // Round returns once a round that began after it was called has ended, with what
-// that has changed. Whoever changes something and waits for it to be in force
+// that has changed. A caller who changes something and waits for it to be in force
 // calls it, and shares that round with all others who do.
 func (r *Reconciler) Round(ctx context.Context) ([]plan.Change, error) { return r.rounds.join(ctx) }
 

@@ -68,7 +68,7 @@ func (r *rounds) end(n *round) {
 	close(n.done)
 }
 
-// begin says that whoever asks from now on needs another round.
+// begin says that all who ask from now on need another round.
 func (r *rounds) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

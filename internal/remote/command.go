@@ -41,7 +41,7 @@ type Command struct {
 // preamble is what an ssh session does not always have, but root does.
 const preamble = `PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH LC_ALL=C; `
 
-// Run carries out a command as whoever has logged in, and returns what it
+// Run carries out a command as the user who has logged in, and returns what it
 // prints.
 func (c *Conn) Run(ctx context.Context, r Command) (string, error) {
 	line, mark := words(r)
@@ -68,7 +68,7 @@ func (c *Conn) answer(ctx context.Context, line, mark string, in io.Reader) (str
 
 // run carries out a command line. Its ssh gets a process group of its own, so
 // that Ctrl-C reaches this program alone, which then ends things in its order;
-// and for want of a terminal it must not ask for anything.
+// and without a terminal it must not ask for anything.
 func (c *Conn) run(ctx context.Context, line string, in io.Reader, out *answer) error {
 	ctx, out.stop = context.WithCancelCause(ctx)
 	defer out.stop(nil)

@@ -19,7 +19,7 @@ import (
 // A VPS is not trusted with the owner's terminal, memory or passwords: not with
 // what its shell, its sudo or its gatelodge print, and not with its users' names.
 
-// escapes do something to a terminal, or to whoever reads them.
+// escapes do something to a terminal, or to its reader.
 const escapes = "\x1b[2J\x1b]0;title\a\r\x1b[K[sudo] password for alice: \x1b[8m\x00\u202e\u2066\u009b31m\x9b31m\xff\x7f\u200b"
 
 // isShown reports whether a text can be shown, in lines of bounded length.

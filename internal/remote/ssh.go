@@ -71,7 +71,7 @@ type Conn struct {
 	password string // for sudo, if it asks
 }
 
-// idle is how long ssh keeps the connection when nobody uses it any more: for
+// idle is how long ssh keeps the connection when nobody uses it: for
 // the case that this process is killed and cannot end it.
 const idle = 10 * time.Minute
 

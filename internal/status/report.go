@@ -20,7 +20,7 @@ const Schema = 2
 // each list is there, if only as [].
 //
 // Two words have one meaning in it, wherever they stand. An interface is up if it
-// stands and is switched on, whoever answers at the other end. The other end of a
+// stands and is switched on, no matter who answers at the other end. The other end of a
 // tunnel is connected if it was heard through the tunnel within the last seconds,
 // by what only the owner of its key can send: a gate listens for bytes of its homes,
 // a home for answers of its gates.

@@ -169,7 +169,7 @@ func survives(t *testing.T, left map[string][]byte, fresh, done bool, old, next 
 }
 
 // A step that fails while the machine goes on leaves a whole value and no
-// litter; for want of space, the old value.
+// litter; without space, the old value.
 func TestFailingSteps(t *testing.T) {
 	for _, cause := range faults {
 		for step, done := 1, false; !done; step++ {

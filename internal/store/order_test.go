@@ -18,7 +18,7 @@ import (
 
 // saveEnv lets the test program be a process that saves an old value and then
 // a new one in a folder, with the removal of a file that does not exist in
-// between, for whoever traces it.
+// between, for those who trace it.
 const (
 	saveEnv = "GATELODGE_TEST_SAVE"
 	between = "between"

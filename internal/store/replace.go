@@ -70,8 +70,8 @@ func discard(root *os.Root, name string) error {
 }
 
 // WriteFile writes a file that everybody may read, whole or not at all, and
-// returns when it is on the disk. It is made if there is none, and is whoever's
-// runs this.
+// returns when it is on the disk. It is made if there is none, and belongs to
+// the user who runs this.
 func WriteFile(path string, content []byte) error {
 	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {

@@ -13,7 +13,7 @@ const temporaryMark = ".new-"
 
 // Save stores v under name. When it returns nil, v survives a power cut. When
 // it returns an error, or does not return at all, the store holds either the
-// value before or v, whole; after an error for want of space, the value
+// value before or v, whole; after an error because the disk is full, the value
 // before.
 func (s *Store) Save(name string, v any) error {
 	file, err := fileName(name)
@@ -60,7 +60,7 @@ func (s *Store) protect(file string) error {
 }
 
 // replace writes the value and its copy aside first. Only when both are on
-// the disk, and so nothing can fail for want of space any more, do they take
+// the disk, and so nothing can fail for lack of space any longer, do they take
 // their names. Each name leads to a whole value at every moment, also when
 // the disk forgets some of the renames: of the two, one may then be older.
 func (s *Store) replace(file string, content []byte) error {

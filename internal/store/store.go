@@ -40,7 +40,7 @@ type Owner struct{ UID, GID int }
 //
 // Root may open the store of another user: the daemon has one of its own, the
 // commands are root's. Files that root writes there get the folder's owner. A
-// folder that has to be created belongs to owner; nil is whoever runs this.
+// folder that has to be created belongs to owner; nil is the user who runs this.
 func Open(dir string, owner *Owner) (*Store, error) {
 	if err := makeFolder(filepath.Clean(dir), owner); err != nil {
 		return nil, fmt.Errorf("cannot create the folder for the program's state: %w", explain(err))

@@ -11,8 +11,8 @@ import (
 )
 
 // Life is the Task that tells the service manager how the daemon is: ready, alive,
-// and in words. It is the daemon's pulse as well: where the loop does not come
-// round any more, it falls silent, and the service manager's watchdog ends the
+// and in words. It is the daemon's pulse as well: where the loop
+// hangs, it falls silent, and the service manager's watchdog ends the
 // daemon.
 type Life struct {
 	service *systemd.Service

@@ -40,7 +40,7 @@ func TestFailedStartsAreCountedUntilOneSucceeds(t *testing.T) {
 	if n := starts().count(); n != 1 {
 		t.Errorf("after one that succeeded it is number %d", n)
 	}
-	// Whoever is told to stop does not wait.
+	// A daemon that is told to stop does not wait.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 10 {

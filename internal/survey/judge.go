@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Wish is what is wanted of a machine, and what whoever wants it can do for it.
+// Wish is what is wanted of a machine, and what the one who wants it can do for it.
 type Wish struct {
 	// Here says that the machine is the one on which the question is asked, by
 	// its owner: gatelodge runs there already, nothing is installed for it, and

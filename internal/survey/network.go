@@ -61,7 +61,7 @@ func (v *Verdict) noteFirewalls(f Facts, w Wish) {
 // maxTold is how many services are named that will be closed.
 const maxTold = 100
 
-// noteClosing lists what is reachable on the machine now, and will not be any more.
+// noteClosing lists what is reachable on the machine now, and no longer will be.
 func (v *Verdict) noteClosing(f Facts, w Wish) {
 	if w.Leave {
 		return

@@ -1,6 +1,6 @@
 // Package survey decides whether a machine can be a gate, and what that would
-// change on it. What it decides by comes from a script, over ssh or here, or
-// from whoever has looked better: one judge for both.
+// change on it. Its facts come from a script, over ssh or here, or from a better
+// look at this machine: one judge for both.
 package survey
 
 import (

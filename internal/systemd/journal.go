@@ -139,7 +139,7 @@ func cut(value string) string {
 	return strings.ToValidUTF8(value[:maxField], "") + "…"
 }
 
-// text is what `journalctl` shows: the message with the attributes behind it.
+// text is what `journalctl` shows: the message with the attributes after it.
 func text(message string, fields []field) string {
 	var b strings.Builder
 	b.WriteString(message)

@@ -124,7 +124,7 @@ func TestOutsideOfSystemdNothingIsSaid(t *testing.T) {
 	}
 }
 
-// A service manager that is not there, or not any more, is an error and not a
+// A service manager that is not there, or is gone, is an error and not a
 // hang; one that is there again is found again.
 func TestAServiceManagerThatRestarts(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "notify")
@@ -147,7 +147,7 @@ func TestAServiceManagerThatRestarts(t *testing.T) {
 	}
 }
 
-// A listener that does not read any more holds us up for a moment only.
+// A listener that no longer reads holds us up for a moment only.
 func TestAServiceManagerThatHangs(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "notify")
 	listen(t, name)

@@ -84,7 +84,7 @@ func TestAPasswordIsAskedForUntilCtrlC(t *testing.T) {
 			t.Fatalf("stopped %t: it does not end", stops)
 		}
 		if !echoes(t, terminal) {
-			t.Errorf("stopped %t: the terminal does not show any more what is typed", stops)
+			t.Errorf("stopped %t: the terminal no longer shows what is typed", stops)
 		}
 		// Ends the reading that goes on.
 		if _, err := keyboard.WriteString("\n"); err != nil {

@@ -6,7 +6,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/printable"
 )
 
-// Line makes a line fit for the terminal, whoever's words have come into it:
+// Line makes a line fit for the terminal, no matter whose words have come into it:
 // the name of a file or of a process, too, may be anything.
 func Line(line string) string {
 	const most = 4000 // bytes

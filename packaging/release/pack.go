@@ -86,7 +86,7 @@ func (r *release) info(archName, formatName string, p parts) (*nfpm.Info, error)
 		MTime: r.date, DisableGlobbing: true,
 		Overridables: nfpm.Overridables{Depends: at(version, f.depends), Suggests: f.suggests, Replaces: at(version, f.replaces), Contents: contents},
 	}
-	info.Deb.Breaks = info.Replaces // what is replaced in part is not whole any more
+	info.Deb.Breaks = info.Replaces // what is replaced in part is no longer whole
 	info.RPM.Arch = archs[archName].rpm
 	info.RPM.BuildHost = "localhost" // not the name of this machine
 	info.RPM.Summary, _, _ = strings.Cut(p.program.description, "\n")

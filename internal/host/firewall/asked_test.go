@@ -13,7 +13,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/host/firewall"
 )
 
-// cut checks that a conversation that stood goes no further, though nobody but
+// cut checks that an established connection goes no further, though nobody but
 // home ends it.
 func cut(t *testing.T, why string, c net.Conn) {
 	t.Helper()

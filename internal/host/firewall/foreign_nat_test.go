@@ -16,7 +16,7 @@ var othersNAT = []struct{ name, chain, rule string }{
 	{"masquerade before most others", "type nat hook postrouting priority srcnat - 10", "masquerade"},
 }
 
-// Whoever translates sources on the gate, the service sees the visitor; and
+// No matter who translates sources on the gate, the service sees the visitor; and
 // whose home has asked for masquerade still gets it.
 func TestNobodyHidesVisitors(t *testing.T) {
 	w := newWorld(t)

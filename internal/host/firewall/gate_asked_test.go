@@ -25,7 +25,7 @@ const tracking = `table inet tracking {
 // silence is how long something that must not come is waited for.
 const silence = 700 * time.Millisecond
 
-// dead reports whether a connection that stood carries nothing any more.
+// dead reports whether an established connection carries nothing any longer.
 func dead(c net.Conn) bool {
 	_ = c.SetDeadline(time.Now().Add(silence))
 	if _, err := c.Write([]byte("?")); err != nil {

@@ -7,7 +7,7 @@ package firewall
 // to others.
 //
 // Every packet is asked for the forward of its connection, not only the first:
-// the look-up of the counter finds nothing for the mark of one that is no more,
+// the look-up of the counter finds nothing for the mark of one that is gone,
 // and the rest of that rule is not carried out. So what has got in while the
 // table was away, or has outlived its forward, ends with its next packet. An
 // error of ICMP has the mark and the direction of the connection that it is

@@ -144,7 +144,7 @@ func (g *Guard) look(table string) (guardFound, error) {
 	return found, errors.Join(err, socket.close())
 }
 
-// Lower removes the guard of the named main table, whoever made it; one that
+// Lower removes the guard of the named main table, no matter who made it; one that
 // does not stand is no error.
 func (g *Guard) Lower(table string) error {
 	if err := checkTableName(table); err != nil {

@@ -83,8 +83,8 @@ func (r guardRules) shut() [][]expression {
 	}
 }
 
-// keepIn knows an answer by its source, and where nothing translates that any
-// more by what the connection was made to.
+// keepIn knows an answer by its source, or, where nothing translates that any
+// longer, by what the connection was made to.
 func (r guardRules) keepIn() [][]expression {
 	elsewhere := []expression{
 		loadMeta(unix.NFT_META_OIFNAME), differs(interfaceName(r.tunnel)),

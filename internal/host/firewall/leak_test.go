@@ -233,7 +233,7 @@ func TestOwnFlowsAreNotCaptured(t *testing.T) {
 	}
 }
 
-// Other programs write whole marks, on packets and connections, whoever is
+// Other programs write whole marks, on packets and connections, no matter who is
 // loaded first.
 func TestMarksOfOthersDoNotLead(t *testing.T) {
 	const others = `table inet marks {

@@ -125,7 +125,7 @@ func TestVisitorsLeaveRoomAtHome(t *testing.T) {
 	}
 }
 
-// Who forges the beginnings of connections fills neither the table nor the
+// Forged SYNs fill neither the table nor the
 // processor's time: meanwhile ssh opens new ones, and those that stand go on.
 func TestForgedBeginningsLeaveRoom(t *testing.T) {
 	w := newWorld(t)

@@ -44,7 +44,7 @@ func TestSourcesThatNobodyHas(t *testing.T) {
 }
 
 // A router with a private address says that a packet was too large: that is
-// about a connection, whoever says it. What is about none, and other packets of
+// about a connection, no matter who says it. What is about none, and other packets of
 // such addresses, are dropped.
 func TestErrorsOfPrivateRouters(t *testing.T) {
 	w := newWorld(t)

@@ -111,8 +111,8 @@ func (t *transaction) elements(kind netlink.HeaderType, table string, list eleme
 	}
 }
 
-// addElement writes what nft(8) would make of the text of an element. Whoever
-// deletes one names its key alone.
+// addElement writes what nft(8) would make of the text of an element. To delete
+// one, its key is enough.
 func addElement(list *netlink.AttributeEncoder, s set, text string, withData bool) error {
 	key, data, _ := strings.Cut(text, " : ")
 	first, last, err := encode(s.key, key)

@@ -15,7 +15,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/lab/netns"
 )
 
-// patience is how long a conversation may take that must succeed.
+// patience is how long an exchange may take that must succeed.
 const patience = 10 * time.Second
 
 // serve answers every visitor of a port, TCP and UDP, on all addresses of a

@@ -10,7 +10,7 @@ import (
 )
 
 // Generation returns the number of this network namespace's ruleset: another
-// one after each transaction, by whomever, of whatever table.
+// one after each transaction, by anybody, of any table.
 func Generation() (uint32, error) {
 	conn, err := Dial()
 	if err != nil {

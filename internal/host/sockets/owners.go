@@ -26,8 +26,8 @@ func nothingToSee(err error) bool {
 	return false
 }
 
-// maxName bounds a name that is shown, in bytes. Whoever runs a process gives it
-// one, of any 15 bytes, and its control group one of any 255.
+// maxName bounds a name that is shown, in bytes. The user who runs a process
+// gives it one of any 15 bytes, and its control group one of any 255.
 const maxName = 300
 
 // socketOwners maps inodes of sockets to names of processes, as far as they

@@ -37,7 +37,7 @@ type Device interface {
 	// to Apply.
 	Renew(ctx context.Context, want plan.WireGuard, peers []key.Public) error
 	// Drop takes the given peers from the device, whatever is wanted: their
-	// sessions end, and their keys open nothing any more. It does so at once,
+	// sessions end, and their keys no longer open anything. It does so at once,
 	// without a look at what the device has.
 	Drop(ctx context.Context, peers []key.Public) error
 	// Close ends our part. The interface stays, with its addresses and

@@ -87,7 +87,7 @@ func TestARecordedMessageAfterARenewal(t *testing.T) {
 	echo(t, c)
 }
 
-// The session ends, and whoever has something to send begins another: the
+// The session ends, and the side that has something to send begins another: the
 // gate too, as it keeps the endpoint that it has learned.
 func TestRenewKeepsTheEndpoint(t *testing.T) {
 	w := newWorld(t)

@@ -40,7 +40,7 @@ func OpenTunnel(ctx context.Context, c TunnelConfig) (*Tunnel, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	const first, count = 49152, 16384 // ports for whoever needs one (RFC 6335)
+	const first, count = 49152, 16384 // ports for programs that need one (RFC 6335)
 	own := netip.AddrPortFrom(c.Address, uint16(first+rand.IntN(count)))
 	ends, err := newDatagramTUN(own, c.To)
 	if err != nil {

@@ -72,7 +72,7 @@ func (s *steadyTUN) Read(packets [][]byte, sizes []int, offset int) (int, error)
 	return s.Device.Read(packets, sizes, offset)
 }
 
-// Close implements tun.Device. Whoever waits in Read gets the error of a
+// Close implements tun.Device. A caller that waits in Read gets the error of a
 // closed file.
 func (s *steadyTUN) Close() error {
 	err := s.Device.Close()
