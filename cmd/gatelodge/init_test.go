@@ -75,7 +75,7 @@ func TestInitMakesAGateAndItsHomes(t *testing.T) {
 
 	contains(t, refuses(t, l.Home(), 1, "init", "--yes", "root@vps"), "this machine is a home already")
 	_, err = initFrom(t, l, l.Home2(), "attic")
-	if err == nil || !strings.Contains(err.Error(), "has a home of the name attic already") {
+	if err == nil || !strings.Contains(err.Error(), "already has a home with the name attic") {
 		t.Errorf("a second home of the same name: %v", err)
 	}
 	out, err = initFrom(t, l, l.Home2(), "cellar")
