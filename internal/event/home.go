@@ -24,7 +24,7 @@ type TunnelDown struct {
 
 // Line implements Fact.
 func (f TunnelDown) Line() Line {
-	return Line{"tunnel.down", slog.LevelWarn, "the gate does not answer any more", []slog.Attr{slog.Any("endpoint", f.Endpoint)}}
+	return Line{"tunnel.down", slog.LevelWarn, "the gate no longer answers", []slog.Attr{slog.Any("endpoint", f.Endpoint)}}
 }
 
 // GateUnreachable says why the gate cannot be reached, as far as that is known.

@@ -42,7 +42,7 @@ func (e *UnreachableError) Error() string {
 type Options struct {
 	Paths layout.Paths
 	Log   *slog.Logger
-	Owner *store.Owner // to whom folders belong that have to be made; nil: whoever runs this
+	Owner *store.Owner // to whom folders belong that have to be made; nil: the user who runs this
 }
 
 // Join redeems an invite: it makes this home's key, hands the public half to

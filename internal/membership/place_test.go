@@ -116,7 +116,7 @@ func TestJoinTakesWhatTheInviteSays(t *testing.T) {
 }
 
 // An invite of a tunnel that could be somebody's on the internet is worth
-// nothing, whoever made it.
+// nothing, no matter who made it.
 func TestJoinRefusesAPublicTunnel(t *testing.T) {
 	st, _ := fresh(t)
 	invite, r := invited()
