@@ -151,7 +151,7 @@ func (s *Server) ServeDatagrams(ctx context.Context, conn net.PacketConn, runs *
 }
 
 // datagrams is a connection that answers invites itself, and leaves the rest to
-// whoever reads from it.
+// the one that reads from it.
 type datagrams struct {
 	net.PacketConn
 	server  *Server
@@ -178,7 +178,7 @@ func asksToEnrol(b []byte) bool {
 	return len(b) > datagramHead && len(b) <= maxDatagram && string(b[:len(datagramMagic)]) == datagramMagic && b[datagramKind] == datagramAsk
 }
 
-// begin answers a question beside others, if there is a place: whoever gets no
+// begin answers a question beside others, if there is a place: a home that gets no
 // answer asks again.
 func (d *datagrams) begin(question []byte, from net.Addr) {
 	select {

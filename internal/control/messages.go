@@ -40,7 +40,7 @@ const Version = 1
 // a body. Homes and gates of before have no such header, and speak version 1.
 const versionHeader = "Gatelodge-Protocol"
 
-// The bounds of messages; those of forwards are package forward's. Whoever sends
+// The bounds of messages; those of forwards are package forward's. A sender of
 // more is refused before it costs memory or time.
 const (
 	MaxBody = 256 << 10 // bytes of a request; see forward.MaxSize

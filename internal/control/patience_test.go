@@ -221,7 +221,7 @@ func TestMessagesOfOneSource(t *testing.T) {
 	})
 }
 
-// Whoever guesses at invites gets one try a second.
+// An address that guesses at invites gets one try a second.
 func TestGuessing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := &fakeGate{err: refuse(UnknownInvite, "no such invite")}

@@ -12,7 +12,7 @@ import (
 )
 
 // Two machines with one key, after a disk was cloned for instance, take the
-// tunnel from each other for ever: whoever makes the last handshake has it. So
+// tunnel from each other for ever: the one that makes the last handshake has it. So
 // each run of a home's daemon has a number of its own, and a gate tells all but
 // the run that it has come to know last to give way.
 
@@ -37,7 +37,7 @@ const MaxStandBack = 10 * time.Minute
 
 const (
 	// runGone is after how much silence a run stands in nobody's way: more than
-	// a home needs to find out that its tunnel is gone and to take it back.
+	// a home needs to find out that its tunnel is gone and to get it again.
 	runGone = 10 * time.Second
 	// runKnown is for how long an earlier run counts as there after it was heard:
 	// longer than MaxStandBack.

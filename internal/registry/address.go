@@ -71,7 +71,7 @@ func (s *State) freeHome(g Gate) (addr4, addr6 netip.Addr, err error) {
 // freeInvite returns the highest address that nobody has: invites come from
 // the top, so that homes keep getting consecutive addresses from the bottom.
 // It leaves one address for the home of every invite that is still unused:
-// whoever was let in must find a place.
+// a home that was let in must find a place.
 func (s *State) freeInvite(g Gate) (netip.Addr, error) {
 	free := int(g.lastHost()) - gateHost - len(s.Homes) - len(s.Invites)
 	for _, v := range s.Invites {

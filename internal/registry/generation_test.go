@@ -17,7 +17,7 @@ func drawGeneration(t *rapid.T, name string) uint64 {
 	return around + near - 2
 }
 
-// Whatever was pushed before, and by whomever, a home that asks for the gate's
+// Whatever was pushed before, by anybody, a home that asks for the gate's
 // number can go on: with the next one, or, where there is none, with any.
 func TestNoGenerationIsTheLast(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

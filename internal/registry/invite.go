@@ -14,8 +14,8 @@ const (
 	MinTTL = time.Minute
 	MaxTTL = 30 * 24 * time.Hour
 	// Grace is how long a home whose answer was lost can ask again with a used
-	// invite, and how long whoever comes with one that has ended is told so.
-	// After that its key is no peer of the gate's any more.
+	// invite, and how long a home that comes with an expired one is told so.
+	// After that its key is no longer a peer of the gate.
 	Grace = 10 * time.Minute
 	// Memory is how long a used or expired invite is remembered.
 	Memory = 7 * 24 * time.Hour

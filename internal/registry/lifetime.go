@@ -50,8 +50,8 @@ func (v Invite) live(now time.Time) bool {
 // Open reports whether the invite waits for its home at the time now.
 func (v Invite) Open(now time.Time) bool { return !v.Redeemed() && v.live(now) }
 
-// Answers reports whether whoever comes with the invite is to be answered at
-// the time now: while it is live, and for a while longer, so that who is late is
+// Answers reports whether a home that comes with the invite is to be answered at
+// the time now: while it is live, and for a while longer, so that a late one is
 // told why.
 func (v Invite) Answers(now time.Time) bool {
 	return v.live(now) || wall(now).Sub(v.end(now)).Abs() <= Grace

@@ -13,7 +13,7 @@ import (
 )
 
 // clocks are the two clocks of a gate: one that anybody may set, and one that
-// only goes on and begins anew with each boot.
+// only goes on and starts again with each boot.
 type clocks struct {
 	t       *testing.T
 	state   *State

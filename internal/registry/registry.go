@@ -3,7 +3,7 @@
 // granted to each home.
 //
 // It is pure: time and secrets are handed in, and it reads and writes nothing.
-// A State is changed in place by one caller at a time; whoever wants to keep
+// A State is changed in place by one caller at a time; a caller that wants to keep
 // the old one until the new one is on disk works on a Clone. A method that
 // returns an error has changed nothing.
 package registry
