@@ -33,7 +33,7 @@ func NewShare(places int, pause time.Duration) *Share {
 	return &Share{places: make(chan struct{}, places), pause: pause, homes: map[string]due{}}
 }
 
-// Begin waits for a home's turn. Whoever gets it calls end.
+// Begin waits for a home's turn. The caller calls end.
 func (s *Share) Begin(ctx context.Context, home string) (end func(), err error) {
 	at, err := s.claim(home)
 	if err != nil {

@@ -46,7 +46,7 @@ func (c Commands) forget(ctx context.Context, name string) error {
 	return c.Revoke(context.WithoutCancel(ctx), local.RevokeRequest{Name: name})
 }
 
-// Revoke implements local.Gatekeeper. The key opens nothing any more at once, before
+// Revoke implements local.Gatekeeper. The key opens nothing from then on, before
 // anything that takes time: whatever else is under way does not let it in again.
 // Once Revoke returns, its flows have ended too. A disk that takes no writes
 // keeps nobody from being revoked.

@@ -200,7 +200,7 @@ func TestATraceHoldsNobodyUp(t *testing.T) {
 	})
 }
 
-// Whoever waits for a disk that is slow, nobody's questions do. (That a key is revoked
+// Some may wait for a slow disk, but nobody's questions do. (That a key is revoked
 // meanwhile see TestNobodyWaitsForARoundOrTheDisk.)
 func TestASlowDiskHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

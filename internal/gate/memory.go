@@ -23,7 +23,7 @@ import (
 
 // memory is what a gate knows, and the part of it that is on disk.
 //
-// writing holds whoever changes what is on disk. mu guards what follows it, and
+// writing is held while what is on disk is changed. mu guards what follows it, and
 // is never held while anything waits: not for the disk, not for the kernel, not
 // for the others. They are taken in this order.
 type memory struct {
@@ -115,7 +115,7 @@ func ReadConfig(p layout.Paths) (config.Gate, error) {
 	return config.ParseGate(file, data)
 }
 
-// now returns the state as it is: a value that nobody changes any more.
+// now returns the state as it is: a value that nobody changes.
 func (m *memory) now() state.State {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -33,7 +33,7 @@ func (g *Gate) scene(ctx context.Context) (scene, error) {
 const glance = 200 * time.Millisecond
 
 // proveTrial keeps the policy on trial once it is seen to cut nobody off, and
-// returns when none is on trial any more.
+// returns when none is on trial.
 func (g *Gate) proveTrial(ctx context.Context) error {
 	tick := time.NewTicker(glance)
 	defer tick.Stop()
@@ -49,7 +49,7 @@ func (g *Gate) proveTrial(ctx context.Context) error {
 	}
 }
 
-// tryProof looks once. It is done where nothing is on trial any more.
+// tryProof looks once. It is done where nothing is on trial.
 func (g *Gate) tryProof(ctx context.Context) (done bool, err error) {
 	t := g.trials().trial()
 	if t == nil {

@@ -260,7 +260,7 @@ func TestAFileThatIsWrong(t *testing.T) {
 	})
 }
 
-// What somebody else does to the machine is put right as soon as the kernel tells of it.
+// What somebody else does to the machine is fixed as soon as the kernel tells of it.
 func TestSomebodyElseTakesTheTableAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, "attic")

@@ -17,7 +17,7 @@ import (
 // cannot make a handshake: WireGuard refuses one that bears an older time than
 // the last, so that nobody can replay it. And the home may need the tunnel to
 // set its clock. So the gate takes a peer that has fallen silent out of the
-// device and puts it back, which makes it forget that time.
+// device and adds it again, which makes it forget that time.
 //
 // That gives up some of the guard against replay, and no more than this: who has
 // recorded a first message of a home's can have it accepted once after each

@@ -9,7 +9,7 @@ import (
 
 // A handshake is made once per silence, and again only where one was made and
 // nothing has come since: one that is not answered is for another address.
-func TestWhenTheTunnelIsProvedAnew(t *testing.T) {
+func TestWhenTheTunnelIsProvedAgain(t *testing.T) {
 	var p proof
 	stands := time.Unix(1, 0)
 	for _, look := range []struct {

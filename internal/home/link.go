@@ -35,8 +35,8 @@ type link struct {
 	push       *pusher
 	damage     string // what was wrong with the stored memory at the start
 
-	// writing holds whoever changes what is on disk, and is taken before mu, which
-	// is never held while anything waits.
+	// writing is held while what is on disk is changed, and is taken before mu,
+	// which is never held while anything waits.
 	writing sync.Mutex
 
 	mu       sync.Mutex // guards what follows

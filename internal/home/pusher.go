@@ -118,8 +118,8 @@ func (p *pusher) problems() []string {
 	return []string{p.trouble}
 }
 
-// noteFailure keeps what a gate says that cannot do as it is asked, for whoever
-// waits for its answer. It will be asked again all the same.
+// noteFailure keeps what a gate says that cannot do as it is asked, for those
+// who wait for its answer. It will be asked again all the same.
 func (p *pusher) noteFailure(err error) error {
 	said, ok := errors.AsType[*control.Error](err)
 	if !ok || said.Code == control.TooOften {

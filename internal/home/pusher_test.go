@@ -100,7 +100,7 @@ func homeOf(t *testing.T, gate *fakeGate, w *bytes.Buffer, names ...string) *lin
 	return h
 }
 
-// Whatever a gate was told that its number is, by whoever spoke for this home,
+// Whatever a gate was told that its number is, by anybody who spoke for this home,
 // and whatever it says itself, a home's next list counts at once.
 func TestNoGenerationIsTheLast(t *testing.T) {
 	for _, own := range []uint64{0, 1, 7, forward.MaxLead, forward.Unreachable, forward.Unreachable + 1, math.MaxUint64} {
@@ -212,7 +212,7 @@ func TestAStaleListIsAProblem(t *testing.T) {
 		t.Errorf("db is %s, %q", s, why)
 	}
 	if !isClosed(h.push.answered) {
-		t.Error("whoever waits for the gate's answer waits on")
+		t.Error("a caller that waits for the gate's answer still waits")
 	}
 	gate.old, gate.generation = false, 9
 	if err := h.push.round(t.Context()); err != nil || h.push.problems() != nil {
@@ -220,7 +220,7 @@ func TestAStaleListIsAProblem(t *testing.T) {
 	}
 }
 
-// Every failure to publish is in status as long as it lasts, whoever causes it.
+// Every failure to publish is in status as long as it lasts, no matter who causes it.
 func TestNoFailureToPublishIsSwallowed(t *testing.T) {
 	for _, code := range []control.Code{control.TooOften, control.Internal, control.UnknownHome, control.BadAnswer, control.Stale} {
 		gate := &fakeGate{}

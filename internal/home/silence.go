@@ -40,7 +40,7 @@ func silenceOf(at netip.AddrPort, known bool, port uint16) string {
 	const newInvite = "on the gate, gatelodge gate homes shows whether it knows this home, and gatelodge gate invite makes a new invite"
 	switch {
 	case known && port > 0:
-		return fmt.Sprintf("the machine at %s is up (TCP port %d answers), but the gate there does not answer this home's key any more: the gate was set up again or has revoked this home, or %s; %s", at.Addr(), port, blocked, newInvite)
+		return fmt.Sprintf("the machine at %s is up (TCP port %d answers), but the gate there no longer answers this home's key: the gate was set up again or has revoked this home, or %s; %s", at.Addr(), port, blocked, newInvite)
 	case known:
 		return fmt.Sprintf("nothing comes back from the gate at %s: its machine is down or out of reach, the gate was set up again or has revoked this home, or %s; %s", at.Addr(), blocked, newInvite)
 	case port > 0:

@@ -10,7 +10,7 @@ import (
 )
 
 // One home on two machines, after a disk was cloned for instance: each has the
-// key, and the tunnel is with whoever made the last handshake. The gate tells
+// key, and the one that made the last handshake has the tunnel. The gate tells
 // the one that was started earlier to give way (see control.Run). It takes the
 // gate out of its WireGuard device then, because a device with a peer makes
 // handshakes by itself, and asks again now and then: that takes the tunnel away

@@ -112,7 +112,7 @@ func (x examination) followVisits(ctx context.Context, client *control.Client, s
 }
 
 // trustRemedies forgets commands that the gate proposes and that are none of our
-// forms: whoever has taken the gate over must not write what its owner, who reads
+// forms: somebody who has taken the gate over must not write what its owner, who reads
 // it at home, will run.
 func trustRemedies(gate *doctor.Side) {
 	for i, d := range gate.Drops {

@@ -11,7 +11,7 @@ import (
 )
 
 // Acceptable refuses a configuration that the next start would refuse, in the
-// same words, or under which this gate's homes would not find it any more.
+// same words, or under which this gate's homes would no longer find it.
 func (s State) Acceptable(c config.Gate, facts plan.Facts) error {
 	if err := plan.SameInstance(s.Config.Tunnel.Interface, c.Tunnel.Interface); err != nil {
 		return err
