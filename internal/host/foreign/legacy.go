@@ -15,8 +15,8 @@ import (
 )
 
 // iptables-legacy(8) keeps its rules in tables of its own, which nft(8) does not
-// show, though its rules see the same packets. The kernel hands them out to
-// whoever may change the network.
+// show, though its rules see the same packets. The kernel shows them to
+// those who may change the network.
 
 // legacyTable is a table of iptables-legacy.
 type legacyTable struct {

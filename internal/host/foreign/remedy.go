@@ -30,8 +30,8 @@ const (
 // legacySuffix is at the end of the names of the old iptables.
 const legacySuffix = "-legacy"
 
-// Remedy lets packets of ours through another firewall, by that firewall's own
-// door. It is a choice among few, not a command line: whoever keeps one in a file
+// Remedy lets packets of ours through another firewall, with that firewall's own
+// command. It is a choice among few, not a command line: a user who keeps one in a file
 // cannot have anything else run by it.
 type Remedy struct {
 	Tool Tool `json:"tool"`
@@ -62,7 +62,7 @@ func (r Remedy) String() string {
 }
 
 // Lasts reports whether the tool itself keeps the remedy over its restart. What
-// does not last has to be put in again, by whoever looks after it.
+// does not last has to be put in again, by its keeper.
 func (r Remedy) Lasts() bool { return r.Tool == UFW || r.Tool == Firewalld }
 
 // action is what is done with a remedy.
@@ -205,7 +205,7 @@ func mark(text string) uint32 {
 const commandTime = 60 * time.Second
 
 // Put carries the remedy out. Where a part of it fails, the parts before are
-// taken back.
+// undone.
 func (r Remedy) Put(ctx context.Context) error {
 	if err := r.Check(); err != nil {
 		return err
@@ -218,7 +218,7 @@ func (r Remedy) Put(ctx context.Context) error {
 	return nil
 }
 
-// TakeBack undoes Put. It is no error if there is nothing to take back: its
+// TakeBack undoes Put. It is no error if there is nothing to undo: its
 // owner, or the tool's removal, may have done that.
 func (r Remedy) TakeBack(ctx context.Context) error {
 	if err := r.Check(); err != nil {
@@ -249,7 +249,7 @@ var ourHandle = regexp.MustCompile(`comment "` + comment + `" # handle ([0-9]+)$
 func (r Remedy) deleteRules(ctx context.Context) error {
 	out, err := output(ctx, []string{"nft", "--handle", "list", "chain", r.Family, r.Table, r.Chain})
 	if code, failed := netfilter.ExitCode(err); failed && code == 1 {
-		return nil // there is no such chain any more
+		return nil // that chain is gone
 	}
 	if err != nil {
 		return err

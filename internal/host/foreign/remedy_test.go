@@ -13,7 +13,7 @@ import (
 
 var allRemedies = []struct {
 	remedy    Remedy
-	put, back []string // what an owner reads, and what taking back runs
+	put, back []string // what an owner reads, and what undoing it runs
 }{
 	{Remedy{Tool: UFW, Interface: "gatelodge", Leaving: true}, []string{"ufw route allow out on gatelodge"}, []string{"ufw route delete allow out on gatelodge"}},
 	{Remedy{Tool: UFW, Interface: "gatelodge"}, []string{"ufw allow in on gatelodge"}, []string{"ufw delete allow in on gatelodge"}},
@@ -84,7 +84,7 @@ func TestRemediesGoByTheToolsOwnDoor(t *testing.T) {
 	}
 }
 
-func TestWhatIsGoneNeedNotBeTakenBack(t *testing.T) {
+func TestWhatIsGoneNeedNotBeUndone(t *testing.T) {
 	calls := fakeTools(t, "-C")
 	r := Remedy{Tool: IPTables, Chain: "DOCKER-USER", Mark: 1}
 	if err := r.TakeBack(t.Context()); err != nil {
@@ -101,7 +101,7 @@ func TestWhatIsGoneNeedNotBeTakenBack(t *testing.T) {
 	}
 }
 
-func TestHalfARemedyIsTakenBack(t *testing.T) {
+func TestHalfARemedyIsUndone(t *testing.T) {
 	calls := fakeTools(t, "--add-interface")
 	err := Remedy{Tool: Firewalld, Interface: "gatelodge"}.Put(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "no such thing") || !strings.Contains(err.Error(), "firewall-cmd") {

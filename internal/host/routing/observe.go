@@ -94,7 +94,7 @@ func ourRoutes() ([]plan.Route, error) {
 	})
 }
 
-// plannedRoute puts a route of the kernel's into our terms. It is none any more
+// plannedRoute puts a route of the kernel's into our terms. There is none
 // if its interface has gone since the kernel listed it.
 func plannedRoute(n listedRoute) (plan.Route, bool) {
 	r := plan.Route{Destination: n.dst, Table: n.table, Metric: n.metric, Blackhole: n.kind == unix.RTN_BLACKHOLE}

@@ -23,7 +23,7 @@ type Event struct{}
 // has notifications as well, and they are not for us: while a transaction is
 // under way, the kernel holds a buffer of 4 or 8 KiB for each element of each
 // set in it as soon as anybody listens. Some ten thousand ports would take all
-// the memory of a small VPS, whoever loads them.
+// the memory of a small VPS, no matter who loads them.
 const rulesetEvery = 50 * time.Millisecond
 
 // watched are the multicast groups of the kernel's notifications (netlink(7)).
@@ -39,8 +39,8 @@ var watched = map[int][]uint32{
 const eventsEvery = 250 * time.Millisecond
 
 // Watch reports changes of links, addresses, routes, rules and nftables
-// tables, by whomever, until ctx ends. Events that nobody has taken yet are
-// one event. The channel is closed once nothing is told any more.
+// tables, by anybody, until ctx ends. Events that nobody has taken yet are
+// one event. The channel is closed once there is nothing more to tell.
 func Watch(ctx context.Context) (<-chan Event, error) {
 	var conns []*netlink.Conn
 	closeAll := func() {
