@@ -14,7 +14,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
-// book is what the machine's rules say to whoever reads them.
+// book is what the machine's rules say to its readers.
 type book struct {
 	generation uint32
 	unnumbered error // why the kernel does not say its generation
@@ -86,9 +86,9 @@ func TestAReadThatFailsIsSaid(t *testing.T) {
 	}
 }
 
-// Rules are read anew when they, or the networks, have changed, and where the kernel
+// Rules are read again when they, or the networks, have changed, and where the kernel
 // does not tell whether they have.
-func TestWhenRulesAreReadAnew(t *testing.T) {
+func TestWhenRulesAreReadAgain(t *testing.T) {
 	network := plan.Facts{Networks: []plan.Network{{Interface: "eth1"}}}
 	for _, c := range []struct {
 		name   string

@@ -202,7 +202,7 @@ func (h *Host) Ready(ctx context.Context) error {
 	})
 }
 
-// finalError is one that trying again will not mend.
+// finalError is one that trying again will not fix.
 type finalError struct{ error }
 
 func final(err error) error { return finalError{err} }

@@ -46,7 +46,7 @@ func (e *ExitError) Error() string {
 }
 
 // prepare makes the host's folder: its root, and a bin/gatelodge that needs
-// no --root, for whoever works on the host by hand.
+// no --root, for a person who works on the host by hand.
 func (h *Host) prepare() error {
 	if err := os.MkdirAll(h.Root(), 0o755); err != nil {
 		return err

@@ -185,7 +185,7 @@ func (l *Lab) Close() error {
 // onClose has f called by Close, last first.
 func (l *Lab) onClose(f func() error) { l.closers = append(l.closers, f) }
 
-// Logf tells whoever watches the lab being made of a step.
+// Logf tells those who watch the lab being made of a step.
 func (l *Lab) Logf(format string, args ...any) {
 	fmt.Fprintf(l.options.Log, format+"\n", args...)
 }

@@ -189,7 +189,7 @@ route add default via 192.168.2.1
 }
 
 // natPorts has cgnat masquerade to ports of one half or the other, at random
-// as carriers do, so that a mapping made anew is another one.
+// as carriers do, so that a mapping made again is another one.
 func natPorts(high bool) string {
 	ports := "10000-29999"
 	if high {

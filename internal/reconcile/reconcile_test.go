@@ -185,7 +185,7 @@ func TestWhatWasDecidedIsTold(t *testing.T) {
 	}
 }
 
-// Seen is young between two rounds, and whoever asks for it looks at nothing.
+// Seen is young between two rounds, and asking for it looks at nothing.
 func TestGlances(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, r := newPlayer(t)

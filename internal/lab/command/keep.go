@@ -159,7 +159,7 @@ func hold(c *cobra.Command) error {
 		if err := out.Encode(word{Standing: standing.Describe(l, r)}); err != nil {
 			return err
 		}
-		// Whoever started this and is gone cannot write it down: nobody
+		// A caller that is gone cannot write it down: nobody
 		// would ever find it.
 		if _, err := io.ReadFull(c.InOrStdin(), make([]byte, len("stay\n"))); err != nil {
 			return err

@@ -52,7 +52,7 @@ func report(w io.Writer, err error) int {
 	return code
 }
 
-// shown makes a line fit for the terminal, whoever's words have come into it.
+// shown makes a line fit for the terminal, no matter whose words have come into it.
 func shown(line string) string {
 	const most = 4000 // bytes
 	line = strings.ReplaceAll(strings.TrimSuffix(line, "\n"), "\t", " ")

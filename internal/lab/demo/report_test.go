@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 func TestReportText(t *testing.T) {
 	visitor4, gate4 := netip.MustParseAddr("203.0.113.10"), netip.MustParseAddr("198.51.100.1")
