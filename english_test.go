@@ -31,7 +31,7 @@ var plainWords = []struct {
 	{word(`puts? right`), "fix"},
 	{word(`conversations?`), "connection, exchange"},
 	{word(`aright|betimes|thereby|whereby|wherein`), "a plainer word"},
-	{word(`puts? (?:\w+ ){0,2}back`), "restore"},
+	{word(`puts? (?:\S+ ){0,3}back`), "restore"},
 	{word(`(?:he|him|his|himself)`), "they, them, their"},
 	{word(`beginnings? of (?:\w+ )?(?:connections?|handshakes?)`), "SYN, handshake initiation"},
 	{regexp.MustCompile(`\b[A-Za-z]+\(s\)`), "1 forward, 2 forwards"},

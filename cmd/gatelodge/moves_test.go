@@ -31,7 +31,7 @@ func configure(t *testing.T, h *lab.Host, old, changed string) (putBack func()) 
 func TestApplyRefusesWhatTheNextStartWould(t *testing.T) {
 	l := newJoinedLab(t)
 	for _, tt := range []struct{ name, old, changed, says string }{
-		{"another prefix", `prefix4 = "10.99.0.0/24"`, `prefix4 = "10.88.0.0/24"`, "put the former prefix back"},
+		{"another prefix", `prefix4 = "10.99.0.0/24"`, `prefix4 = "10.88.0.0/24"`, "restore the former prefix4"},
 		{"a prefix with another first address", `prefix4 = "10.99.0.0/24"`, `prefix4 = "10.98.0.0/15"`, "its homes know it as 10.99.0.1"},
 		{"no IPv6 any more", `prefix6 = `, `#prefix6 = `, "not in the tunnel's prefix"},
 		{"another control port", `[tunnel]`, "[tunnel]\ncontrol_port = 55200", "know it at 55108"},
@@ -79,7 +79,7 @@ func TestAnotherInterfaceIsNoForeignNetwork(t *testing.T) {
 		must(t, h.Kill())
 		must(t, h.Start())
 		eventually(t, "the refusal", func(context.Context) error {
-			if !strings.Contains(h.Log(), "gatelodge still stands") {
+			if !strings.Contains(h.Log(), "gatelodge, its name before, still exists") {
 				return fmt.Errorf("%s says %q", h.Name, h.LogTail(5))
 			}
 			return nil

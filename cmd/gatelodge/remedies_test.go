@@ -85,7 +85,7 @@ func TestAnotherFirewallIsOpenedWithConsent(t *testing.T) {
 	must(t, os.WriteFile(list, []byte(strings.Replace(good, `"passing"`, `"passing; flush ruleset"`, 1)), 0o644))
 	eventually(t, "the list is a problem", func(context.Context) error {
 		s := gatelodge(t, gate, "status")
-		for _, part := range []string{"remedies.json", "is no name", "by hand"} {
+		for _, part := range []string{"remedies.json", "is not a name", "by hand"} {
 			if !strings.Contains(s, part) {
 				return fmt.Errorf("%q is not in its status: %s", part, s)
 			}

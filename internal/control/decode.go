@@ -51,7 +51,7 @@ func checkHeader(h http.Header) error {
 	v, err := strconv.Atoi(text)
 	switch {
 	case err != nil || v < 1:
-		return refuse(Malformed, "%.20q is no version of the control protocol", text)
+		return refuse(Malformed, "%.20q is not a version of the control protocol", text)
 	case v > Version:
 		return newerHome(v)
 	}

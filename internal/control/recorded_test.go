@@ -231,8 +231,8 @@ func TestOtherVersions(t *testing.T) {
 		"newer body":   {"1", `{"version":2,"generation":1,"forwards":[]}`, "update gatelodge on the gate"},
 		"no header":    {"", `{"version":2,"weather":1}`, "update gatelodge on the gate"},
 		"no version":   {"1", `{"generation":1,"forwards":[]}`, "no version of the control protocol"},
-		"no number":    {"new", `{"version":1,"generation":1,"forwards":[]}`, `"new" is no version`},
-		"zero":         {"0", `{"version":1,"generation":1,"forwards":[]}`, `"0" is no version`},
+		"no number":    {"new", `{"version":1,"generation":1,"forwards":[]}`, `"new" is not a version`},
+		"zero":         {"0", `{"version":1,"generation":1,"forwards":[]}`, `"0" is not a version`},
 	} {
 		gate := &fakeGate{}
 		ask := httptest.NewRequest(http.MethodPut, "http://10.99.0.1:1"+pathForwards, strings.NewReader(test.body))

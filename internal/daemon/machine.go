@@ -70,7 +70,7 @@ func refuseFormer(ctx context.Context, journal *store.Journal, name string) erro
 		}
 		if stands {
 			return &local.RefusedError{
-				Message: fmt.Sprintf("the interface is to be %s, and %s still stands, as the configuration called it before", name, e.Name),
+				Message: fmt.Sprintf("the configuration now names the interface %s, but %s, its name before, still exists", name, e.Name),
 				Hint:    "gatelodge down, which removes it, and then gatelodge up",
 			}
 		}

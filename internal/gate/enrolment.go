@@ -64,7 +64,7 @@ func (c Commands) Revoke(ctx context.Context, req local.RevokeRequest) error {
 	c.memory.admitAgain(keys)
 	c.events.Record(event.Revoked{Home: name})
 	if saveErr != nil {
-		saveErr = fmt.Errorf("%q is revoked, but that could not be written down yet, so do not restart this gate before it could: %w", name, saveErr)
+		saveErr = fmt.Errorf("%q is revoked, but that could not be written down yet, so do not restart this gate before it is: %w", name, saveErr)
 	}
 	_, err = c.reconciler.Round(ctx)
 	return errors.Join(dropErr, saveErr, err)

@@ -275,7 +275,7 @@ func (m *memory) publish(err error) {
 	}
 	m.problems = append(m.problems, m.inputs.problem(plan.WantedInput(m.state.Config))...)
 	if len(m.state.Facts.Public) == 0 && len(m.state.Config.Public.Addresses) == 0 {
-		m.problems = append(m.problems, "no address of this machine has a way to the internet, so that no visitor can arrive: if there is one, name it as addresses under [public] in "+m.state.File)
+		m.problems = append(m.problems, "no address of this machine has a way to the internet, so no visitor can arrive: if there is one, name it as addresses under [public] in "+m.state.File)
 	}
 }
 

@@ -58,7 +58,7 @@ func (m *storedInput) UnmarshalJSON(data []byte) error {
 	var protocols []forward.Protocol
 	for _, n := range w.Protocols {
 		if n > math.MaxUint8 {
-			return fmt.Errorf("an input policy that was kept: %d is no IP protocol", n)
+			return fmt.Errorf("an input policy that was kept: %d is not an IP protocol", n)
 		}
 		protocols = append(protocols, forward.Protocol(n))
 	}

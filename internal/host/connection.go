@@ -58,7 +58,7 @@ func SSHClient(sshConnection string) (netip.AddrPort, error) {
 	if len(fields) == 0 {
 		return netip.AddrPort{}, nil
 	}
-	bad := fmt.Errorf("SSH_CONNECTION is %q, which is no ssh session", sshConnection)
+	bad := fmt.Errorf("SSH_CONNECTION is %q, which is not an ssh session", sshConnection)
 	if len(fields) != 4 {
 		return netip.AddrPort{}, bad
 	}

@@ -52,8 +52,8 @@ func Stands(ctx context.Context, name string) (bool, error) {
 }
 
 // Remove takes the named interfaces and tables, with their rules and routes,
-// from the machine, no matter who set them up and how that ended, and puts the
-// noted settings back, in the order given. It returns, in words, what it did.
+// from the machine, no matter who set them up and how that ended, and restores
+// the noted settings, in the order given. It returns, in words, what it did.
 // What filters goes last: nothing is open in between.
 func Remove(ctx context.Context, names []string, notes []store.Entry) (done []string, err error) {
 	rt, err := routing.Open()
@@ -105,7 +105,7 @@ func restore(ctx context.Context, rt *routing.Routing, n store.Entry) (string, e
 	if err := rt.SetSysctl(ctx, plan.Sysctl{Name: n.Name, Value: n.Previous}); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("put %s back to %s", n.Name, n.Previous), nil
+	return fmt.Sprintf("restored %s to %s", n.Name, n.Previous), nil
 }
 
 func removeRouting(ctx context.Context, rt *routing.Routing, name string) (string, error) {

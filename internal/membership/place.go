@@ -78,7 +78,7 @@ func heldTo6(answer control.EnrolResponse) error {
 
 func notThere(who string, got, want any) error {
 	return &local.RefusedError{
-		Message: fmt.Sprintf("the gate's answer and its invite do not agree: %s is to be at %v, and not at %v; nothing was changed here", who, want, got),
+		Message: fmt.Sprintf("the gate's answer and its invite do not agree: %s should be at %v, not at %v; nothing was changed here", who, want, got),
 		Hint:    "ask for a new invite: if [tunnel] in gate.toml was changed after this one was made, it is out of date; otherwise do not trust that gate",
 	}
 }

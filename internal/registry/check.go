@@ -98,7 +98,7 @@ func (c *checker) invite(v Invite) error {
 
 func (c *checker) address(name string, addr netip.Addr, prefix netip.Prefix) error {
 	if !prefix.Contains(addr) {
-		return refuse(OutsideTunnel, "%q has the address %v, which is not in the tunnel's prefix %v; put the former prefix back into gate.toml, or revoke %q and invite it again", name, addr, prefix, name)
+		return refuse(OutsideTunnel, "%q has the address %v, which is not in the tunnel's prefix %v; restore the former prefix4 in gate.toml, or revoke %q and invite it again", name, addr, prefix, name)
 	}
 	if !claim(c.addresses, addr) {
 		return broken("the address of %q", name)

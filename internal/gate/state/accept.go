@@ -54,6 +54,6 @@ func refusedMove(file, key, what string, r *registry.State) error {
 	}
 	return &local.RefusedError{
 		Message: fmt.Sprintf("%s: %d homes and invites would be cut off", what, len(names)),
-		Hint:    fmt.Sprintf("put the former %s back into %s, or revoke them first (gatelodge gate revoke NAME) and invite them again", key, file),
+		Hint:    fmt.Sprintf("restore the former %s in %s, or revoke them first (gatelodge gate revoke NAME) and invite them again", key, file),
 	}
 }

@@ -228,7 +228,7 @@ func otherWays(connections int) chain {
 	return c
 }
 
-// udpSource puts the tunnel address back on answers of UDP sockets that are
+// udpSource restores the tunnel address of answers of UDP sockets that are
 // bound to any address, before conntrack looks; see visitorFlows. Answers then
 // has the packet routed again.
 func udpSource(h plan.HomeFirewall) chain {

@@ -52,7 +52,7 @@ func adoptOwnerSocket(file *os.File) (*ownerSocket, error) {
 		return os.NewSyscallError("getsockopt", err)
 	})
 	if err == nil && (domain != unix.AF_NETLINK || protocol != unix.NETLINK_NETFILTER) {
-		err = errors.New("it is no netlink socket to netfilter")
+		err = errors.New("it is not a netlink socket to netfilter")
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
@@ -80,7 +80,7 @@ func (s *ownerSocket) readPort() error {
 		}
 		own, ok := name.(*unix.SockaddrNetlink)
 		if !ok {
-			return errors.New("it is no netlink socket")
+			return errors.New("it is not a netlink socket")
 		}
 		s.port = own.Pid
 		return nil

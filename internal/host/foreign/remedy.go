@@ -140,7 +140,7 @@ var word = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,127}$`)
 func (r Remedy) Check() error {
 	named := func(what, name string) error {
 		if !word.MatchString(name) {
-			return fmt.Errorf("%s %q is no name that gatelodge gives to %s", what, name, r.Tool)
+			return fmt.Errorf("%s %q is not a name that gatelodge gives to %s", what, name, r.Tool)
 		}
 		return nil
 	}
@@ -150,7 +150,7 @@ func (r Remedy) Check() error {
 			return named("interface", r.Interface)
 		}
 		if r.Port == 0 || r.Protocol != "tcp" && r.Protocol != "udp" {
-			return fmt.Errorf("%d/%s is no port", r.Port, r.Protocol)
+			return fmt.Errorf("%d/%s is not a port", r.Port, r.Protocol)
 		}
 		return nil
 	case IPTables, IP6Tables, IPTablesLegacy, IP6TablesLegacy:
@@ -158,7 +158,7 @@ func (r Remedy) Check() error {
 	case NFT:
 		return errors.Join(named("family", r.Family), named("table", r.Table), named("chain", r.Chain))
 	}
-	return fmt.Errorf("%q is no tool by which gatelodge lets packets through", r.Tool)
+	return fmt.Errorf("%q is not a tool that gatelodge uses to let packets through", r.Tool)
 }
 
 // forms are what String makes of remedies.
