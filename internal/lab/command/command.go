@@ -38,11 +38,11 @@ real gatelodge runs in it as gate and as homes. The lab then probes, as a
 visitor, what can be reached and which address each service sees.
 
 It touches nothing of this machine's network, and needs no root where the
-kernel allows user namespaces. All is gone when it ends; --keep leaves it
-standing until "gatelodge lab down".
+kernel allows user namespaces. All is gone when it ends; with --keep it runs
+until "gatelodge lab down".
 
-"gatelodge lab" is the same command. The gatelodge that runs in the lab is the
-one that was asked, otherwise the one beside this program, or in PATH.`,
+"gatelodge lab" is the same command. The gatelodge in the lab is the one that
+ran this command, or else the one beside this program or in PATH.`,
 		Version:       Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -54,7 +54,7 @@ one that was asked, otherwise the one beside this program, or in PATH.`,
 			return run(c, f)
 		},
 	}
-	root.Flags().BoolVar(&f.keep, "keep", false, "leave the lab standing in the background")
+	root.Flags().BoolVar(&f.keep, "keep", false, "leave the lab running in the background")
 	root.Flags().BoolVar(&f.json, "json", false, "print the report as JSON")
 	root.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print the report only, not the steps")
 	root.SetFlagErrorFunc(usage)

@@ -16,9 +16,9 @@ func TestLabWithoutALab(t *testing.T) {
 		out  string
 		err  string
 	}{
-		{"status", exitFailed, "", "gatelodge: error: no lab stands\ngatelodge: hint: gatelodge lab --keep\n"},
-		{"shell visitor", exitFailed, "", "gatelodge: error: no lab stands\ngatelodge: hint: gatelodge lab --keep\n"},
-		{"down", exitOK, "no lab stands\n", ""},
+		{"status", exitFailed, "", "gatelodge: error: no lab is running\ngatelodge: hint: gatelodge lab --keep\n"},
+		{"shell visitor", exitFailed, "", "gatelodge: error: no lab is running\ngatelodge: hint: gatelodge lab --keep\n"},
+		{"down", exitOK, "no lab is running\n", ""},
 	} {
 		var out, errOut bytes.Buffer
 		code := Run(t.Context(), strings.Fields(c.args), nil, &out, &errOut)

@@ -37,7 +37,7 @@ func keep(c *cobra.Command, f flags) error {
 	s, err := place.Load()
 	switch {
 	case err == nil:
-		err = fail("gatelodge lab down", "a lab stands already, since %s", s.Since.Format("15:04"))
+		err = fail("gatelodge lab down", "a lab is already running, since %s", s.Since.Format("15:04"))
 	case errors.Is(err, standing.ErrNone):
 		s, err = startHeld(c.Context(), place, c.ErrOrStderr(), f.quiet)
 	}
@@ -80,7 +80,7 @@ func startHeld(ctx context.Context, place standing.Place, steps io.Writer, quiet
 	if ctx.Err() != nil {
 		return s, fail("", "interrupted; the lab is gone")
 	}
-	return s, fail("see "+place.LogFile(), "the lab did not come up: %s", errors.Join(err, ended))
+	return s, fail("see "+place.LogFile(), "the lab did not start: %s", errors.Join(err, ended))
 }
 
 // word is what the command hold says, once: where the lab is, or why there is

@@ -100,7 +100,7 @@ func printReport(c *cobra.Command, f flags, r demo.Report) error {
 		return err
 	}
 	if n := r.Failed(); n > 0 {
-		hint := "gatelodge lab --keep leaves it standing, to be looked into"
+		hint := "gatelodge lab --keep leaves it running, for you to look into"
 		if f.keep {
 			hint = "gatelodge lab shell HOST"
 		}

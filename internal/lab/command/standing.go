@@ -14,7 +14,7 @@ import (
 func shellCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "shell HOST [COMMAND...]",
-		Short:   "Run a command, or a shell, on a host of the standing lab",
+		Short:   "Run a command, or a shell, on a host of the running lab",
 		Example: "  gatelodge lab shell visitor\n  gatelodge lab shell home -- gatelodge status",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -40,7 +40,7 @@ func statusCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Show the standing lab and its hosts",
+		Short: "Show the running lab and its hosts",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, err := standingLab()
@@ -62,7 +62,7 @@ func statusCommand() *cobra.Command {
 func downCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "down",
-		Short: "Take the standing lab down",
+		Short: "Stop the running lab",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			place, err := standing.FindPlace()
@@ -86,7 +86,7 @@ func downCommand() *cobra.Command {
 			}
 			said := "the lab is gone"
 			if none {
-				said = "no lab stands"
+				said = "no lab is running"
 			}
 			fmt.Fprintln(c.OutOrStdout(), said)
 			return nil

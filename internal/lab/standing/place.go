@@ -15,8 +15,8 @@ import (
 // Place is the folder in which a user's standing lab is written down.
 type Place struct{ dir string }
 
-// ErrNone is what Load returns when no lab stands.
-var ErrNone = errors.New("no lab stands")
+// ErrNone is what Load returns when no lab is running.
+var ErrNone = errors.New("no lab is running")
 
 // ErrBusy is what Lock returns when another process makes a lab.
 var ErrBusy = errors.New("another process is starting a lab or taking one down")

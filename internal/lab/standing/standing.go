@@ -173,7 +173,7 @@ func (s Lab) gone() error {
 // WriteText writes, for people, which hosts there are and how to enter them.
 func (s Lab) WriteText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "the lab stands since %s, process %d, log %s\n", s.Since.Format("15:04:05"), s.Supervisor.PID, s.Log)
+	fmt.Fprintf(&b, "the lab has been running since %s, process %d, log %s\n", s.Since.Format("15:04:05"), s.Supervisor.PID, s.Log)
 	for _, h := range s.Hosts {
 		line := fmt.Sprintf("  gatelodge lab shell %-9s  %s", h.Name, h.Addresses)
 		if h.Daemon {
