@@ -41,7 +41,7 @@ func othersFaults() []fault {
 			inject: func(t *testing.T, l *lab.Lab) {
 				run(t, l.Gate(), "sysctl", "-w", "net.ipv4.conf.eth0.forwarding=0")
 			},
-			mend: func(t *testing.T, l *lab.Lab) {
+			fix: func(t *testing.T, l *lab.Lab) {
 				run(t, l.Gate(), "sysctl", "-w", "net.ipv4.conf.eth0.forwarding=1")
 			},
 		},
@@ -51,9 +51,9 @@ func othersFaults() []fault {
 
 // beforehand brings another fault, or what one needs, about first.
 func beforehand(f, first fault) fault {
-	inject, mend := f.inject, f.mend
+	inject, fix := f.inject, f.fix
 	f.inject = func(t *testing.T, l *lab.Lab) { first.inject(t, l); inject(t, l) }
-	f.mend = func(t *testing.T, l *lab.Lab) { mend(t, l); first.mend(t, l) }
+	f.fix = func(t *testing.T, l *lab.Lab) { fix(t, l); first.fix(t, l) }
 	return f
 }
 
@@ -67,7 +67,7 @@ func legacy(name string, host func(*lab.Lab) *lab.Host, home, gate []doctor.ID, 
 	return fault{
 		name: name, home: home, gate: gate,
 		inject: func(t *testing.T, l *lab.Lab) { iptables(t, l, commands...) },
-		mend:   func(t *testing.T, l *lab.Lab) { iptables(t, l, "-P INPUT ACCEPT", "-P FORWARD ACCEPT", "-F") },
+		fix:    func(t *testing.T, l *lab.Lab) { iptables(t, l, "-P INPUT ACCEPT", "-P FORWARD ACCEPT", "-F") },
 	}
 }
 
@@ -75,14 +75,14 @@ func legacy(name string, host func(*lab.Lab) *lab.Host, home, gate []doctor.ID, 
 // ours, and has a route for that mark.
 func overwrittenMark() fault {
 	f := rules("mark of answers overwritten at home", (*lab.Lab).Home, "chain split { type route hook output priority mangle + 50; tcp sport 7000 meta mark set 0x1; }", ids(doctor.MarkOverwritten), nil).naming("tcp sport 7000 meta mark set 0x00000001")
-	inject, mend := f.inject, f.mend
+	inject, fix := f.inject, f.fix
 	f.inject = func(t *testing.T, l *lab.Lab) {
 		run(t, l.Home(), "ip", "route", "add", "default", "via", "192.168.1.1", "table", "4242")
 		run(t, l.Home(), "ip", "rule", "add", "pref", "50", "fwmark", "1", "lookup", "4242")
 		inject(t, l)
 	}
-	f.mend = func(t *testing.T, l *lab.Lab) {
-		mend(t, l)
+	f.fix = func(t *testing.T, l *lab.Lab) {
+		fix(t, l)
 		run(t, l.Home(), "ip", "rule", "del", "pref", "50")
 		run(t, l.Home(), "ip", "route", "flush", "table", "4242")
 	}
@@ -91,7 +91,7 @@ func overwrittenMark() fault {
 
 // boundToDevice has somebody listen on all addresses of one interface alone.
 func boundToDevice(f fault, host func(*lab.Lab) *lab.Host, port int, device string) fault {
-	inject, mend := f.inject, f.mend
+	inject, fix := f.inject, f.fix
 	var listener net.Listener
 	f.inject = func(t *testing.T, l *lab.Lab) {
 		var err error
@@ -104,7 +104,7 @@ func boundToDevice(f fault, host func(*lab.Lab) *lab.Host, port int, device stri
 		must(t, failed)
 		inject(t, l)
 	}
-	f.mend = func(t *testing.T, l *lab.Lab) { mend(t, l); must(t, listener.Close()) }
+	f.fix = func(t *testing.T, l *lab.Lab) { fix(t, l); must(t, listener.Close()) }
 	return f
 }
 
@@ -131,7 +131,7 @@ PATH=/usr/sbin:/usr/bin:/bin exec nft "$@" <<<"$text"
 `), 0o755))
 			must(t, l.Home().Start())
 		},
-		mend: func(t *testing.T, l *lab.Lab) {
+		fix: func(t *testing.T, l *lab.Lab) {
 			restart(t, l)
 			must(t, os.Remove(nft(l)))
 			must(t, l.Home().Start())

@@ -68,7 +68,7 @@ func says(ctx context.Context, h *lab.Host, want ...doctor.ID) error {
 type fault struct {
 	name   string
 	inject func(t *testing.T, l *lab.Lab)
-	mend   func(t *testing.T, l *lab.Lab)
+	fix    func(t *testing.T, l *lab.Lab)
 	home   []doctor.ID // what the doctor must say at home; nil: not asked
 	gate   []doctor.ID // and on the gate
 	// again: the daemon fixes it by itself every 20 seconds, so that it may be
@@ -92,14 +92,14 @@ func loadRules(t *testing.T, h *lab.Host, text string) {
 	run(t, h, "nft", "-f", file)
 }
 
-func foreign(host func(*lab.Lab) *lab.Host, text string) (inject, mend func(*testing.T, *lab.Lab)) {
+func foreign(host func(*lab.Lab) *lab.Host, text string) (inject, fix func(*testing.T, *lab.Lab)) {
 	return func(t *testing.T, l *lab.Lab) { loadRules(t, host(l), text) },
 		func(t *testing.T, l *lab.Lab) { run(t, host(l), "nft", "delete", "table", "inet", "other") }
 }
 
 func rules(name string, host func(*lab.Lab) *lab.Host, text string, home, gate []doctor.ID) fault {
 	f := fault{name: name, home: home, gate: gate}
-	f.inject, f.mend = foreign(host, text)
+	f.inject, f.fix = foreign(host, text)
 	return f
 }
 
@@ -117,7 +117,7 @@ func beside(name, file string, tables, added []string, home, gate []doctor.ID) f
 				run(t, host(l), append([]string{"nft", "add", "rule"}, strings.Fields(rule)...)...)
 			}
 		},
-		mend: func(t *testing.T, l *lab.Lab) {
+		fix: func(t *testing.T, l *lab.Lab) {
 			for _, table := range tables {
 				run(t, host(l), append([]string{"nft", "delete", "table"}, strings.Fields(table)...)...)
 			}
@@ -132,7 +132,7 @@ func published(name string, home []doctor.ID, args ...string) fault {
 		inject: func(t *testing.T, l *lab.Lab) {
 			must(t, l.Home().Expose(t.Context(), append(args, "--name", "faulty")...))
 		},
-		mend: func(t *testing.T, l *lab.Lab) {
+		fix: func(t *testing.T, l *lab.Lab) {
 			_, err := l.Home().Gatelodge(t.Context(), "unexpose", "faulty")
 			must(t, err)
 		},
@@ -145,7 +145,7 @@ func listening(f fault, host func(*lab.Lab) *lab.Host, at string) fault {
 }
 
 func listeningBy(network string, f fault, host func(*lab.Lab) *lab.Host, at string) fault {
-	inject, mend := f.inject, f.mend
+	inject, fix := f.inject, f.fix
 	var listener net.Listener
 	f.inject = func(t *testing.T, l *lab.Lab) {
 		var err error
@@ -155,9 +155,9 @@ func listeningBy(network string, f fault, host func(*lab.Lab) *lab.Host, at stri
 			inject(t, l)
 		}
 	}
-	f.mend = func(t *testing.T, l *lab.Lab) {
-		if mend != nil {
-			mend(t, l)
+	f.fix = func(t *testing.T, l *lab.Lab) {
+		if fix != nil {
+			fix(t, l)
 		}
 		must(t, listener.Close())
 	}
@@ -211,7 +211,7 @@ func realFaults() []fault {
 					t.Fatal(err)
 				}
 			},
-			mend: func(t *testing.T, l *lab.Lab) {
+			fix: func(t *testing.T, l *lab.Lab) {
 				_, err := l.Home().Gatelodge(t.Context(), "unexpose", "taken")
 				must(t, err)
 			},
@@ -221,12 +221,12 @@ func realFaults() []fault {
 			inject: func(t *testing.T, l *lab.Lab) {
 				run(t, l.Home(), "sysctl", "-w", "net.ipv4.conf.gatelodge.rp_filter=1")
 			},
-			mend: func(t *testing.T, l *lab.Lab) { applyHome(t, l) },
+			fix: func(t *testing.T, l *lab.Lab) { applyHome(t, l) },
 		},
 		{
 			name: "ip_forward off", again: true, gate: ids(doctor.ForwardingOff),
 			inject: func(t *testing.T, l *lab.Lab) { run(t, l.Gate(), "sysctl", "-w", "net.ipv4.ip_forward=0") },
-			mend: func(t *testing.T, l *lab.Lab) {
+			fix: func(t *testing.T, l *lab.Lab) {
 				_, err := l.Gate().Gatelodge(t.Context(), "apply")
 				must(t, err)
 			},
@@ -236,7 +236,7 @@ func realFaults() []fault {
 			inject: func(t *testing.T, l *lab.Lab) {
 				run(t, l.Home(), "ip", "addr", "add", "10.99.0.200/24", "dev", "docker0", "noprefixroute")
 			},
-			mend: func(t *testing.T, l *lab.Lab) {
+			fix: func(t *testing.T, l *lab.Lab) {
 				run(t, l.Home(), "ip", "addr", "del", "10.99.0.200/24", "dev", "docker0")
 			},
 		},
@@ -245,7 +245,7 @@ func realFaults() []fault {
 			inject: func(t *testing.T, l *lab.Lab) {
 				must(t, unix.Mount("small", filepath.Join(l.Home().Root(), "var/lib/gatelodge"), "tmpfs", 0, "size=64k,mode=0700"))
 			},
-			mend: func(t *testing.T, l *lab.Lab) {
+			fix: func(t *testing.T, l *lab.Lab) {
 				must(t, unix.Unmount(filepath.Join(l.Home().Root(), "var/lib/gatelodge"), unix.MNT_DETACH))
 			},
 		},
@@ -253,7 +253,7 @@ func realFaults() []fault {
 		{
 			name: "home's daemon does not run", home: ids(doctor.DaemonDown), gate: nil,
 			inject: func(t *testing.T, l *lab.Lab) { must(t, l.Home().Kill()) },
-			mend:   func(t *testing.T, l *lab.Lab) { must(t, l.Home().Start()); must(t, l.Home().Ready(t.Context())) },
+			fix:    func(t *testing.T, l *lab.Lab) { must(t, l.Home().Start()); must(t, l.Home().Ready(t.Context())) },
 		},
 		oldNFT(),
 		{
@@ -284,7 +284,7 @@ func movedName() fault {
 			bothSay(t, l, "a name instead of an address", nil, ids())
 			point(t, "203.0.113.99")
 		},
-		mend: func(t *testing.T, l *lab.Lab) {
+		fix: func(t *testing.T, l *lab.Lab) {
 			point(t, l.Gate().IPv4.String())
 			healthy(t, l) // some seconds later: names are remembered for a while
 			text, err := os.ReadFile(homeFile(l))
@@ -309,7 +309,7 @@ func hairpin() fault {
 			loadRules(t, l.Host("cgnat"), fmt.Sprintf("chain n { type nat hook postrouting priority srcnat - 1; ip saddr %s ip daddr %s snat ip to %[1]s; }", l.Home().IPv4, l.Gate().IPv4))
 			must(t, l.FlushNAT(t.Context()))
 		},
-		mend: func(t *testing.T, l *lab.Lab) {
+		fix: func(t *testing.T, l *lab.Lab) {
 			for _, h := range []string{"internet", "cgnat"} {
 				run(t, l.Host(h), "nft", "delete", "table", "inet", "other")
 			}
@@ -335,7 +335,7 @@ func deletedRule() fault {
 				}
 			}()
 		},
-		mend: func(t *testing.T, l *lab.Lab) { stop(); <-stopped },
+		fix: func(t *testing.T, l *lab.Lab) { stop(); <-stopped },
 	}
 }
 
@@ -353,7 +353,7 @@ func twinKey() fault {
 			}
 			must(t, l.Home2().Start())
 		},
-		mend: func(t *testing.T, l *lab.Lab) {
+		fix: func(t *testing.T, l *lab.Lab) {
 			_, err := l.Home2().Gatelodge(t.Context(), "down")
 			must(t, err)
 			must(t, l.Home2().Stop(t.Context()))
@@ -373,7 +373,7 @@ func oldNFT() fault {
 			must(t, l.Gate().Stop(t.Context()))
 			must(t, os.WriteFile(nft(l), []byte("#!/bin/sh\necho 'nftables v0.9.8 (E.D.S.)'\n"), 0o755))
 		},
-		mend: func(t *testing.T, l *lab.Lab) {
+		fix: func(t *testing.T, l *lab.Lab) {
 			must(t, os.Remove(nft(l)))
 			must(t, l.Gate().Start())
 			must(t, l.Gate().Ready(t.Context()))
@@ -465,7 +465,7 @@ func (f fault) try(t *testing.T, l *lab.Lab) {
 			t.Errorf("%s: it does not name %q: %+v", f.name, f.names, d.Findings)
 		}
 	}
-	if f.mend != nil {
-		f.mend(t, l)
+	if f.fix != nil {
+		f.fix(t, l)
 	}
 }
