@@ -37,10 +37,10 @@ var rooms = map[string][]string{
 	"internal/systemd":             {},
 	"internal/sibling":             {},
 	"internal/store":               {"internal/forward", "internal/key", "internal/step"},
-	"internal/host":                {"internal/forward", "internal/host/firewall", "internal/host/foreign", "internal/host/netfilter", "internal/host/routing", "internal/host/sockets", "internal/host/wireguard", "internal/key", "internal/plan", "internal/step", "internal/store", "internal/survey"},
+	"internal/host":                {"internal/forward", "internal/host/firewall", "internal/host/foreign", "internal/host/netfilter", "internal/host/remedy", "internal/host/routing", "internal/host/sockets", "internal/host/wireguard", "internal/key", "internal/plan", "internal/step", "internal/store", "internal/survey"},
 	"internal/host/hosttest":       {"internal/forward", "internal/host", "internal/key", "internal/plan"},
 	"internal/host/firewall":       {"internal/forward", "internal/host/netfilter", "internal/plan", "internal/step"},
-	"internal/host/foreign":        {"internal/host/netfilter"},
+	"internal/host/foreign":        {"internal/host/netfilter", "internal/host/remedy"},
 	"internal/host/netfilter":      {"internal/forward"},
 	"internal/host/routing":        {"internal/forward", "internal/host/netfilter", "internal/plan", "internal/step"},
 	"internal/host/sockets":        {"internal/forward", "internal/printable"},
@@ -85,6 +85,7 @@ var rooms = map[string][]string{
 	"internal/fair":                {"internal/control"},
 	"internal/heard":               {"internal/control", "internal/doctor", "internal/event", "internal/fair", "internal/key", "internal/plan", "internal/registry"},
 	"internal/gate/state":          {"internal/config", "internal/control", "internal/forward", "internal/key", "internal/local", "internal/plan", "internal/registry"},
+	"internal/host/remedy":         {"internal/host/netfilter"},
 }
 
 // runners are the packages that may start programs.

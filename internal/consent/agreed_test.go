@@ -10,7 +10,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/event"
 	"github.com/gatelodge/gatelodge/internal/host"
-	"github.com/gatelodge/gatelodge/internal/host/foreign"
+	"github.com/gatelodge/gatelodge/internal/host/remedy"
 	"github.com/gatelodge/gatelodge/internal/layout"
 )
 
@@ -28,7 +28,7 @@ func TestAReportDoesNotWaitForALook(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(p.Remedies()), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r := host.Remedy{Tool: foreign.UFW, Port: 55107, Protocol: "udp"}
+	r := host.Remedy{Tool: remedy.UFW, Port: 55107, Protocol: "udp"}
 	if err := note(p, []Remedy{r}); err != nil {
 		t.Fatal(err)
 	}

@@ -8,17 +8,18 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/host/foreign"
+	"github.com/gatelodge/gatelodge/internal/host/remedy"
 )
 
 func TestOneSentenceForEachRuleOfOthers(t *testing.T) {
 	drop := func(what string) host.OthersDrop {
 		return host.OthersDrop{
 			Packet: foreign.Packet{What: what, Hook: foreign.Forward, Protocol: 6, Port: 443},
-			Family: "ip", Table: "filter", Base: "FORWARD", Chain: "FORWARD", Owner: "Docker", Remedy: host.Remedy{Tool: foreign.IPTables, Chain: "DOCKER-USER", Mark: 8},
+			Family: "ip", Table: "filter", Base: "FORWARD", Chain: "FORWARD", Owner: "Docker", Remedy: host.Remedy{Tool: remedy.IPTables, Chain: "DOCKER-USER", Mark: 8},
 		}
 	}
 	other := drop("WireGuard's packets")
-	other.Owner, other.Family, other.Chain, other.Rule, other.Remedy = "", "inet", "input", "udp dport 55107 drop", host.Remedy{Tool: foreign.UFW, Port: 55107, Protocol: "udp"}
+	other.Owner, other.Family, other.Chain, other.Rule, other.Remedy = "", "inet", "input", "udp dport 55107 drop", host.Remedy{Tool: remedy.UFW, Port: 55107, Protocol: "udp"}
 	got := describe([]host.OthersDrop{drop("what visitors of 443/tcp send"), other, drop("the answers to visitors of 443/tcp"), drop("what visitors of 443/tcp send")})
 	want := []string{
 		"Docker's chain FORWARD of table ip filter (its policy) drops what visitors of 443/tcp send, the answers to visitors of 443/tcp; to let that through: iptables -I DOCKER-USER -m mark --mark 0x8/0x8 -j ACCEPT",

@@ -11,6 +11,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/host/firewall"
 	"github.com/gatelodge/gatelodge/internal/host/foreign"
 	"github.com/gatelodge/gatelodge/internal/host/netfilter"
+	"github.com/gatelodge/gatelodge/internal/host/remedy"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
@@ -22,11 +23,11 @@ type OthersDrop = foreign.Drop
 type Deed = foreign.Deed
 
 // Remedy lets packets of ours through another firewall, by its own door.
-type Remedy = foreign.Remedy
+type Remedy = remedy.Remedy
 
 // ParseRemedy returns the remedy that a command carries out, if it is of one of
 // their forms, no matter who wrote it.
-func ParseRemedy(command string) (Remedy, bool) { return foreign.ParseRemedy(command) }
+func ParseRemedy(command string) (Remedy, bool) { return remedy.Parse(command) }
 
 // ourPriority is that of our chains that filter; others see our mark after it.
 const ourPriority = -5

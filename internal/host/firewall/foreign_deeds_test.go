@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatelodge/gatelodge/internal/host/foreign"
+	"github.com/gatelodge/gatelodge/internal/host/remedy"
 	"github.com/gatelodge/gatelodge/internal/lab/netns/netnstest"
 )
 
@@ -50,7 +51,7 @@ func TestWhatOthersDoIsRead(t *testing.T) {
 					must(t, err)
 					for _, f := range found {
 						got[name] = f.Deed
-						if f.Remedy != (foreign.Remedy{}) {
+						if f.Remedy != (remedy.Remedy{}) {
 							t.Errorf("%s by %s: it proposes %q, which does not help", d.name, spelling, f.Remedy)
 						}
 					}

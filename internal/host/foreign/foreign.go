@@ -19,6 +19,7 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/gatelodge/gatelodge/internal/host/netfilter"
+	"github.com/gatelodge/gatelodge/internal/host/remedy"
 )
 
 // Hook is where in the kernel a chain sees packets.
@@ -82,12 +83,12 @@ type Drop struct {
 	Deed   Deed
 	Family string // of the table: "ip", "ip6" or "inet"
 	Table  string
-	Base   string // the chain that hangs at the hook
-	Chain  string // the one that drops, which may be another
-	Rule   string // as nft(8) shows it; "": the policy of the chain
-	Owner  string // "ufw", "firewalld", "Docker" …; "": not known
-	Legacy bool   // it is iptables-legacy's, which nft(8) does not show
-	Remedy Remedy // what lets the packet through; zero: not known
+	Base   string        // the chain that hangs at the hook
+	Chain  string        // the one that drops, which may be another
+	Rule   string        // as nft(8) shows it; "": the policy of the chain
+	Owner  string        // "ufw", "firewalld", "Docker" …; "": not known
+	Legacy bool          // it is iptables-legacy's, which nft(8) does not show
+	Remedy remedy.Remedy // what lets the packet through; zero: not known
 }
 
 // mostRules is how many rules of one chain are read. Longer ones are lists of

@@ -10,6 +10,8 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
 	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
 )
 
 // layout says where things are in a rule of one family: struct ipt_entry, struct
@@ -28,6 +30,9 @@ var (
 	layout4 = layout{addr: 4, interfaces: 16, protocol: 80, flags: 82, targetAt: 88, rule: 112}
 	layout6 = layout{addr: 16, interfaces: 64, protocol: 128, flags: 131, targetAt: 140, rule: 168, proto6: true}
 )
+
+// layouts are those of the families.
+var layouts = map[string]layout{"ip": layout4, "ip6": layout6}
 
 // legacyChains is a table of iptables-legacy, chain by chain.
 type legacyChains struct {
@@ -67,14 +72,16 @@ var errBadTable = errors.New("the kernel's answer cannot be read")
 // parseLegacy takes a table apart. It is one list of rules: a chain of the owner
 // begins with a rule that bears its name, and ends as that of a hook does, with
 // its policy.
-func parseLegacy(t legacyTable, l layout, data []byte) (legacyChains, error) {
+func parseLegacy(t netfilter.LegacyTable, l layout) (legacyChains, error) {
 	c := legacyChains{
-		family: t.family, name: t.name, priority: legacyPriorities[t.name],
+		family: t.Family, name: t.Name, priority: legacyPriorities[t.Name],
 		bases: map[Hook]string{}, policies: map[string]bool{}, rules: map[string][]legacyRule{}, starts: map[uint32]string{},
 	}
 	policies := map[uint32]bool{}
-	for hook, at := range t.heads {
-		c.bases[hook], c.starts[at], policies[t.ends[hook]] = legacyBases[hook], legacyBases[hook], true
+	data := t.Rules
+	for number, at := range t.Heads {
+		hook := hookOrder[number]
+		c.bases[hook], c.starts[at], policies[t.Ends[number]] = legacyBases[hook], legacyBases[hook], true
 	}
 	chain := ""
 	for at := uint32(0); at < uint32(len(data)); {

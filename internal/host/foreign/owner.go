@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gatelodge/gatelodge/internal/host/netfilter"
+	"github.com/gatelodge/gatelodge/internal/host/remedy"
 )
 
 // The firewalls that are known by the names they give.
@@ -51,44 +54,44 @@ func exists(file string) bool {
 // remedy lets the packet through, by the owner's own door where it has one.
 // Elsewhere one rule does that knows the mark of packets that our own chains
 // have accepted.
-func (d Drop) remedy() Remedy {
+func (d Drop) remedy() remedy.Remedy {
 	p := d.Packet
 	fromTunnel := p.In == p.Tunnel
-	port := Remedy{Port: p.Port, Protocol: protocolText(p.Protocol)}
+	port := remedy.Remedy{Port: p.Port, Protocol: protocolText(p.Protocol)}
 	iptables := d.iptables()
 	switch {
 	case d.Deed != Drops || p.Hook != Input && p.Hook != Forward:
-		return Remedy{} // nobody has a door for that
+		return remedy.Remedy{} // nobody has a door for that
 	case d.Owner == ufw && p.Hook == Forward:
-		return Remedy{Tool: UFW, Interface: p.Tunnel, Leaving: true}
+		return remedy.Remedy{Tool: remedy.UFW, Interface: p.Tunnel, Leaving: true}
 	case d.Owner == ufw && fromTunnel:
-		return Remedy{Tool: UFW, Interface: p.Tunnel}
+		return remedy.Remedy{Tool: remedy.UFW, Interface: p.Tunnel}
 	case d.Owner == ufw:
-		port.Tool = UFW
+		port.Tool = remedy.UFW
 		return port
 	case d.Owner == firewalld && (fromTunnel || p.Hook == Forward):
-		return Remedy{Tool: Firewalld, Interface: p.Tunnel}
+		return remedy.Remedy{Tool: remedy.Firewalld, Interface: p.Tunnel}
 	case d.Owner == firewalld:
-		port.Tool = Firewalld
+		port.Tool = remedy.Firewalld
 		return port
 	case p.Mark == 0:
-		return Remedy{} // it comes before ours: nothing there knows our packets
+		return remedy.Remedy{} // it comes before ours: nothing there knows our packets
 	case d.Owner == docker:
-		return Remedy{Tool: iptables, Chain: "DOCKER-USER", Mark: p.Mark}
+		return remedy.Remedy{Tool: iptables, Chain: "DOCKER-USER", Mark: p.Mark}
 	case d.Family != "inet" && d.Table == "filter":
-		return Remedy{Tool: iptables, Chain: d.Base, Mark: p.Mark}
+		return remedy.Remedy{Tool: iptables, Chain: d.Base, Mark: p.Mark}
 	}
-	return Remedy{Tool: NFT, Family: d.Family, Table: d.Table, Chain: d.Base, Mark: p.Mark}
+	return remedy.Remedy{Tool: remedy.NFT, Family: d.Family, Table: d.Table, Chain: d.Base, Mark: p.Mark}
 }
 
 // iptables is the one that knows the table.
-func (d Drop) iptables() Tool {
-	tool := IPTables
+func (d Drop) iptables() remedy.Tool {
+	tool := remedy.IPTables
 	if d.Family == "ip6" {
-		tool = IP6Tables
+		tool = remedy.IP6Tables
 	}
 	if d.Legacy {
-		tool += legacySuffix
+		tool += remedy.LegacySuffix
 	}
 	return tool
 }
@@ -111,7 +114,7 @@ func ruleText(ctx context.Context, d Drop) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, ruleTime)
 	defer cancel()
-	out, err := output(ctx, []string{"nft", "--handle", "--stateless", "list", "chain", d.Family, d.Table, d.Chain})
+	out, err := netfilter.Output(ctx, "nft", "--handle", "--stateless", "list", "chain", d.Family, d.Table, d.Chain)
 	if err != nil {
 		return strings.TrimPrefix(d.Rule, "# ")
 	}

@@ -1,4 +1,6 @@
-package foreign
+// Package remedy lets packets of ours through another firewall by that firewall's own
+// door, and closes it again: a choice among few, never a command line.
+package remedy
 
 import (
 	"context"
@@ -23,12 +25,12 @@ const (
 	IP6Tables Tool = "ip6tables"
 	NFT       Tool = "nft"
 
-	IPTablesLegacy  Tool = "iptables" + legacySuffix
-	IP6TablesLegacy Tool = "ip6tables" + legacySuffix
+	IPTablesLegacy  Tool = "iptables" + LegacySuffix
+	IP6TablesLegacy Tool = "ip6tables" + LegacySuffix
 )
 
-// legacySuffix is at the end of the names of the old iptables.
-const legacySuffix = "-legacy"
+// LegacySuffix is at the end of the names of the old iptables.
+const LegacySuffix = "-legacy"
 
 // Remedy lets packets of ours through another firewall, with that firewall's own
 // command. It is a choice among few, not a command line: a user who keeps one in a file
@@ -177,8 +179,8 @@ var forms = []struct {
 	}},
 }
 
-// ParseRemedy reads what String has written, and nothing else.
-func ParseRemedy(text string) (Remedy, bool) {
+// Parse reads what String has written, and nothing else.
+func Parse(text string) (Remedy, bool) {
 	for _, f := range forms {
 		if parts := f.pattern.FindStringSubmatch(text); parts != nil {
 			r := f.remedy(parts)

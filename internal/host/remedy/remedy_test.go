@@ -1,4 +1,4 @@
-package foreign
+package remedy
 
 import (
 	"os"
@@ -145,11 +145,11 @@ func TestOnlyOurFormsAreRemedies(t *testing.T) {
 		known = append(known, c.remedy)
 	}
 	for _, r := range known {
-		if got, ok := ParseRemedy(r.String()); !ok || got != r {
+		if got, ok := Parse(r.String()); !ok || got != r {
 			t.Errorf("%q is read as %+v, %v", r, got, ok)
 		}
 		for _, spoiled := range []string{r.String() + "; reboot", r.String() + " ", " " + r.String(), r.String() + "\nreboot", "sudo " + r.String()} {
-			if got, ok := ParseRemedy(spoiled); ok {
+			if got, ok := Parse(spoiled); ok {
 				t.Errorf("%q passes for %+v", spoiled, got)
 			}
 		}
@@ -159,7 +159,7 @@ func TestOnlyOurFormsAreRemedies(t *testing.T) {
 		"iptables -I FORWARD -j ACCEPT", "iptables -I --flush -m mark --mark 0x1/0x1 -j ACCEPT",
 		"nft insert rule inet filter `reboot` meta mark and 0x1 == 0x1 accept comment gatelodge",
 	} {
-		if r, ok := ParseRemedy(text); ok {
+		if r, ok := Parse(text); ok {
 			t.Errorf("%q passes for %+v", text, r)
 		}
 	}
