@@ -138,8 +138,13 @@ func TestRevokeWhileARoundHangs(t *testing.T) {
 		if s.machine.HasPeer(s.homes["attic"].PublicKey) || len(revoked) > 0 {
 			t.Errorf("the key is in the device, or its flows count as ended: %d", len(revoked))
 		}
+		next := s.machine.Hang(hosttest.Apply) // that of the revocation
 		release()
 		must(t, <-pushed)
+		if s.machine.HasPeer(s.homes["attic"].PublicKey) {
+			t.Error("the round has brought the key back")
+		}
+		next()
 		must(t, <-revoked)
 		if s.machine.HasPeer(s.homes["attic"].PublicKey) || !s.machine.HasPeer(s.homes["barn"].PublicKey) {
 			t.Error("after all that the wrong home is in the device")

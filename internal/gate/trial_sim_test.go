@@ -120,6 +120,7 @@ func TestATrialIsReverted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, "attic")
 		s.run(t)
+		time.Sleep(gateRound / 3) // no round is due when its time is up
 		s.try(t)
 		time.Sleep(local.ConfirmTime - time.Second)
 		if got := s.input(t); got.State != status.OnTrial || got.Left != time.Second {
@@ -194,7 +195,10 @@ func TestATrialThatCannotBeCarriedOut(t *testing.T) {
 		if _, err := s.Commands.Apply(t.Context(), local.ApplyRequest{}); err == nil {
 			t.Error("it counts as carried out")
 		}
-		time.Sleep(time.Minute)
+		if got := s.input(t); got.State != status.Unconfirmed {
+			t.Errorf("the policy is %s", got.State)
+		}
+		s.round(t)
 		s.is(t, status.Unconfirmed, false)
 	})
 }

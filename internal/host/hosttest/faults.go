@@ -1,6 +1,9 @@
 package hosttest
 
-import "context"
+import (
+	"context"
+	"sync"
+)
 
 // Op is one of a machine's operations, by the name of its method.
 type Op string
@@ -48,20 +51,21 @@ func (m *Machine) Fail(op Op, err error, times int) {
 }
 
 // Hang has an operation wait from now on, before it does anything, until it is
-// released or its caller's context ends.
+// released or its caller's context ends. To say it again holds the next calls, and not
+// those that are released by then.
 func (m *Machine) Hang(op Op) (release func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	held := make(chan struct{})
 	m.hangs[op] = held
-	return func() {
+	return sync.OnceFunc(func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if m.hangs[op] == held {
 			delete(m.hangs, op)
-			close(held)
 		}
-	}
+		close(held)
+	})
 }
 
 // Count returns how many times an operation was called, also in vain.
