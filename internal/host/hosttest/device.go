@@ -23,13 +23,13 @@ func (m *Machine) Peers(ctx context.Context) (peers []plan.ObservedPeer, err err
 
 // Renew implements host.Machine.
 func (m *Machine) Renew(ctx context.Context, want plan.State, keys []key.Public) error {
-	return m.op(ctx, Renew, func(w *World) error { w.renew(m.admitted(want.WireGuard), keys); return nil })
+	return m.op(ctx, Renew, func(w *World) error { w.renew(w.admitted(want.WireGuard), keys); return nil })
 }
 
 // Redial implements host.Machine.
 func (m *Machine) Redial(ctx context.Context, want plan.State) error {
 	return m.op(ctx, Redial, func(w *World) error {
-		w.configure(m.admitted(want.WireGuard))
+		w.configure(w.admitted(want.WireGuard))
 		w.rebind()
 		return nil
 	})
@@ -44,13 +44,13 @@ func (m *Machine) Drop(ctx context.Context, keys []key.Public) error {
 }
 
 // AdmitOnly implements gate.Machine.
-func (m *Machine) AdmitOnly(admit func(key.Public) bool) { m.admit = admit }
+func (m *Machine) AdmitOnly(admit func(key.Public) bool) { m.Do(func(w *World) { w.admit = admit }) }
 
-func (m *Machine) admits(k key.Public) bool { return m.admit == nil || m.admit(k) }
+func (w *World) admits(k key.Public) bool { return w.admit == nil || w.admit(k) }
 
 // admitted returns what is wanted, without the peers that may not be there.
-func (m *Machine) admitted(want plan.WireGuard) plan.WireGuard {
-	want.Peers = slices.DeleteFunc(slices.Clone(want.Peers), func(p plan.Peer) bool { return !m.admits(p.PublicKey) })
+func (w *World) admitted(want plan.WireGuard) plan.WireGuard {
+	want.Peers = slices.DeleteFunc(slices.Clone(want.Peers), func(p plan.Peer) bool { return !w.admits(p.PublicKey) })
 	return want
 }
 

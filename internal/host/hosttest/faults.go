@@ -44,7 +44,7 @@ type fault struct {
 
 // Fail has an operation fail so many times from now on: then it does nothing. 0 ends
 // what was said before.
-func (m *Machine) Fail(op Op, err error, times int) {
+func (m *stage) Fail(op Op, err error, times int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.faults[op] = fault{err, times}
@@ -53,7 +53,7 @@ func (m *Machine) Fail(op Op, err error, times int) {
 // Hang has an operation wait from now on, before it does anything, until it is
 // released or its caller's context ends. To say it again holds the next calls, and not
 // those that are released by then.
-func (m *Machine) Hang(op Op) (release func()) {
+func (m *stage) Hang(op Op) (release func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	held := make(chan struct{})
@@ -69,14 +69,14 @@ func (m *Machine) Hang(op Op) (release func()) {
 }
 
 // Count returns how many times an operation was called, also in vain.
-func (m *Machine) Count(op Op) int {
+func (m *stage) Count(op Op) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.counts[op]
 }
 
 // op carries an operation out: what it does is done with mu held.
-func (m *Machine) op(ctx context.Context, op Op, do func(w *World) error) error {
+func (m *stage) op(ctx context.Context, op Op, do func(w *World) error) error {
 	m.mu.Lock()
 	m.counts[op]++
 	held := m.hangs[op]
@@ -99,7 +99,7 @@ func (m *Machine) op(ctx context.Context, op Op, do func(w *World) error) error 
 }
 
 // fault returns why an operation fails this time; nil: it does not.
-func (m *Machine) fault(op Op) error {
+func (m *stage) fault(op Op) error {
 	f := m.faults[op]
 	if f.left == 0 {
 		return nil

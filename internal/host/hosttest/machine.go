@@ -49,17 +49,22 @@ type World struct {
 
 	applied plan.WireGuard // what the device was last configured with
 	ports   uint16         // the last that the kernel has chosen
+	admit   func(key.Public) bool
 }
 
 // Machine is the fake.
 type Machine struct {
-	mu       sync.Mutex
-	world    World
-	admit    func(key.Public) bool
+	*stage
 	watchers map[chan host.Event]bool
-	faults   map[Op]fault
-	hangs    map[Op]chan struct{}
-	counts   map[Op]int
+}
+
+// stage is the world, and what a test has the machine's operations do.
+type stage struct {
+	mu     sync.Mutex
+	world  World
+	faults map[Op]fault
+	hangs  map[Op]chan struct{}
+	counts map[Op]int
 }
 
 var _ host.Machine = (*Machine)(nil)
@@ -70,14 +75,15 @@ const firstPort = 40000
 // New returns a machine of which these are the facts, on which nothing of ours
 // stands. Its routes have an MTU of 1500 bytes.
 func New(facts plan.Facts) *Machine {
+	world := World{Facts: facts, Kind: plan.Kernel, MTU: 1500, ports: firstPort}
 	return &Machine{
-		world:    World{Facts: facts, Kind: plan.Kernel, MTU: 1500, ports: firstPort},
-		watchers: map[chan host.Event]bool{}, faults: map[Op]fault{}, hangs: map[Op]chan struct{}{}, counts: map[Op]int{},
+		stage:    &stage{world: world, faults: map[Op]fault{}, hangs: map[Op]chan struct{}{}, counts: map[Op]int{}},
+		watchers: map[chan host.Event]bool{},
 	}
 }
 
 // Do gives the world to f, which may look at it and change it, and keeps none of it.
-func (m *Machine) Do(f func(w *World)) {
+func (m *stage) Do(f func(w *World)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f(&m.world)
@@ -85,7 +91,7 @@ func (m *Machine) Do(f func(w *World)) {
 
 // Hear lets a peer of the device be heard, with so many bytes more and a handshake
 // just now. An endpoint that is valid is where it calls from.
-func (m *Machine) Hear(peer key.Public, from netip.AddrPort, bytes uint64) {
+func (m *stage) Hear(peer key.Public, from netip.AddrPort, bytes uint64) {
 	m.Do(func(w *World) {
 		i := slices.IndexFunc(w.Device.Peers, func(p plan.ObservedPeer) bool { return p.PublicKey == peer })
 		if i < 0 {
@@ -100,7 +106,7 @@ func (m *Machine) Hear(peer key.Public, from netip.AddrPort, bytes uint64) {
 }
 
 // HasPeer reports whether a key is in the device.
-func (m *Machine) HasPeer(k key.Public) (there bool) {
+func (m *stage) HasPeer(k key.Public) (there bool) {
 	m.Do(func(w *World) {
 		there = slices.ContainsFunc(w.Device.Peers, func(p plan.ObservedPeer) bool { return p.PublicKey == k })
 	})
@@ -127,16 +133,16 @@ func (m *Machine) Glance(ctx context.Context, want plan.State) (o plan.Observed,
 
 // Diff implements host.Machine.
 func (m *Machine) Diff(ctx context.Context, want plan.State) (changes []plan.Step, err error) {
-	err = m.op(ctx, Diff, func(w *World) error { changes = m.diff(want); return nil })
+	err = m.op(ctx, Diff, func(w *World) error { changes = w.diff(want); return nil })
 	return changes, err
 }
 
 // Apply implements host.Machine. Where it fails, nothing has changed.
 func (m *Machine) Apply(ctx context.Context, want plan.State) (changes []plan.Step, err error) {
 	err = m.op(ctx, Apply, func(w *World) error {
-		changes = m.diff(want)
+		changes = w.diff(want)
 		for _, c := range changes {
-			m.step(c, want)
+			w.step(c, want)
 		}
 		return nil
 	})
@@ -154,19 +160,18 @@ func (m *Machine) MTUTo(ctx context.Context, _ netip.Addr, _ uint32) (mtu int, e
 	return mtu, err
 }
 
-// diff is Diff for who holds mu. A peer that is not admitted counts neither way.
-func (m *Machine) diff(want plan.State) []plan.Step {
-	observed := m.world.observe(want)
+// diff is what lies between. A peer that is not admitted counts neither way.
+func (w *World) diff(want plan.State) []plan.Step {
+	observed := w.observe(want)
 	observed.WireGuard.Peers = slices.DeleteFunc(observed.WireGuard.Peers, func(p plan.ObservedPeer) bool {
-		return wanted(want.WireGuard, p.PublicKey) && !m.admits(p.PublicKey)
+		return wanted(want.WireGuard, p.PublicKey) && !w.admits(p.PublicKey)
 	})
-	want.WireGuard = m.admitted(want.WireGuard)
+	want.WireGuard = w.admitted(want.WireGuard)
 	return plan.Diff(observed, want)
 }
 
 // step makes one change, as host.Host does.
-func (m *Machine) step(c plan.Step, want plan.State) {
-	w := &m.world
+func (w *World) step(c plan.Step, want plan.State) {
 	r := &w.Routing
 	switch c := c.(type) {
 	case plan.LoadFirewall:
@@ -174,7 +179,7 @@ func (m *Machine) step(c plan.Step, want plan.State) {
 	case plan.RaiseGuard:
 		w.Guard = true
 	case plan.ConfigureWireGuard:
-		w.configure(m.admitted(want.WireGuard))
+		w.configure(w.admitted(want.WireGuard))
 	case plan.SetLink:
 		r.LinkUp, r.MTU = true, c.MTU
 	case plan.AddAddress:
