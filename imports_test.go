@@ -47,14 +47,14 @@ var rooms = map[string][]string{
 	"internal/host/wireguard":      {"internal/host/wireguard/bind", "internal/key", "internal/plan", "internal/step"},
 	"internal/host/wireguard/bind": {},
 	// What lives long.
-	"internal/control":   {"internal/forward", "internal/key", "internal/printable"},
+	"internal/control":   {"internal/control/ping", "internal/control/sources", "internal/forward", "internal/key", "internal/printable"},
 	"internal/local":     {"internal/doctor", "internal/plan", "internal/status"},
 	"internal/supervise": {"internal/event", "internal/systemd"},
 	"internal/consent":   {"internal/doctor", "internal/event", "internal/forward", "internal/host", "internal/layout", "internal/plan", "internal/step", "internal/store"},
 	"internal/examine":   {"internal/config", "internal/consent", "internal/control", "internal/doctor", "internal/forward", "internal/host", "internal/plan", "internal/registry"},
 	"internal/reconcile": {"internal/consent", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/status", "internal/step", "internal/supervise"},
-	"internal/gate":      {"internal/config", "internal/consent", "internal/control", "internal/doctor", "internal/event", "internal/examine", "internal/fair", "internal/forward", "internal/gate/state", "internal/heard", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reconcile", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
-	"internal/home":      {"internal/config", "internal/consent", "internal/control", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/membership", "internal/plan", "internal/reach", "internal/reconcile", "internal/status", "internal/store", "internal/supervise", "internal/systemd"},
+	"internal/gate":      {"internal/config", "internal/consent", "internal/control", "internal/control/ping", "internal/doctor", "internal/event", "internal/examine", "internal/fair", "internal/forward", "internal/gate/state", "internal/heard", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reconcile", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
+	"internal/home":      {"internal/config", "internal/consent", "internal/control", "internal/control/ping", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/membership", "internal/plan", "internal/reach", "internal/reconcile", "internal/status", "internal/store", "internal/supervise", "internal/systemd"},
 	"internal/daemon":    {"internal/config", "internal/consent", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/gate", "internal/home", "internal/host", "internal/layout", "internal/local", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
 	// The commands.
 	"internal/install":  {"internal/systemd", "packaging"},
@@ -83,9 +83,11 @@ var rooms = map[string][]string{
 	"internal/membership":          {"internal/control", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reach", "internal/step", "internal/store"},
 	"internal/reach":               {},
 	"internal/fair":                {"internal/control"},
-	"internal/heard":               {"internal/control", "internal/doctor", "internal/event", "internal/fair", "internal/key", "internal/plan", "internal/registry"},
+	"internal/heard":               {"internal/control/ping", "internal/doctor", "internal/event", "internal/fair", "internal/key", "internal/plan", "internal/registry"},
 	"internal/gate/state":          {"internal/config", "internal/control", "internal/forward", "internal/key", "internal/local", "internal/plan", "internal/registry"},
 	"internal/host/remedy":         {"internal/host/netfilter"},
+	"internal/control/ping":        {},
+	"internal/control/sources":     {"internal/control/ping"},
 }
 
 // runners are the packages that may start programs.

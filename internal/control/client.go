@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gatelodge/gatelodge/internal/control/ping"
 	"github.com/gatelodge/gatelodge/internal/forward"
 )
 
@@ -20,7 +21,7 @@ import (
 const clientTimeout = 20 * time.Second
 
 // Dial opens a connection through the tunnel.
-type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
+type Dial = ping.Dial
 
 // Client is a home's side of the control channel. It is safe for concurrent
 // use.

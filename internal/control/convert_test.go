@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -253,27 +252,6 @@ func FuzzAnswers(f *testing.F) {
 		}
 		if err := refusal("HTTP status 500", text); !isPlain(err.Error()) {
 			t.Errorf("error %q", err)
-		}
-	})
-}
-
-func FuzzPing(f *testing.F) {
-	p := newPing(NewRun())
-	f.Add(p[:])
-	f.Add(p[:20])
-	f.Add([]byte{})
-	r := NewRuns()
-	from := net.UDPAddrFromAddrPort(netip.MustParseAddrPort("10.99.0.2:1"))
-	f.Fuzz(func(t *testing.T, packet []byte) {
-		a, ok := r.answer(packet, from)
-		if !ok {
-			return
-		}
-		if _, again := r.answer(a[:], from); again || len(packet) != len(a) {
-			t.Errorf("%x is answered with %x", packet, a)
-		}
-		if n := len(r.homes[from.AddrPort().Addr()]); n > maxRuns {
-			t.Errorf("%d runs of one home are remembered", n)
 		}
 	})
 }

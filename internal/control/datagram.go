@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatelodge/gatelodge/internal/control/ping"
 	"github.com/gatelodge/gatelodge/internal/key"
 )
 
@@ -78,7 +79,7 @@ func Enrol(ctx context.Context, gate Datagrams, secret key.Secret, publicKey key
 type enrolling struct {
 	gate     Datagrams
 	question []byte
-	ping     ping
+	ping     ping.Packet
 	alive    bool // the gate has answered a ping
 }
 
@@ -91,8 +92,7 @@ func newEnrolling(gate Datagrams, r EnrolRequest) (*enrolling, error) {
 	copy(question, datagramMagic)
 	question[datagramKind] = datagramAsk
 	_, _ = rand.Read(question[datagramHead-8:]) // it never fails (crypto/rand)
-	e := &enrolling{gate: gate, question: append(question, body...), ping: newPing(Run{})}
-	e.ping[pingFlags] = 0 // of no run: this is no home yet
+	e := &enrolling{gate: gate, question: append(question, body...), ping: ping.Bare()}
 	return e, nil
 }
 
@@ -111,7 +111,7 @@ func (e *enrolling) ask(ctx context.Context) (answer []byte, err error) {
 		if answersTo(e.question, message) {
 			return message, nil
 		}
-		_, pong := e.ping.answers(message)
+		pong := e.ping.IsAnsweredBy(message)
 		e.alive = e.alive || pong
 	}
 }
@@ -143,11 +143,11 @@ func readEnrolment(answer []byte) (EnrolResponse, error) {
 }
 
 // ServeDatagrams answers pings and invites until ctx is done, and closes the
-// connection, which must be in the tunnel. See ServePing for runs.
-func (s *Server) ServeDatagrams(ctx context.Context, conn net.PacketConn, runs *Runs) error {
+// connection, which must be in the tunnel. See ping.Serve for runs.
+func (s *Server) ServeDatagrams(ctx context.Context, conn net.PacketConn, runs *ping.Runs) error {
 	d := &datagrams{PacketConn: conn, server: s, ctx: ctx, buffer: make([]byte, maxDatagram+1), places: make(chan struct{}, maxEnrolling)}
 	defer d.running.Wait()
-	return ServePing(ctx, d, runs)
+	return ping.Serve(ctx, d, runs)
 }
 
 // datagrams is a connection that answers invites itself, and leaves the rest to
@@ -168,7 +168,7 @@ func (d *datagrams) ReadFrom(b []byte) (int, net.Addr, error) {
 		if err != nil || !asksToEnrol(d.buffer[:n]) {
 			return copy(b, d.buffer[:n]), from, err
 		}
-		if d.server.sources.allow(source(from.String())) {
+		if d.server.sources.Allow(ping.Source(from.String())) {
 			d.begin(bytes.Clone(d.buffer[:n]), from)
 		}
 	}
@@ -188,7 +188,7 @@ func (d *datagrams) begin(question []byte, from net.Addr) {
 	}
 	d.running.Go(func() {
 		defer func() { <-d.places }()
-		if answer := d.server.enrolment(d.ctx, source(from.String()), question); answer != nil {
+		if answer := d.server.enrolment(d.ctx, ping.Source(from.String()), question); answer != nil {
 			_, _ = d.WriteTo(answer, from) // like any packet, an answer may be lost
 		}
 	})

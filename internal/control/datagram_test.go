@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gatelodge/gatelodge/internal/control/ping"
 	"github.com/gatelodge/gatelodge/internal/key"
 )
 
@@ -98,7 +99,9 @@ func TestEnrolByDatagrams(t *testing.T) {
 				seen = 0
 				gate, w := &fakeGate{hook: func() { time.Sleep(c.slow) }}, newWay()
 				w.lost = c.lost
-				run(t, func(ctx context.Context) error { return NewServer(gate, quiet()).ServeDatagrams(ctx, w, NewRuns()) })
+				run(t, func(ctx context.Context) error {
+					return NewServer(gate, quiet()).ServeDatagrams(ctx, w, ping.NewRuns())
+				})
 				start := time.Now()
 				place, err := enrolBy(t, w)
 				if diff := cmp.Diff(enrolled(), place, compareAddrs); err != nil || diff != "" {
@@ -130,7 +133,7 @@ func TestEnrolmentsRefusedByDatagram(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWay()
 				run(t, func(ctx context.Context) error {
-					return NewServer(&fakeGate{err: c.err}, quiet()).ServeDatagrams(ctx, w, NewRuns())
+					return NewServer(&fakeGate{err: c.err}, quiet()).ServeDatagrams(ctx, w, ping.NewRuns())
 				})
 				_, err := enrolBy(t, w)
 				if !errors.Is(err, c.want) || strings.Contains(err.Error(), "/var/lib") {
@@ -150,7 +153,9 @@ func TestAGatePanicsOnAnInvite(t *testing.T) {
 				panic("once")
 			}
 		}
-		run(t, func(ctx context.Context) error { return NewServer(gate, quiet()).ServeDatagrams(ctx, w, NewRuns()) })
+		run(t, func(ctx context.Context) error {
+			return NewServer(gate, quiet()).ServeDatagrams(ctx, w, ping.NewRuns())
+		})
 		if _, err := enrolBy(t, w); err != nil {
 			t.Error(err)
 		}
@@ -161,7 +166,7 @@ func TestAGatePanicsOnAnInvite(t *testing.T) {
 func TestAGateThatKnowsNoDatagrams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWay()
-		run(t, func(ctx context.Context) error { return ServePing(ctx, w, NewRuns()) })
+		run(t, func(ctx context.Context) error { return ping.Serve(ctx, w, ping.NewRuns()) })
 		if _, err := enrolBy(t, w); !errors.Is(err, ErrOlderGate) {
 			t.Errorf("a gate of before: %v", err)
 		}
@@ -177,7 +182,9 @@ func TestAGateThatKnowsNoDatagrams(t *testing.T) {
 func TestWhatIsNoInvite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate, w := &fakeGate{}, newWay()
-		run(t, func(ctx context.Context) error { return NewServer(gate, quiet()).ServeDatagrams(ctx, w, NewRuns()) })
+		run(t, func(ctx context.Context) error {
+			return NewServer(gate, quiet()).ServeDatagrams(ctx, w, ping.NewRuns())
+		})
 		e, err := newEnrolling(w, EnrolRequest{Version, newSecret(t), key.Public{1}})
 		if err != nil {
 			t.Fatal(err)
@@ -191,7 +198,7 @@ func TestWhatIsNoInvite(t *testing.T) {
 		}
 		synctest.Wait()
 		w.toGate <- e.ping[:]
-		if got := <-w.toHome; len(w.toHome) > 0 || len(got) != pingSize || got[pingKind] != pingAnswer {
+		if got := <-w.toHome; len(w.toHome) > 0 || !e.ping.IsAnsweredBy(got) {
 			t.Errorf("the first answer is %q", got)
 		}
 		for text, want := range map[string]Code{
@@ -213,7 +220,9 @@ func TestWhatIsNoInvite(t *testing.T) {
 func TestGuessingByDatagram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate, w := &fakeGate{err: refuse(UnknownInvite, "unknown")}, newWay()
-		run(t, func(ctx context.Context) error { return NewServer(gate, quiet()).ServeDatagrams(ctx, w, NewRuns()) })
+		run(t, func(ctx context.Context) error {
+			return NewServer(gate, quiet()).ServeDatagrams(ctx, w, ping.NewRuns())
+		})
 		const seconds, each = 20, 5
 		for range seconds * each {
 			e, err := newEnrolling(w, EnrolRequest{Version, newSecret(t), key.Public{1}})

@@ -1,10 +1,10 @@
 package control
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 
+	"github.com/gatelodge/gatelodge/internal/control/ping"
 	"github.com/gatelodge/gatelodge/internal/printable"
 )
 
@@ -36,7 +36,7 @@ const (
 
 // ErrUnreachable is in the chain of every error of a Client or a Pinger that
 // got no answer.
-var ErrUnreachable = errors.New("the gate does not answer")
+var ErrUnreachable = ping.ErrUnreachable
 
 // Error is a refusal, with a sentence that says what to do about it.
 type Error struct {

@@ -122,7 +122,7 @@ func TestBodiesAtOnceAreBounded(t *testing.T) {
 	s := NewServer(&fakeGate{}, quiet())
 	from := netip.MustParseAddr("10.99.0.2")
 	for range maxBodies {
-		if !s.sources.beginBody(from) {
+		if !s.sources.BeginBody(from) {
 			t.Fatal("a share is smaller than it says")
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatelodge/gatelodge/internal/control/sources"
 	"github.com/gatelodge/gatelodge/internal/key"
 )
 
@@ -122,7 +123,7 @@ func TestSlowPeers(t *testing.T) {
 func TestConnectionsOfOneSource(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pipes) {
 		var open []net.Conn
-		for range maxConns {
+		for range sources.MaxConns {
 			open = append(open, p.dial("10.99.0.2:1000"))
 		}
 		start := time.Now()
@@ -160,7 +161,7 @@ func TestConnectionsOfOneSource(t *testing.T) {
 func TestAllConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipes()
-		l := limit(p, newSources())
+		l := sources.Limit(p, sources.New())
 		var conns []net.Conn
 		accept := func() {
 			c, err := l.Accept()
@@ -267,27 +268,6 @@ func TestGuessingInParallel(t *testing.T) {
 		close(release)
 		if status := <-first; status != http.StatusOK {
 			t.Errorf("the first attempt: status %d", status)
-		}
-	})
-}
-
-// The memory of sources is bounded, and does not shut honest ones out.
-func TestManySources(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSources()
-		addr := netip.MustParseAddr("10.0.0.1")
-		for range maxSources {
-			if !s.allow(addr) {
-				t.Fatalf("%v is refused", addr)
-			}
-			addr = addr.Next()
-		}
-		if s.allow(addr) {
-			t.Error("more sources than can be remembered")
-		}
-		time.Sleep(time.Minute)
-		if !s.allow(addr) || len(s.all) != 1 {
-			t.Errorf("settled sources stay: %d", len(s.all))
 		}
 	})
 }

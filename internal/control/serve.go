@@ -11,6 +11,8 @@ import (
 	"os"
 	"runtime/debug"
 	"strconv"
+
+	"github.com/gatelodge/gatelodge/internal/control/ping"
 )
 
 // ServeHTTP implements http.Handler for the server in Serve.
@@ -28,11 +30,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) (any, error) {
-	from := source(r.RemoteAddr)
+	from := ping.Source(r.RemoteAddr)
 	if !from.IsValid() {
 		return nil, refuse(Forbidden, "the sender has no address")
 	}
-	if !s.sources.allow(from) {
+	if !s.sources.Allow(from) {
 		return nil, refuse(TooOften, "too many messages from %v; try again in a few seconds", from)
 	}
 	if err := refuseBrowser(r); err != nil {
@@ -52,10 +54,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) (any, error) {
 	if r.Method == http.MethodGet {
 		return m.serve(s, r.Context(), from, nil)
 	}
-	if !s.sources.beginBody(from) {
+	if !s.sources.BeginBody(from) {
 		return nil, refuse(TooOften, "too many messages from %v at once; try again in a few seconds", from)
 	}
-	defer s.sources.endBody(from)
+	defer s.sources.EndBody(from)
 	body, err := readBody(w, r)
 	if err != nil {
 		return nil, err
@@ -113,11 +115,11 @@ func (s *Server) enrol(ctx context.Context, from netip.Addr, body []byte) (any, 
 	if r.PublicKey.IsZero() {
 		return nil, refuse(Malformed, "the message has no public key")
 	}
-	if !s.sources.beginEnrol(from) {
+	if !s.sources.BeginEnrol(from) {
 		return nil, refuse(TooOften, "only one attempt a second is let through; try again in a few seconds")
 	}
 	failed := true // also if the gate panics
-	defer func() { s.sources.endEnrol(from, failed) }()
+	defer func() { s.sources.EndEnrol(from, failed) }()
 	answer, err := s.gate.Enrol(ctx, from, r.Secret, r.PublicKey)
 	if err != nil {
 		s.refused.Do(func() { s.log.Warn("an enrolment was refused", "from", from, "error", err) })
@@ -129,7 +131,7 @@ func (s *Server) enrol(ctx context.Context, from netip.Addr, body []byte) (any, 
 }
 
 func (s *Server) pushInTurn(ctx context.Context, from netip.Addr, body []byte) (any, error) {
-	return s.sources.pushes.inTurn(s.push)(ctx, from, body)
+	return s.pushes.inTurn(s.push)(ctx, from, body)
 }
 
 func (s *Server) push(ctx context.Context, from netip.Addr, body []byte) (any, error) {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/gatelodge/gatelodge/internal/control/sources"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/key"
 )
@@ -41,7 +42,8 @@ const (
 type Server struct {
 	gate    Gate
 	log     *slog.Logger
-	sources *sources
+	sources *sources.Sources
+	pushes  *turns
 	decode  chan struct{}  // holds a place for each message that is decoded now
 	panics  rate.Sometimes // how often to log: a peer could make the disk full
 	refused rate.Sometimes
@@ -52,7 +54,7 @@ func NewServer(gate Gate, logger *slog.Logger) *Server {
 	return &Server{
 		gate:    gate,
 		log:     logger,
-		sources: newSources(),
+		sources: sources.New(), pushes: newTurns(),
 		decode:  make(chan struct{}, maxDecoding),
 		panics:  rate.Sometimes{First: 1, Interval: time.Minute},
 		refused: rate.Sometimes{First: 10, Interval: 10 * time.Second},
@@ -79,7 +81,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		<-ctx.Done()
 		stopped <- shutdown(server)
 	}()
-	err := server.Serve(limit(listener, s.sources))
+	err := server.Serve(sources.Limit(listener, s.sources))
 	cancel()
 	if stop := <-stopped; errors.Is(err, http.ErrServerClosed) {
 		return stop

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/gatelodge/gatelodge/internal/control/ping"
 )
 
 // A push costs the gate more than any other message: it is judged, written to
@@ -68,10 +70,10 @@ func (t *turns) take(from netip.Addr) *turn {
 	defer t.mu.Unlock()
 	own := t.all[from]
 	if own == nil {
-		if len(t.all) >= maxSources {
+		if len(t.all) >= ping.MaxSources {
 			maps.DeleteFunc(t.all, func(_ netip.Addr, o *turn) bool { return !o.taken && o.rate.Tokens() >= pushBurst })
 		}
-		if len(t.all) >= maxSources {
+		if len(t.all) >= ping.MaxSources {
 			return nil
 		}
 		own = &turn{rate: rate.NewLimiter(rate.Every(pushPause), pushBurst)}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gatelodge/gatelodge/internal/control/ping"
 )
 
 // pushing is a gate that takes a while for each push.
@@ -127,7 +129,7 @@ func TestTurnsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPushing(0)
 		source := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}) }
-		for i := range maxSources {
+		for i := range ping.MaxSources {
 			if err := p.push(t.Context(), source(i)); err != nil {
 				t.Fatal(err)
 			}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/consent"
-	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/control/ping"
 	"github.com/gatelodge/gatelodge/internal/event"
 	"github.com/gatelodge/gatelodge/internal/fair"
 	"github.com/gatelodge/gatelodge/internal/forward"
@@ -70,7 +70,7 @@ type Gate struct {
 	accepted   *fair.Log   // of pushes
 	looks      *fair.Share // of homes' doctors: the whole gate is looked at for each
 	traces     *fair.Share
-	runs       *control.Runs
+	runs       *ping.Runs
 	since      time.Time
 	rootPorts  []uint16 // what root listened on when it was looked last; watchSSH's own
 }
@@ -90,7 +90,7 @@ const (
 func New(ctx context.Context, o Options) (*Gate, error) {
 	g := &Gate{
 		log: o.Log, events: o.Events, paths: o.Paths, version: o.Version, machine: o.Machine,
-		others: consent.NewOthers(o.Paths, o.Events), silences: heard.NewSilences(), presence: heard.NewPresence(o.Events), accepted: fair.NewLog(), runs: control.NewRuns(),
+		others: consent.NewOthers(o.Paths, o.Events), silences: heard.NewSilences(), presence: heard.NewPresence(o.Events), accepted: fair.NewLog(), runs: ping.NewRuns(),
 		looks: fair.NewShare(looksAtOnce, lookPause), traces: fair.NewShare(1, tracePause),
 		since: time.Now(),
 	}

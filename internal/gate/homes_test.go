@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/control/ping"
 	"github.com/gatelodge/gatelodge/internal/heard"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/host/hosttest"
@@ -50,7 +51,7 @@ func (s *sim) live(t *testing.T, d time.Duration, home string) {
 	t.Helper()
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		s.hear(home)
-		time.Sleep(control.PingInterval)
+		time.Sleep(ping.Interval)
 	}
 	synctest.Wait()
 }
@@ -63,7 +64,7 @@ func TestAHomeWhoseClockWentBack(t *testing.T) {
 		s.run(t)
 		for range 10 {
 			s.hear("barn")
-			s.live(t, control.PingInterval, "attic")
+			s.live(t, ping.Interval, "attic")
 		}
 		before := s.machine.Count(hosttest.Renew)
 		went, back := time.Now(), time.Duration(0)

@@ -6,19 +6,19 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/control/ping"
 	"github.com/gatelodge/gatelodge/internal/doctor"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/registry"
 )
 
-// How long the gate listens for its homes. Each pings every control.PingInterval, so
+// How long the gate listens for its homes. Each pings every ping.Interval, so
 // that listenTime hears all that live; the second time is for an endpoint that
 // has changed, to see whether it changes back.
 const (
-	listenTime  = control.PingInterval + 600*time.Millisecond
-	listenAgain = 2 * control.PingInterval
+	listenTime  = ping.Interval + 600*time.Millisecond
+	listenAgain = 2 * ping.Interval
 	listenTick  = 50 * time.Millisecond
 )
 

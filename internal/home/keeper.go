@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/control/ping"
 	"github.com/gatelodge/gatelodge/internal/event"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/reach"
@@ -35,7 +36,7 @@ type keeper struct {
 	roundTrip    time.Duration
 	problem      string
 	lastAnswered time.Time // zero: never
-	run          control.Run
+	run          ping.Run
 	giveWay      bool      // the last answer said so
 	several      time.Time // when an answer last said that there is another run; zero: never
 
@@ -51,7 +52,7 @@ type proof struct {
 
 const (
 	// pingSooner is between two pings while there is no answer; otherwise it is
-	// control.PingInterval.
+	// ping.Interval.
 	pingSooner = 300 * time.Millisecond
 	// pingPatience is how long an answer may take.
 	pingPatience = 1500 * time.Millisecond
@@ -64,7 +65,7 @@ const (
 )
 
 func newKeeper(l *link) *keeper {
-	return &keeper{link: l, events: supervise.NewQuota(l.events), run: control.NewRun()}
+	return &keeper{link: l, events: supervise.NewQuota(l.events), run: ping.NewRun()}
 }
 
 // String implements fmt.Stringer.
@@ -193,7 +194,7 @@ func (k *keeper) ping(ctx context.Context) (time.Duration, error) {
 	k.mu.Lock()
 	run := k.run
 	k.mu.Unlock()
-	pong, err := control.NewPinger(gate, control.DialFrom(own), run).Ping(ctx)
+	pong, err := ping.New(gate, control.DialFrom(own), run).Ping(ctx)
 	if err == nil {
 		k.heard(pong)
 	}

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/control/ping"
 	"github.com/gatelodge/gatelodge/internal/event"
 )
 
 // One home on two machines, after a disk was cloned for instance: each has the
 // key, and the one that made the last handshake has the tunnel. The gate tells
-// the one that was started earlier to give way (see control.Run). It takes the
+// the one that was started earlier to give way (see ping.Run). It takes the
 // gate out of its WireGuard device then, because a device with a peer makes
 // handshakes by itself, and asks again now and then: that takes the tunnel away
 // for a moment, so it does not do so often. The other one knows of it, too, and
@@ -21,7 +21,7 @@ const (
 	// firstStandBack is how long a run that gives way waits before it asks
 	// again; then twice as long each time, up to longestStandBack.
 	firstStandBack   = time.Minute
-	longestStandBack = control.MaxStandBack
+	longestStandBack = ping.MaxStandBack
 	// rivalKnown is for how long another run is reckoned with after the gate
 	// has last spoken of it, which it does for some minutes.
 	rivalKnown = time.Minute
@@ -78,7 +78,7 @@ func (s *standBack) defend(ctx context.Context) bool {
 }
 
 // heard keeps what an answer says.
-func (k *keeper) heard(pong control.Pong) {
+func (k *keeper) heard(pong ping.Pong) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.roundTrip, k.giveWay = pong.RoundTrip, pong.GiveWay
@@ -126,7 +126,7 @@ func (k *keeper) interval() time.Duration {
 	if k.hasRival() {
 		return rivalInterval
 	}
-	return control.PingInterval
+	return ping.Interval
 }
 
 // patience is how long an answer may take.

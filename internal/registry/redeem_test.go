@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/control/ping"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/registry"
@@ -109,7 +110,7 @@ func (g *gate) listen(t *testing.T) netip.AddrPort {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- control.NewServer(g, slog.New(slog.DiscardHandler)).ServeDatagrams(ctx, conn, control.NewRuns())
+		done <- control.NewServer(g, slog.New(slog.DiscardHandler)).ServeDatagrams(ctx, conn, ping.NewRuns())
 	}()
 	t.Cleanup(func() {
 		cancel()

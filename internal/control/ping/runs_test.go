@@ -1,4 +1,4 @@
-package control
+package ping
 
 import (
 	"net"
@@ -68,7 +68,7 @@ func TestTheLatestRunHasTheTunnel(t *testing.T) {
 func TestRunsAreBounded(t *testing.T) {
 	r, now := NewRuns(), time.Now()
 	addr := netip.MustParseAddr("10.0.0.0")
-	for i := range maxSources + 20 {
+	for i := range MaxSources + 20 {
 		addr = addr.Next()
 		for id := range uint64(2 * maxRuns) {
 			if s := r.heard(addr, Run{ID: id}, now); s != (standing{}) {
@@ -80,7 +80,7 @@ func TestRunsAreBounded(t *testing.T) {
 	for _, list := range r.homes {
 		most = max(most, len(list))
 	}
-	if len(r.homes) > maxSources || most > maxRuns {
+	if len(r.homes) > MaxSources || most > maxRuns {
 		t.Errorf("%d homes, up to %d runs", len(r.homes), most)
 	}
 	r.heard(addr, Run{ID: 1}, now.Add(time.Hour))
@@ -113,12 +113,12 @@ func TestPingsOfOtherVersions(t *testing.T) {
 	if s, ok := question.answers(echo[:]); !ok || s != (standing{}) {
 		t.Errorf("an old gate's answer: %+v, %t", s, ok)
 	}
-	for name, spoil := range map[string]func(*ping){
-		"other number": func(p *ping) { p[8]++ },
-		"other run":    func(p *ping) { p[23]++ },
-		"other flags":  func(p *ping) { p[pingFlags] ^= flagStanding },
-		"other kind":   func(p *ping) { p[pingKind] = 'x' },
-		"a question":   func(p *ping) { p[pingKind] = pingAsk },
+	for name, spoil := range map[string]func(*Packet){
+		"other number": func(p *Packet) { p[8]++ },
+		"other run":    func(p *Packet) { p[23]++ },
+		"other flags":  func(p *Packet) { p[pingFlags] ^= flagStanding },
+		"other kind":   func(p *Packet) { p[pingKind] = 'x' },
+		"a question":   func(p *Packet) { p[pingKind] = pingAsk },
 	} {
 		answer := echo
 		spoil(&answer)

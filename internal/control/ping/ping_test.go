@@ -1,4 +1,4 @@
-package control
+package ping
 
 import (
 	"context"
@@ -14,12 +14,12 @@ func servePing(t *testing.T) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, func(ctx context.Context) error { return ServePing(ctx, conn, NewRuns()) })
+	run(t, func(ctx context.Context) error { return Serve(ctx, conn, NewRuns()) })
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
 func TestPing(t *testing.T) {
-	p := NewPinger(servePing(t), new(net.Dialer).DialContext, NewRun())
+	p := New(servePing(t), new(net.Dialer).DialContext, NewRun())
 	for range 3 {
 		if pong, err := p.Ping(t.Context()); err != nil || pong.RoundTrip <= 0 || pong.GiveWay || pong.Several {
 			t.Errorf("%+v, %v", pong, err)
@@ -68,12 +68,12 @@ func TestPingNoAnswer(t *testing.T) {
 		_, _ = silent.WriteTo(other[:], from)
 		cancel()
 	}()
-	p := NewPinger(silent.LocalAddr().(*net.UDPAddr).AddrPort(), new(net.Dialer).DialContext, NewRun())
+	p := New(silent.LocalAddr().(*net.UDPAddr).AddrPort(), new(net.Dialer).DialContext, NewRun())
 	if _, err := p.Ping(ctx); !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	broken := errors.New("no route")
-	p = NewPinger(netip.AddrPort{}, func(context.Context, string, string) (net.Conn, error) { return nil, broken }, NewRun())
+	p = New(netip.AddrPort{}, func(context.Context, string, string) (net.Conn, error) { return nil, broken }, NewRun())
 	if _, err := p.Ping(t.Context()); !errors.Is(err, ErrUnreachable) || !errors.Is(err, broken) {
 		t.Errorf("error %v", err)
 	}
@@ -93,7 +93,40 @@ func (f *failing) Close() error { f.closed = true; return nil }
 
 func TestPingServerGivesUp(t *testing.T) {
 	f := &failing{}
-	if err := ServePing(t.Context(), f, NewRuns()); err == nil || !f.closed {
+	if err := Serve(t.Context(), f, NewRuns()); err == nil || !f.closed {
 		t.Errorf("error %v, closed %v", err, f.closed)
 	}
+}
+
+func run(t testing.TB, task func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- task(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the task ended with %v", err)
+		}
+	})
+}
+
+func FuzzPing(f *testing.F) {
+	p := Bare()
+	f.Add(p[:])
+	f.Add(p[:20])
+	f.Add([]byte{})
+	r := NewRuns()
+	from := net.UDPAddrFromAddrPort(netip.MustParseAddrPort("10.99.0.2:1"))
+	f.Fuzz(func(t *testing.T, packet []byte) {
+		a, ok := r.answer(packet, from)
+		if !ok {
+			return
+		}
+		if _, again := r.answer(a[:], from); again || len(packet) != len(a) {
+			t.Errorf("%x is answered with %x", packet, a)
+		}
+		if n := len(r.homes[from.AddrPort().Addr()]); n > maxRuns {
+			t.Errorf("%d runs of one home are remembered", n)
+		}
+	})
 }

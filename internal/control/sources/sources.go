@@ -1,4 +1,6 @@
-package control
+// Package sources holds what each peer in the tunnel may have of the control channel at
+// once and in a second, so that a greedy one spends its own share alone.
+package sources
 
 import (
 	"maps"
@@ -8,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/gatelodge/gatelodge/internal/control/ping"
 )
 
 // What one source may do. A source is a peer's address in the tunnel, so that
@@ -16,18 +20,15 @@ const (
 	requestsPerSecond = 10
 	requestsBurst     = 40
 	enrolPause        = time.Second // after a failed attempt
-	maxConns          = 8           // of one source at once
+	MaxConns          = 8           // of one source at once
 	maxBodies         = 4           // of one source read at once
 	maxAllConns       = 256         // of all of them
-	maxSources        = 1024        // remembered
 )
 
-// sources keeps the accounts.
-type sources struct {
+// Sources keeps the accounts.
+type Sources struct {
 	mu  sync.Mutex
 	all map[netip.Addr]*account
-
-	pushes *turns
 }
 
 type account struct {
@@ -38,18 +39,19 @@ type account struct {
 	enrolNext time.Time // no attempt is let through before
 }
 
-func newSources() *sources { return &sources{all: make(map[netip.Addr]*account), pushes: newTurns()} }
+// New returns accounts of nobody yet.
+func New() *Sources { return &Sources{all: make(map[netip.Addr]*account)} }
 
 // of returns the account of a source, or nil if there are too many. The
 // caller holds the lock.
-func (s *sources) of(from netip.Addr) *account {
+func (s *Sources) of(from netip.Addr) *account {
 	if a := s.all[from]; a != nil {
 		return a
 	}
-	if len(s.all) >= maxSources {
+	if len(s.all) >= ping.MaxSources {
 		maps.DeleteFunc(s.all, func(_ netip.Addr, a *account) bool { return a.settled() })
 	}
-	if len(s.all) >= maxSources {
+	if len(s.all) >= ping.MaxSources {
 		return nil
 	}
 	a := &account{requests: rate.NewLimiter(requestsPerSecond, requestsBurst)}
@@ -62,18 +64,18 @@ func (a *account) settled() bool {
 	return a.conns == 0 && a.bodies == 0 && !a.enrolling && !time.Now().Before(a.enrolNext) && a.requests.Tokens() >= requestsBurst
 }
 
-// allow reports whether a source may send another message now.
-func (s *sources) allow(from netip.Addr) bool {
+// Allow reports whether a source may send another message now.
+func (s *Sources) Allow(from netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.of(from)
 	return a != nil && a.requests.Allow()
 }
 
-// beginEnrol reports whether a source may try an invite now: one attempt at a
+// BeginEnrol reports whether a source may try an invite now: one attempt at a
 // time, and none within a second of a failure, so that guessing is hopeless.
 // Each true is followed by a call of endEnrol.
-func (s *sources) beginEnrol(from netip.Addr) bool {
+func (s *Sources) BeginEnrol(from netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.of(from)
@@ -84,7 +86,7 @@ func (s *sources) beginEnrol(from netip.Addr) bool {
 	return true
 }
 
-func (s *sources) endEnrol(from netip.Addr, failed bool) {
+func (s *Sources) EndEnrol(from netip.Addr, failed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.all[from]
@@ -94,9 +96,9 @@ func (s *sources) endEnrol(from netip.Addr, failed bool) {
 	}
 }
 
-// beginBody reports whether another message of a source may be read now. Each
+// BeginBody reports whether another message of a source may be read now. Each
 // true is followed by a call of endBody.
-func (s *sources) beginBody(from netip.Addr) bool {
+func (s *Sources) BeginBody(from netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.of(from)
@@ -107,37 +109,28 @@ func (s *sources) beginBody(from netip.Addr) bool {
 	return true
 }
 
-func (s *sources) endBody(from netip.Addr) {
+func (s *Sources) EndBody(from netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all[from].bodies--
 }
 
 // enter counts a connection in, or refuses it.
-func (s *sources) enter(from netip.Addr) bool {
+func (s *Sources) enter(from netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.of(from)
-	if a == nil || a.conns >= maxConns {
+	if a == nil || a.conns >= MaxConns {
 		return false
 	}
 	a.conns++
 	return true
 }
 
-func (s *sources) leave(from netip.Addr) {
+func (s *Sources) leave(from netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all[from].conns--
-}
-
-// source returns the address in HOST:PORT, or the zero Addr.
-func source(remote string) netip.Addr {
-	a, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return a.Addr().Unmap().WithZone("")
 }
 
 // limited is a listener that accepts only as many connections as can be
@@ -145,13 +138,14 @@ func source(remote string) netip.Addr {
 // them.
 type limited struct {
 	net.Listener
-	sources *sources
+	sources *Sources
 	places  chan struct{}
 	closed  chan struct{}
 	close   func() error
 }
 
-func limit(l net.Listener, s *sources) *limited {
+// Limit returns a listener that accepts only as many connections as can be served.
+func Limit(l net.Listener, s *Sources) net.Listener {
 	closed := make(chan struct{})
 	return &limited{
 		Listener: l,
@@ -178,7 +172,7 @@ func (l *limited) Accept() (net.Conn, error) {
 			<-l.places
 			return nil, err
 		}
-		if from := source(conn.RemoteAddr().String()); from.IsValid() && l.sources.enter(from) {
+		if from := ping.Source(conn.RemoteAddr().String()); from.IsValid() && l.sources.enter(from) {
 			return &counted{Conn: conn, leave: sync.OnceFunc(func() { l.sources.leave(from); <-l.places })}, nil
 		}
 		_ = conn.Close() // nothing was sent

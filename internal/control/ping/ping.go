@@ -1,4 +1,6 @@
-package control
+// Package ping is how a home tells its gate that it lives, and learns that the gate
+// does: a datagram in the tunnel, by which runs of one home are told apart as well.
+package ping
 
 import (
 	"context"
@@ -41,10 +43,11 @@ const (
 	pingFlags = 5
 )
 
-type ping [pingSize]byte
+// Packet is one ping, or the answer to one.
+type Packet [pingSize]byte
 
-func newPing(r Run) ping {
-	var p ping
+func newPing(r Run) Packet {
+	var p Packet
 	copy(p[:], pingMagic)
 	p[pingKind], p[pingFlags] = pingAsk, flagRun
 	if r.GivenWay {
@@ -56,16 +59,16 @@ func newPing(r Run) ping {
 }
 
 // run returns which run of a home asks, if the question says so.
-func (p ping) run() (r Run, named bool) {
+func (p Packet) run() (r Run, named bool) {
 	return Run{ID: binary.BigEndian.Uint64(p[16:]), GivenWay: p[pingFlags]&flagStanding != 0}, p[pingFlags]&flagRun != 0
 }
 
 // answered returns the answer to a question, and false for anything else.
-func answered(packet []byte, s standing) (ping, bool) {
+func answered(packet []byte, s standing) (Packet, bool) {
 	if len(packet) != pingSize || string(packet[:len(pingMagic)]) != pingMagic || packet[pingKind] != pingAsk {
-		return ping{}, false
+		return Packet{}, false
 	}
-	p := ping(packet)
+	p := Packet(packet)
 	p[pingKind] = pingAnswer
 	if s.giveWay {
 		p[pingKind] = pingGiveWay
@@ -78,11 +81,11 @@ func answered(packet []byte, s standing) (ping, bool) {
 
 // answers returns what an answer to this question says, and false for anything
 // else.
-func (p ping) answers(packet []byte) (standing, bool) {
+func (p Packet) answers(packet []byte) (standing, bool) {
 	if len(packet) != pingSize {
 		return standing{}, false
 	}
-	got := ping(packet)
+	got := Packet(packet)
 	s := standing{giveWay: got[pingKind] == pingGiveWay, several: got[pingFlags]&flagSeveral != 0}
 	want, _ := answered(p[:], s)
 	return s, got == want
@@ -91,9 +94,9 @@ func (p ping) answers(packet []byte) (standing, bool) {
 // maxPingFailures bounds how long an endpoint that only fails is read from.
 const maxPingFailures = 100
 
-// ServePing answers pings until ctx is done, and tells runs of one home apart by
+// Serve answers pings until ctx is done, and tells runs of one home apart by
 // them. It closes the connection.
-func ServePing(ctx context.Context, conn net.PacketConn, runs *Runs) error {
+func Serve(ctx context.Context, conn net.PacketConn, runs *Runs) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends the read below
 	defer stop()
 	buffer := make([]byte, pingSize+1) // one more, to recognise what is too long
@@ -132,9 +135,9 @@ type Pinger struct {
 	run  Run
 }
 
-// NewPinger returns a Pinger for the gate at the given address in the tunnel,
+// New returns a Pinger for the gate at the given address in the tunnel,
 // of one run of a home's daemon.
-func NewPinger(gate netip.AddrPort, dial Dial, run Run) *Pinger { return &Pinger{gate, dial, run} }
+func New(gate netip.AddrPort, dial Dial, run Run) *Pinger { return &Pinger{gate, dial, run} }
 
 // Ping sends one ping and returns the answer. It waits until ctx is done, and
 // 3 seconds at most.
@@ -160,7 +163,7 @@ func (p *Pinger) failed(err error) error {
 	return fmt.Errorf("%w to a ping at %v: %w", ErrUnreachable, p.gate, err)
 }
 
-func exchange(conn net.Conn, question ping) (Pong, error) {
+func exchange(conn net.Conn, question Packet) (Pong, error) {
 	start := time.Now()
 	if _, err := conn.Write(question[:]); err != nil {
 		return Pong{}, err
@@ -177,6 +180,37 @@ func exchange(conn net.Conn, question ping) (Pong, error) {
 	}
 }
 
-// PingInterval is how often a home that is well pings its gate: short enough that
+// Interval is how often a home that is well pings its gate: short enough that
 // visitors hardly notice a change of address, and it costs about 10 MB a day.
-const PingInterval = 2 * time.Second
+const Interval = 2 * time.Second
+
+// ErrUnreachable is in the chain of every error for want of an answer.
+var ErrUnreachable = errors.New("the gate does not answer")
+
+// Dial opens a connection through the tunnel.
+type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Bare returns a ping of no run, for who is no home yet.
+func Bare() Packet {
+	p := newPing(Run{})
+	p[pingFlags] = 0
+	return p
+}
+
+// IsAnsweredBy reports whether a datagram is the answer to the ping.
+func (p Packet) IsAnsweredBy(packet []byte) bool {
+	_, is := p.answers(packet)
+	return is
+}
+
+// MaxSources bounds of how many peers anything is remembered.
+const MaxSources = 1024
+
+// Source returns the address in HOST:PORT, or the zero Addr.
+func Source(remote string) netip.Addr {
+	a, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Addr().Unmap().WithZone("")
+}

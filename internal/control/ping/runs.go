@@ -1,4 +1,4 @@
-package control
+package ping
 
 import (
 	"crypto/rand"
@@ -81,7 +81,7 @@ func (r *Runs) Several(home netip.Addr) bool {
 }
 
 // answer returns the answer to a question, and false for anything else.
-func (r *Runs) answer(packet []byte, from net.Addr) (ping, bool) {
+func (r *Runs) answer(packet []byte, from net.Addr) (Packet, bool) {
 	p, ok := answered(packet, standing{})
 	if !ok {
 		return p, false
@@ -90,7 +90,7 @@ func (r *Runs) answer(packet []byte, from net.Addr) (ping, bool) {
 	if !named {
 		return p, true
 	}
-	return answered(packet, r.heard(source(from.String()), asks, time.Now()))
+	return answered(packet, r.heard(Source(from.String()), asks, time.Now()))
 }
 
 // heard notes that a run has asked, and returns how it stands.
@@ -139,11 +139,11 @@ func stands(list []seenRun, i int, now time.Time) standing {
 
 // room makes room for another home, if it can.
 func (r *Runs) room(forgotten func(seenRun) bool) bool {
-	if len(r.homes) < maxSources {
+	if len(r.homes) < MaxSources {
 		return true
 	}
 	maps.DeleteFunc(r.homes, func(_ netip.Addr, list []seenRun) bool {
 		return !slices.ContainsFunc(list, func(s seenRun) bool { return !forgotten(s) })
 	})
-	return len(r.homes) < maxSources
+	return len(r.homes) < MaxSources
 }
