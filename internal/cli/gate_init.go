@@ -38,7 +38,7 @@ listens on stay open, and can never be forwarded.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return initGate(c.Context(), a, o) },
 	}
-	a.jsonFlag(c, "print what was set up as JSON; takes --yes")
+	a.jsonFlag(c, "print what was set up as JSON; needs --yes")
 	f := c.Flags()
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 	f.BoolVar(&o.noStart, "no-start", false, "write gate.toml, and do not start")

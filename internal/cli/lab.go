@@ -21,7 +21,7 @@ const (
 func newLabCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "lab",
-		Short: "The whole thing on this one machine, in network namespaces",
+		Short: "Everything on this one machine, in network namespaces",
 		Long: `Lab runs gatelodge-lab, a program of its own, with the arguments that follow:
 "gatelodge lab --help" tells what it can do. Lab looks for it beside this program
 and in PATH; it comes in the package gatelodge-lab.`,
