@@ -214,7 +214,7 @@ func TestAPKScriptsWithOpenRC(t *testing.T) {
 	}
 	a.says("post-upgrade", "did not start again")
 	a.called(restart)
-	a.says("pre-deinstall", "could not be stopped\ngatelodge: not all could be removed")
+	a.says("pre-deinstall", "could not be stopped\ngatelodge: not everything could be removed")
 	a.called(removal...)
 }
 

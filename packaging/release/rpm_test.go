@@ -234,7 +234,7 @@ func TestRPMScriptsSurviveWhatFails(t *testing.T) {
 	s.write("etc/gatelodge/gate.toml", "", 0o600)
 	s.write("usr/bin/gatelodge", caller("gatelodge")+"exit 1\n", 0o755)
 	said = s.works("--erase", "gatelodge")
-	for _, want := range []string{"could not be stopped and disabled", "a reboot does it"} {
+	for _, want := range []string{"could not be stopped and disabled", "a reboot removes the rest"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("nobody says %q:\n%s", want, said)
 		}

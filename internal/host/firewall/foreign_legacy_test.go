@@ -80,7 +80,7 @@ func TestRulesOfLegacyIPTablesAreNamed(t *testing.T) {
 					inside(t, w.gate, func() { must(t, d.Remedy.TakeBack(t.Context())) })
 				}
 				if again := find(t, w.gate); len(again) != len(found) {
-					t.Errorf("after it is taken back, %d ways are blocked, not %d", len(again), len(found))
+					t.Errorf("after it is undone, %d ways are blocked, not %d", len(again), len(found))
 				}
 			})
 		}
