@@ -9,7 +9,7 @@ import (
 // sshMemory is what a gate knows of its sshd's ports beside the facts.
 type sshMemory struct {
 	saved []uint16 // those on disk
-	anew  bool     // whether the owner has asked to look again
+	again bool     // whether the owner has asked to look again
 }
 
 // maxSSHPorts bounds the ports that are remembered. Only root's sshd adds any.
@@ -27,14 +27,14 @@ func (m *memory) recallSSH(ports []uint16) {
 // applies gate.toml. The caller holds mu.
 func (m *memory) everSSH(now []uint16) []uint16 {
 	all := slices.Clone(now)
-	if !m.ssh.anew {
+	if !m.ssh.again {
 		for _, p := range m.state.Facts.SSHPorts {
 			if len(all) < maxSSHPorts && !slices.Contains(all, p) {
 				all = append(all, p)
 			}
 		}
 	}
-	m.ssh.anew = false
+	m.ssh.again = false
 	slices.Sort(all)
 	return slices.Compact(all)
 }

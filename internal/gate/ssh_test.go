@@ -38,16 +38,16 @@ func TestPortsOfSSHDAreForgotten(t *testing.T) {
 	g := newTestMemory(t)
 	g.state.Facts.SSHPorts = []uint16{22, 2222}
 	for _, c := range []struct {
-		anew bool
-		now  []uint16
-		want []uint16
+		again bool
+		now   []uint16
+		want  []uint16
 	}{
 		{false, nil, []uint16{22, 2222}},
 		{false, []uint16{2022}, []uint16{22, 2022, 2222}},
 		{true, []uint16{2022}, []uint16{2022}},
 		{false, []uint16{2022}, []uint16{2022}},
 	} {
-		g.ssh.anew = g.ssh.anew || c.anew
+		g.ssh.again = g.ssh.again || c.again
 		if got := g.notice(plan.Facts{SSHPorts: c.now}).SSHPorts; !slices.Equal(got, c.want) {
 			t.Errorf("%+v: %v", c, got)
 		}

@@ -106,7 +106,7 @@ func (ts trials) takeConfig(c config.Gate, facts plan.Facts, req local.ApplyRequ
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.state.Config = c
-	m.ssh.anew = true
+	m.ssh.again = true
 	return begun, nil
 }
 

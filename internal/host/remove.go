@@ -113,7 +113,7 @@ func removeRouting(ctx context.Context, rt *routing.Routing, name string) (strin
 	if n == 0 {
 		return "", err
 	}
-	return fmt.Sprintf("removed %d rules and routes", n), err
+	return fmt.Sprintf("removed rules and routes: %d", n), err
 }
 
 func removeInterface(rt *routing.Routing, name string) (string, error) {

@@ -171,16 +171,24 @@ func target(f Forward) string {
 	}
 }
 
+// counted says how many there are of what is named: 1 packet, 2 packets.
+func counted(n uint64, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
+
 func (f Forward) state() string {
 	text := string(f.State)
 	if f.Reason != "" {
 		text += ": " + f.Reason
 	}
 	if f.In != nil && f.Out != nil {
-		text += fmt.Sprintf(", %d connections, %s in, %s out", f.Connections, bytes(f.In.Bytes), bytes(f.Out.Bytes))
+		text += fmt.Sprintf(", %s, %s in, %s out", counted(f.Connections, "connection"), bytes(f.In.Bytes), bytes(f.Out.Bytes))
 	}
 	if f.Limited > 0 {
-		text += fmt.Sprintf(", %d packets kept out by allow or limit", f.Limited)
+		text += fmt.Sprintf(", %s kept out by allow or limit", counted(f.Limited, "packet"))
 	}
 	return text
 }
@@ -191,13 +199,13 @@ func (p *printer) counters(r Report) {
 	if r.Role == "gate" {
 		p.line("dropped\tclosed ports %d, invalid %d, spoofed %d, from homes %d", c.Closed, c.Invalid, c.Spoofed, c.Tunnel)
 		if c.Full > 0 {
-			p.line("full\t%d new connections turned away: the rest of the conntrack table is kept for ssh and the tunnel", c.Full)
+			p.line("full\t%s turned away: the rest of the conntrack table is kept for ssh and the tunnel", counted(c.Full, "new connection"))
 		}
 		return
 	}
 	p.line("dropped\tunpublished ports %d, invalid %d, spoofed %d, leaks stopped %d", c.Tunnel, c.Invalid, c.Spoofed, c.Leaked)
 	if c.Local > 0 {
-		p.line("refused\t%d packets of other programs on this machine to the gate: in the tunnel only Gatelodge itself may speak to it", c.Local)
+		p.line("refused\t%s of other programs on this machine to the gate: in the tunnel only Gatelodge itself may speak to it", counted(c.Local, "packet"))
 	}
 }
 

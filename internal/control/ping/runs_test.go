@@ -34,7 +34,7 @@ func TestTheLatestRunHasTheTunnel(t *testing.T) {
 			{12 * time.Second, a, true, false, false}, {14 * time.Second, a, true, false, false},
 			{15 * time.Second, b, false, false, true}, {16 * time.Second, a, false, true, true},
 		},
-		"the gate starts anew, and the earlier one asks last": {
+		"the gate starts again, and the earlier one asks last": {
 			{0, b, false, false, false}, {time.Second, a, true, true, true}, {2 * time.Second, b, false, false, true},
 		},
 		"and first": {

@@ -53,7 +53,7 @@ func refusedMove(file, key, what string, r *registry.State) error {
 		}
 	}
 	return &local.RefusedError{
-		Message: fmt.Sprintf("%s: %d homes and invites would be cut off", what, len(names)),
+		Message: fmt.Sprintf("%s: this would cut off %d of the homes and invites", what, len(names)),
 		Hint:    fmt.Sprintf("restore the former %s in %s, or revoke them first (gatelodge gate revoke NAME) and invite them again", key, file),
 	}
 }
