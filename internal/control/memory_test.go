@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatelodge/gatelodge/internal/control/sources"
 	"github.com/gatelodge/gatelodge/internal/forward"
 )
 
@@ -121,7 +122,7 @@ func TestNoRequestIsLargeInMemory(t *testing.T) {
 func TestBodiesAtOnceAreBounded(t *testing.T) {
 	s := NewServer(&fakeGate{}, quiet())
 	from := netip.MustParseAddr("10.99.0.2")
-	for range maxBodies {
+	for range sources.MaxBodies {
 		if !s.sources.BeginBody(from) {
 			t.Fatal("a share is smaller than it says")
 		}

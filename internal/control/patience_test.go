@@ -171,7 +171,7 @@ func TestAllConnections(t *testing.T) {
 			conns = append(conns, c)
 		}
 		addr := netip.MustParseAddr("10.99.0.2")
-		for range maxAllConns {
+		for range sources.MaxAllConns {
 			go p.dial(netip.AddrPortFrom(addr, 1).String())
 			addr = addr.Next()
 			accept()
@@ -180,8 +180,8 @@ func TestAllConnections(t *testing.T) {
 		waiting := make(chan struct{})
 		go func() { accept(); close(waiting) }()
 		synctest.Wait()
-		if len(conns) != maxAllConns {
-			t.Fatalf("%d connections, want %d", len(conns), maxAllConns)
+		if len(conns) != sources.MaxAllConns {
+			t.Fatalf("%d connections, want %d", len(conns), sources.MaxAllConns)
 		}
 		first := conns[0]
 		_ = first.Close()
@@ -209,8 +209,8 @@ func TestMessagesOfOneSource(t *testing.T) {
 				served++
 			}
 		}
-		if served != requestsBurst {
-			t.Errorf("%d messages at once, want %d", served, requestsBurst)
+		if served != sources.RequestsBurst {
+			t.Errorf("%d messages at once, want %d", served, sources.RequestsBurst)
 		}
 		if !ask("10.99.0.3:1") {
 			t.Error("another source has to suffer")

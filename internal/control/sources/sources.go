@@ -17,12 +17,12 @@ import (
 // What one source may do. A source is a peer's address in the tunnel, so that
 // a greedy home spends its own share and nobody else's.
 const (
-	requestsPerSecond = 10
-	requestsBurst     = 40
-	enrolPause        = time.Second // after a failed attempt
+	RequestsPerSecond = 10
+	RequestsBurst     = 40
+	EnrolPause        = time.Second // after a failed attempt
 	MaxConns          = 8           // of one source at once
-	maxBodies         = 4           // of one source read at once
-	maxAllConns       = 256         // of all of them
+	MaxBodies         = 4           // of one source read at once
+	MaxAllConns       = 256         // of all of them
 )
 
 // Sources keeps the accounts.
@@ -54,14 +54,14 @@ func (s *Sources) of(from netip.Addr) *account {
 	if len(s.all) >= ping.MaxSources {
 		return nil
 	}
-	a := &account{requests: rate.NewLimiter(requestsPerSecond, requestsBurst)}
+	a := &account{requests: rate.NewLimiter(RequestsPerSecond, RequestsBurst)}
 	s.all[from] = a
 	return a
 }
 
 // settled reports whether a new account would be no different.
 func (a *account) settled() bool {
-	return a.conns == 0 && a.bodies == 0 && !a.enrolling && !time.Now().Before(a.enrolNext) && a.requests.Tokens() >= requestsBurst
+	return a.conns == 0 && a.bodies == 0 && !a.enrolling && !time.Now().Before(a.enrolNext) && a.requests.Tokens() >= RequestsBurst
 }
 
 // Allow reports whether a source may send another message now.
@@ -92,7 +92,7 @@ func (s *Sources) EndEnrol(from netip.Addr, failed bool) {
 	a := s.all[from]
 	a.enrolling = false
 	if failed {
-		a.enrolNext = time.Now().Add(enrolPause)
+		a.enrolNext = time.Now().Add(EnrolPause)
 	}
 }
 
@@ -102,7 +102,7 @@ func (s *Sources) BeginBody(from netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.of(from)
-	if a == nil || a.bodies >= maxBodies {
+	if a == nil || a.bodies >= MaxBodies {
 		return false
 	}
 	a.bodies++
@@ -150,7 +150,7 @@ func Limit(l net.Listener, s *Sources) net.Listener {
 	return &limited{
 		Listener: l,
 		sources:  s,
-		places:   make(chan struct{}, maxAllConns),
+		places:   make(chan struct{}, MaxAllConns),
 		closed:   closed,
 		close: sync.OnceValue(func() error {
 			close(closed)
