@@ -99,6 +99,12 @@ func TestNoFunctionIsTooLong(t *testing.T) {
 	}
 }
 
+// wideTypes may have more methods.
+var wideTypes = map[string]string{
+	"internal/lab.Host": "what a person could do at a host of the lab, one method each, for tests to read as a story",
+	"internal/lab.Lab":  "its hosts, by name, and what happens to all of them",
+}
+
 func TestNoTypeHasTooManyMethods(t *testing.T) {
 	methods := map[string]int{}
 	_, files := sources(t)
@@ -113,8 +119,12 @@ func TestNoTypeHasTooManyMethods(t *testing.T) {
 		t.Fatal("found no methods")
 	}
 	for name, n := range methods {
-		if n > mostMethods {
+		_, allowed := wideTypes[name]
+		switch {
+		case n > mostMethods && !allowed:
 			t.Errorf("%s has %d methods, more than %d", name, n, mostMethods)
+		case n <= mostMethods && allowed:
+			t.Errorf("%s has only %d methods: it needs no exception any longer", name, n)
 		}
 	}
 }

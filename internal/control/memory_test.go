@@ -136,7 +136,7 @@ func TestBodiesAtOnceAreBounded(t *testing.T) {
 	if status, body := post(s, "GET", pathState, "10.99.0.2:1", ""); status != http.StatusOK {
 		t.Errorf("a message without a body: %d %s", status, body)
 	}
-	s.sources.endBody(from)
+	s.sources.EndBody(from)
 	if status, body := post(s, "PUT", pathForwards, "10.99.0.2:1", pushBody(webForward)); status != http.StatusOK {
 		t.Errorf("with a place again: %d %s", status, body)
 	}

@@ -21,9 +21,10 @@ type said struct {
 	unsaid int
 }
 
+// What may be said about each home.
 const (
 	SaidAtOnce   = 5 // lines, until a home was quiet for SaidInterval
-	SaidInterval = time.Minute
+	SaidInterval = time.Minute // from then on, one line
 )
 
 // NewLog returns a log in which nothing was said yet.

@@ -8,13 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 
-	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host/firewall"
 	"github.com/gatelodge/gatelodge/internal/host/routing"
 	"github.com/gatelodge/gatelodge/internal/host/wireguard"
@@ -54,6 +50,9 @@ type Options struct {
 
 // Host is this machine, as far as it is ours.
 type Host struct {
+	flows
+	sight
+	notes    notes
 	firewall *firewall.Firewall
 	guard    *firewall.Guard
 	routing  *routing.Routing
@@ -88,7 +87,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		return nil, err
 	}
 	guard := firewall.OpenGuard(firewall.GuardOptions{Kept: o.Guard, Keep: o.KeepGuard, Log: o.Log})
-	return &Host{firewall: fw, guard: guard, routing: rt, device: device, why: why, journal: o.Journal, log: o.Log}, nil
+	return &Host{firewall: fw, guard: guard, routing: rt, notes: notes{o.Journal, rt}, device: device, why: why, journal: o.Journal, log: o.Log}, nil
 }
 
 // Close lets go of the machine and leaves standing what was applied, but for
@@ -141,7 +140,7 @@ func (h *Host) Apply(ctx context.Context, want plan.State) ([]plan.Step, error) 
 	if err := h.routing.CheckSysctls(changes); err != nil {
 		return nil, err
 	}
-	if err := h.noteTables(want.Routing); err != nil {
+	if err := h.notes.tables(want.Routing); err != nil {
 		return nil, err
 	}
 	stood := found.Firewall.Present || found.Routing.LinkPresent
@@ -195,7 +194,7 @@ func (h *Host) step(ctx context.Context, c plan.Step, want plan.State) error {
 	case plan.DeleteRule:
 		return h.routing.DeleteRule(ctx, c.Rule)
 	case plan.SetSysctl:
-		return h.setSysctl(ctx, c, want.Routing.Interface)
+		return h.notes.set(ctx, c, want.Routing.Interface)
 	default:
 		return fmt.Errorf("unknown change %T", c)
 	}
@@ -206,45 +205,11 @@ func (h *Host) step(ctx context.Context, c plan.Step, want plan.State) error {
 // Linux switches the sending of redirects off.
 func (h *Host) setLink(ctx context.Context, c plan.SetLink) error {
 	if h.device.Kind() == plan.Kernel {
-		if err := h.note("net.ipv4.conf.all.send_redirects"); err != nil {
+		if err := h.notes.values("net.ipv4.conf.all.send_redirects"); err != nil {
 			return err
 		}
 	}
 	return h.routing.SetLink(ctx, c.Interface, c.MTU)
-}
-
-// note writes down the values of sysctls, for Remove to restore them, the last
-// one first. Only the first note of a name counts; "" is none.
-func (h *Host) note(sysctls ...string) error {
-	var entries []store.Entry
-	for _, name := range sysctls {
-		if name == "" {
-			continue
-		}
-		previous, err := h.routing.ReadSysctl(name)
-		if err != nil {
-			return err
-		}
-		entries = append(entries, store.Entry{Kind: sysctlKind, Name: name, Previous: previous})
-	}
-	if err := h.journal.Record(entries...); err != nil {
-		return fmt.Errorf("cannot remember the previous value of %s: %w", strings.Join(sysctls, " "), err)
-	}
-	return nil
-}
-
-// noteTables writes down which routing tables become ours, so that what is in
-// them is found again after a crash, also if the configuration names others then.
-func (h *Host) noteTables(want plan.Routing) error {
-	var entries []store.Entry
-	for _, table := range routing.TablesOf(want) {
-		entries = append(entries, store.Entry{Kind: tableKind, Name: strconv.Itoa(table)})
-	}
-	if err := h.journal.Record(entries...); err != nil {
-		return fmt.Errorf("cannot remember which routing tables are ours: %w", err)
-	}
-	h.routing.Remember(tablesIn(entries)...)
-	return nil
 }
 
 // tablesIn returns the routing tables that entries of a journal name.
@@ -266,7 +231,7 @@ func (h *Host) goBack(ctx context.Context, made []plan.Step, failed plan.State, 
 		h.log.Warn("leaving what stood before, and what was set up so far")
 		return nil
 	}
-	err := h.putBack(ctx, made, failed.Routing.Interface)
+	err := h.notes.restore(ctx, made, failed.Routing.Interface)
 	if h.last == nil {
 		h.log.Warn("undoing what was set up so far")
 		return errors.Join(err, h.remove(ctx, failed.Routing.Interface))
@@ -280,21 +245,6 @@ func (h *Host) goBack(ctx context.Context, made []plan.Step, failed plan.State, 
 		return errors.Join(err, fmt.Errorf("cannot go back: %w", stepErr))
 	}
 	return err
-}
-
-// putBack gives settings that were changed their previous values, the last
-// change first. The journal still holds the values from before us.
-func (h *Host) putBack(ctx context.Context, made []plan.Step, tunnel string) error {
-	var errs []error
-	for _, c := range slices.Backward(made) {
-		set, ok := c.(plan.SetSysctl)
-		if !ok || set.Sysctl.OfInterface(tunnel) {
-			continue
-		}
-		errs = append(errs, h.routing.SetSysctl(ctx, plan.Sysctl{Name: set.Sysctl.Name, Value: set.Previous}))
-		errs = append(errs, h.putBackSwept(ctx, set.Sysctl.Name))
-	}
-	return errors.Join(errs...)
 }
 
 // Redial takes the wanted endpoints over those that the device has learned,
@@ -330,31 +280,4 @@ type Event = routing.Event
 // Counters returns what the firewall has counted.
 func (h *Host) Counters(ctx context.Context, table string) (Counters, error) {
 	return h.firewall.Counters(ctx, table)
-}
-
-// CutForwards ends the connections of forwards that no longer exist. Those of the
-// living ones go on.
-func (h *Host) CutForwards(m plan.Marks, gone, living []uint32) error {
-	return firewall.DeleteForwards(m, gone, living)
-}
-
-// ForwardChange is a forward that stays and is another than before.
-type ForwardChange = firewall.Change
-
-// TrimForwards ends the connections of changed forwards that they no longer
-// carry. Those that they do carry go on.
-func (h *Host) TrimForwards(m plan.Marks, changes []ForwardChange) error {
-	return firewall.DeleteNotCarried(m, changes)
-}
-
-// FreeFlows ends flows to ports that have just been forwarded: a sender that
-// never pauses would otherwise stay on the way it had before.
-func (h *Host) FreeFlows(m plan.Marks, ports forward.PortSet, public []netip.Addr) error {
-	return firewall.DeleteUnforwarded(m, ports, public)
-}
-
-// EndVisits ends the connections by which visitors came to a home's addresses,
-// where what is published now is not as it was before.
-func (h *Host) EndVisits(own []netip.Addr, before, now []plan.HomeForward) error {
-	return firewall.DeleteVisits(own, before, now)
 }

@@ -97,6 +97,6 @@ func (h *Host) Glance(ctx context.Context, want plan.State) (plan.Observed, erro
 }
 
 // Led implements Machine.
-func (h *Host) Led(forwards []forward.Forward, facts plan.Facts, tunnel string) ([]plan.Led, error) {
+func (sight) Led(forwards []forward.Forward, facts plan.Facts, tunnel string) ([]plan.Led, error) {
 	return Led(forwards, facts, tunnel)
 }

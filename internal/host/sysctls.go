@@ -3,24 +3,36 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/gatelodge/gatelodge/internal/host/routing"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/store"
 )
 
-// setSysctl notes the previous value before it changes it; settings of the
+// notes are what is written down of the machine before it is changed, for it to be
+// as it was in the end.
+type notes struct {
+	journal *store.Journal
+	routing *routing.Routing
+}
+
+// set notes the previous value before it changes it; settings of the
 // tunnel interface go with the interface and need no note.
-func (h *Host) setSysctl(ctx context.Context, c plan.SetSysctl, tunnel string) error {
+func (n notes) set(ctx context.Context, c plan.SetSysctl, tunnel string) error {
 	if !c.Sysctl.OfInterface(tunnel) {
-		swept, err := h.swept(c.Sysctl.Name, tunnel)
+		swept, err := n.swept(c.Sysctl.Name, tunnel)
 		if err != nil {
 			return err
 		}
-		if err := h.note(append(swept, c.Sysctl.Name)...); err != nil {
+		if err := n.values(append(swept, c.Sysctl.Name)...); err != nil {
 			return err
 		}
 	}
-	return h.routing.SetSysctl(ctx, c.Sysctl)
+	return n.routing.SetSysctl(ctx, c.Sysctl)
 }
 
 // forwarding are the settings with which the kernel sets others by itself:
@@ -43,12 +55,12 @@ func sweeps(one, other string) bool {
 
 // swept returns the settings to note before another is set, and so to restore
 // after it: those that the kernel would not restore by itself, as they differ.
-func (h *Host) swept(name, tunnel string) ([]string, error) {
+func (n notes) swept(name, tunnel string) ([]string, error) {
 	prefix, ok := forwarding[name]
 	if !ok {
 		return nil, nil
 	}
-	interfaces, err := h.routing.ForwardOtherwise(name, prefix)
+	interfaces, err := n.routing.ForwardOtherwise(name, prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -64,14 +76,63 @@ func (h *Host) swept(name, tunnel string) ([]string, error) {
 	return differ, nil
 }
 
-// putBackSwept gives what the kernel has set along with a setting its value
+// restoreSwept gives what the kernel has set along with a setting its value
 // from before us.
-func (h *Host) putBackSwept(ctx context.Context, name string) error {
+func (n notes) restoreSwept(ctx context.Context, name string) error {
 	var errs []error
-	for _, e := range h.journal.Entries() {
+	for _, e := range n.journal.Entries() {
 		if e.Kind == sysctlKind && sweeps(name, e.Name) {
-			errs = append(errs, h.routing.SetSysctl(ctx, plan.Sysctl{Name: e.Name, Value: e.Previous}))
+			errs = append(errs, n.routing.SetSysctl(ctx, plan.Sysctl{Name: e.Name, Value: e.Previous}))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// values writes down the values of sysctls, for Remove to restore them, the last
+// one first. Only the first note of a name counts; "" is none.
+func (n notes) values(sysctls ...string) error {
+	var entries []store.Entry
+	for _, name := range sysctls {
+		if name == "" {
+			continue
+		}
+		previous, err := n.routing.ReadSysctl(name)
+		if err != nil {
+			return err
+		}
+		entries = append(entries, store.Entry{Kind: sysctlKind, Name: name, Previous: previous})
+	}
+	if err := n.journal.Record(entries...); err != nil {
+		return fmt.Errorf("cannot remember the previous value of %s: %w", strings.Join(sysctls, " "), err)
+	}
+	return nil
+}
+
+// tables writes down which routing tables become ours, so that what is in
+// them is found again after a crash, also if the configuration names others then.
+func (n notes) tables(want plan.Routing) error {
+	var entries []store.Entry
+	for _, table := range routing.TablesOf(want) {
+		entries = append(entries, store.Entry{Kind: tableKind, Name: strconv.Itoa(table)})
+	}
+	if err := n.journal.Record(entries...); err != nil {
+		return fmt.Errorf("cannot remember which routing tables are ours: %w", err)
+	}
+	n.routing.Remember(tablesIn(entries)...)
+	return nil
+}
+
+// restore gives settings that were changed their previous values, the last
+// change first. The journal still holds the values from before us.
+func (n notes) restore(ctx context.Context, made []plan.Step, tunnel string) error {
+	var errs []error
+	for _, c := range slices.Backward(made) {
+		set, ok := c.(plan.SetSysctl)
+		if !ok || set.Sysctl.OfInterface(tunnel) {
+			continue
+		}
+		errs = append(errs, n.routing.SetSysctl(ctx, plan.Sysctl{Name: set.Sysctl.Name, Value: set.Previous}))
+		errs = append(errs, n.restoreSwept(ctx, set.Sysctl.Name))
 	}
 	return errors.Join(errs...)
 }

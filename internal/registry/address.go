@@ -58,7 +58,7 @@ func host(p netip.Prefix, n uint32) netip.Addr {
 // freeHome returns the lowest addresses that nobody has. Both end in the same
 // host number, so that an owner recognises one by the other.
 func (s *State) freeHome(g Gate) (addr4, addr6 netip.Addr, err error) {
-	used := s.addresses()
+	used := addressesOf(s)
 	for n := uint32(firstHome); n <= g.lastHost(); n++ {
 		addr4, addr6 = host(g.Prefix4, n), host(g.Prefix6, n)
 		if !used[addr4] && !used[addr6] {
@@ -82,7 +82,7 @@ func (s *State) freeInvite(g Gate) (netip.Addr, error) {
 	if free < 2 {
 		return netip.Addr{}, g.full()
 	}
-	used := s.addresses()
+	used := addressesOf(s)
 	for n := g.lastHost(); n >= firstHome; n-- {
 		if addr := host(g.Prefix4, n); !used[addr] {
 			return addr, nil
@@ -95,8 +95,8 @@ func (g Gate) full() error {
 	return refuse(Full, "the addresses of the tunnel's prefix %v are all taken; revoke homes or invites that are no longer needed (gatelodge gate homes)", g.Prefix4)
 }
 
-// addresses returns the valid addresses that homes and invites have.
-func (s *State) addresses() map[netip.Addr]bool {
+// addressesOf returns the valid addresses that homes and invites have.
+func addressesOf(s *State) map[netip.Addr]bool {
 	used := make(map[netip.Addr]bool)
 	for _, h := range s.Homes {
 		used[h.Address4] = true

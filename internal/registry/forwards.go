@@ -128,7 +128,7 @@ func (s *State) nextID(used map[uint32]bool) uint32 {
 	return 0
 }
 
-func (s *State) usedIDs() map[uint32]bool {
+func usedIDs(s *State) map[uint32]bool {
 	used := make(map[uint32]bool)
 	for _, h := range s.Homes {
 		for _, f := range h.Forwards {

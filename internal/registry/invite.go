@@ -36,7 +36,7 @@ func (s *State) Invite(g Gate, name string, secret key.Secret, now time.Time, tt
 		Expires:   stamp(now.Add(ttl)),
 		Seen:      now,
 	}
-	if s.keyTaken(g, v.PublicKey) {
+	if keyTaken(s, g, v.PublicKey) {
 		return Invite{}, refuse(BadKey, "this invite's secret has been used before; make a new one")
 	}
 	kept := slices.DeleteFunc(slices.Clone(s.Invites), func(v Invite) bool { return v.Name == name || !v.remembered(now) })
@@ -89,7 +89,7 @@ func (s *State) Redeem(g Gate, secret key.Secret, from netip.Addr, newKey key.Pu
 		return Home{}, wrongPeer()
 	case !v.live(now):
 		return Home{}, refuse(ExpiredInvite, "the invite expired on %s; ask the gate's owner for a new one (gatelodge gate invite %s)", v.Expires.Format(time.RFC3339), v.Name)
-	case newKey.IsZero() || s.keyTaken(g, newKey):
+	case newKey.IsZero() || keyTaken(s, g, newKey):
 		return Home{}, refuse(BadKey, "the public key %s is in use at this gate or is no key; make a new one and try again", newKey.Short())
 	}
 	return s.enrol(g, v, newKey, now)
@@ -144,7 +144,7 @@ func (s *State) inviteBySecret(secret key.Secret) *Invite {
 
 // keyTaken reports whether a public key belongs to somebody: two peers with
 // one key would be one peer to WireGuard, with the addresses of both.
-func (s *State) keyTaken(g Gate, k key.Public) bool {
+func keyTaken(s *State, g Gate, k key.Public) bool {
 	return k == g.PublicKey || s.HasKey(k)
 }
 

@@ -24,7 +24,7 @@ type owner struct{ home, forward string }
 type portTable [1 << 16]int32
 
 func (s *State) judge() *judge {
-	return &judge{state: s, ids: s.usedIDs(), owners: []owner{{}}, tcp: new(portTable), udp: new(portTable)}
+	return &judge{state: s, ids: usedIDs(s), owners: []owner{{}}, tcp: new(portTable), udp: new(portTable)}
 }
 
 // home decides on those forwards of h that are to be judged. The others keep

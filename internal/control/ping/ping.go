@@ -184,7 +184,7 @@ func exchange(conn net.Conn, question Packet) (Pong, error) {
 // visitors hardly notice a change of address, and it costs about 10 MB a day.
 const Interval = 2 * time.Second
 
-// ErrUnreachable is in the chain of every error for want of an answer.
+// ErrUnreachable is in the chain of every error that means there was no answer.
 var ErrUnreachable = errors.New("the gate does not answer")
 
 // Dial opens a connection through the tunnel.

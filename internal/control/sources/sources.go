@@ -74,7 +74,7 @@ func (s *Sources) Allow(from netip.Addr) bool {
 
 // BeginEnrol reports whether a source may try an invite now: one attempt at a
 // time, and none within a second of a failure, so that guessing is hopeless.
-// Each true is followed by a call of endEnrol.
+// Each true is followed by a call of EndEnrol.
 func (s *Sources) BeginEnrol(from netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,6 +86,7 @@ func (s *Sources) BeginEnrol(from netip.Addr) bool {
 	return true
 }
 
+// EndEnrol ends an attempt. After one that failed, the next has to wait.
 func (s *Sources) EndEnrol(from netip.Addr, failed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,7 +98,7 @@ func (s *Sources) EndEnrol(from netip.Addr, failed bool) {
 }
 
 // BeginBody reports whether another message of a source may be read now. Each
-// true is followed by a call of endBody.
+// true is followed by a call of EndBody.
 func (s *Sources) BeginBody(from netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,6 +110,7 @@ func (s *Sources) BeginBody(from netip.Addr) bool {
 	return true
 }
 
+// EndBody ends what BeginBody has begun.
 func (s *Sources) EndBody(from netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -54,7 +54,7 @@ func (m *match) translate(e *expr.NAT) (verdict, bool) {
 // marking is the target MARK, or CONNMARK, of iptables (xt_mark.h,
 // xt_connmark.h): bits that are cleared, and then changed. Only what sets a mark
 // is read, not what copies it.
-func (m *match) marking(name string, info xt.InfoAny) (verdict, bool) {
+func marking(m *match, name string, info xt.InfoAny) (verdict, bool) {
 	raw, ok := info.(*xt.Unknown)
 	if !ok || len(*raw) < 8 {
 		return verdict{}, false
@@ -72,7 +72,7 @@ func (m *match) marking(name string, info xt.InfoAny) (verdict, bool) {
 
 // untracking is the target CT of iptables: its first bit is --notrack
 // (xt_CT.h).
-func (m *match) untracking(info xt.InfoAny) (verdict, bool) {
+func untracking(m *match, info xt.InfoAny) (verdict, bool) {
 	raw, ok := info.(*xt.Unknown)
 	if ok && len(*raw) >= 2 && binary.NativeEndian.Uint16(*raw)&1 != 0 {
 		return m.notrack()

@@ -20,9 +20,9 @@ func (m *match) target(e *expr.Target) (verdict, bool) {
 	case "NOTRACK":
 		return m.notrack()
 	case "CT":
-		return m.untracking(e.Info)
+		return untracking(m, e.Info)
 	case "MARK", "CONNMARK":
-		return m.marking(e.Name, e.Info)
+		return marking(m, e.Name, e.Info)
 	case "LOG", "NFLOG", "TCPMSS":
 		return verdict{}, false
 	}

@@ -188,7 +188,7 @@ func (r *Routing) CheckSysctls(changes []plan.Step) error {
 			return err
 		}
 		if !can {
-			fixed = append(fixed, r.startedWith(set.Sysctl))
+			fixed = append(fixed, startedWith(r, set.Sysctl))
 		}
 	}
 	if len(fixed) == 0 {
@@ -199,7 +199,7 @@ func (r *Routing) CheckSysctls(changes []plan.Step) error {
 
 // startedWith is the setting as a container can be started with it: that of new
 // interfaces, if its own is not there yet.
-func (r *Routing) startedWith(s plan.Sysctl) string {
+func startedWith(r *Routing, s plan.Sysctl) string {
 	if _, err := r.ReadSysctl(s.Name); errors.Is(err, ErrNoSysctl) {
 		s.Name = ofInterface(s.Name, "default")
 	}

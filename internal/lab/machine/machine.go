@@ -74,8 +74,10 @@ func New(ctx context.Context, o Options) (*Machine, error) {
 	return m, nil
 }
 
-func (m *Machine) disk() string    { return filepath.Join(m.options.Dir, m.Name+".qcow2") }
-func (m *Machine) socket() string  { return filepath.Join(m.options.Dir, m.Name+".agent") }
+func (m *Machine) disk() string   { return filepath.Join(m.options.Dir, m.Name+".qcow2") }
+func (m *Machine) socket() string { return filepath.Join(m.options.Dir, m.Name+".agent") }
+
+// Console returns the file with what the machine has printed.
 func (m *Machine) Console() string { return filepath.Join(m.options.Dir, m.Name+".console") }
 
 // Start switches the machine on. Await waits until it has started.
