@@ -23,7 +23,7 @@ type said struct {
 
 // What may be said about each home.
 const (
-	SaidAtOnce   = 5 // lines, until a home was quiet for SaidInterval
+	SaidAtOnce   = 5           // lines, until a home was quiet for SaidInterval
 	SaidInterval = time.Minute // from then on, one line
 )
 
