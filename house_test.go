@@ -129,6 +129,30 @@ func TestNoTypeHasTooManyMethods(t *testing.T) {
 	}
 }
 
+// The seam to the machine is made of narrow ones.
+func TestTheSeamToTheMachineIsNarrow(t *testing.T) {
+	const most = 5 // methods of one group
+	_, files := sources(t)
+	groups := 0
+	for _, s := range files {
+		if s.name != "internal/host/machine.go" {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if i, ok := n.(*ast.InterfaceType); ok {
+				groups++
+				if len(i.Methods.List) > most {
+					t.Errorf("a group of host.Machine has %d methods, more than %d", len(i.Methods.List), most)
+				}
+			}
+			return true
+		})
+	}
+	if groups < 3 {
+		t.Fatalf("found %d groups", groups)
+	}
+}
+
 // receiver returns the name of a method's type.
 func receiver(e ast.Expr) string {
 	switch e := e.(type) {

@@ -13,6 +13,7 @@ import (
 // Host is the real one, and hosttest has one that stands in memory.
 type Machine interface {
 	Shape
+	Network
 	Device
 	Flows
 	Sight
@@ -29,9 +30,21 @@ type Shape interface {
 	Diff(ctx context.Context, want plan.State) ([]plan.Step, error)
 	// Apply brings the machine to the wanted state and returns what it changed.
 	Apply(ctx context.Context, want plan.State) ([]plan.Step, error)
+	// Glance returns what the device and its interface say of themselves: the
+	// cheap part of Observe.
+	Glance(ctx context.Context, want plan.State) (plan.Observed, error)
+}
+
+// Network is what leads to this machine and away from it.
+type Network interface {
 	// MTUTo returns the MTU of the route to addr, in bytes, for packets with the
 	// given mark. An error means that there is no route.
 	MTUTo(ctx context.Context, addr netip.Addr, mark uint32) (int, error)
+	// Watch reports that something about the machine's network may have changed,
+	// by anybody.
+	Watch(ctx context.Context) (<-chan Event, error)
+	// Led returns where others on this machine lead what forwards lead to.
+	Led(forwards []forward.Forward, facts plan.Facts, tunnel string) ([]plan.Led, error)
 }
 
 // Device is the WireGuard device.
@@ -39,9 +52,6 @@ type Device interface {
 	// Kind says which WireGuard runs it, and why it is not the kernel's; "" if it
 	// is.
 	Kind() (kind plan.Kind, why string)
-	// Glance returns what the device and its interface say of themselves: the
-	// cheap part of Observe.
-	Glance(ctx context.Context, want plan.State) (plan.Observed, error)
 	// Peers returns the peers as the device sees them.
 	Peers(ctx context.Context) ([]plan.ObservedPeer, error)
 	// Renew takes peers from the device and adds them again; Redial has it call
@@ -74,11 +84,6 @@ type Sight interface {
 	// SSHPorts those of its sshd.
 	RootPorts() ([]uint16, error)
 	SSHPorts() ([]uint16, error)
-	// Watch reports that something about the machine's network may have changed,
-	// by anybody.
-	Watch(ctx context.Context) (<-chan Event, error)
-	// Led returns where others on this machine lead what forwards lead to.
-	Led(forwards []forward.Forward, facts plan.Facts, tunnel string) ([]plan.Led, error)
 }
 
 var _ Machine = (*Host)(nil)
