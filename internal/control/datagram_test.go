@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,8 +82,8 @@ func isInvite(message []byte) bool { return bytes.HasPrefix(message, []byte(data
 // Whatever is lost on the way, and however long the gate takes, the home gets its
 // place, and the gate is asked for it once at a time.
 func TestEnrolByDatagrams(t *testing.T) {
-	seen := 0
-	first := func(message []byte) bool { seen++; return seen <= 1 && isInvite(message) }
+	var seen atomic.Int32 // both ways ask
+	first := func(message []byte) bool { return seen.Add(1) <= 1 && isInvite(message) }
 	for name, c := range map[string]struct {
 		lost func([]byte) bool
 		slow time.Duration
@@ -96,7 +97,7 @@ func TestEnrolByDatagrams(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				seen = 0
+				seen.Store(0)
 				gate, w := &fakeGate{hook: func() { time.Sleep(c.slow) }}, newWay()
 				w.lost = c.lost
 				run(t, func(ctx context.Context) error {

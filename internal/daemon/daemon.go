@@ -75,7 +75,7 @@ func run(ctx context.Context, stop context.CancelFunc, o Options, started func()
 	if err != nil {
 		return err
 	}
-	lock, err := lockStore(ctx, st)
+	lock, err := st.LockWithin(ctx, lockPatience)
 	if err != nil {
 		return err
 	}
@@ -151,28 +151,6 @@ func openHome(ctx context.Context, o Options, st *store.Store, machine opener) (
 	return &running{machine: m, tasks: tasks, plan: h.Plan}, nil
 }
 
-// lockPatience is how long a daemon that starts waits for a command that holds
-// the store: doctor and plan do, for a moment, while no daemon runs.
+// lockPatience is how long to wait for who holds the store: a command that looks, or
+// a daemon that was told to stop.
 const lockPatience = 10 * time.Second
-
-// lockStore takes the store, or says who holds it for longer than that.
-func lockStore(ctx context.Context, st *store.Store) (*store.Lock, error) {
-	waiting, cancel := context.WithTimeout(ctx, lockPatience)
-	defer cancel()
-	tick := time.NewTicker(lockPatience / 100)
-	defer tick.Stop()
-	for {
-		lock, err := st.Lock()
-		if err == nil || !errors.As(err, new(*store.LockedError)) {
-			return lock, err
-		}
-		select {
-		case <-tick.C:
-		case <-waiting.Done():
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			return nil, err
-		}
-	}
-}

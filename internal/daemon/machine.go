@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/consent"
@@ -89,7 +88,7 @@ func Down(ctx context.Context, o Options) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := lockSoon(ctx, st)
+	lock, err := st.LockWithin(ctx, lockPatience)
 	if err != nil {
 		return nil, err
 	}
@@ -119,24 +118,4 @@ func Down(ctx context.Context, o Options) ([]string, error) {
 	}
 	step.At("down: before the journal is cleared")
 	return done, errors.Join(undoErr, journal.Clear())
-}
-
-// lockSoon waits a while for a daemon that has been told to stop.
-func lockSoon(ctx context.Context, st *store.Store) (*store.Lock, error) {
-	const patience = 10 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		lock, err := st.Lock()
-		if err == nil {
-			return lock, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-tick.C:
-		}
-	}
 }

@@ -28,6 +28,7 @@ import (
 // Times are monotonic, so a wrong clock does not matter.
 type keeper struct {
 	link   *link
+	beyond beyond
 	events *supervise.Quota // of facts that the gate can cause
 	looked time.Time        // when it was last tried whether the gate's machine is up; Run's own
 
@@ -65,8 +66,16 @@ const (
 )
 
 func newKeeper(l *link) *keeper {
-	return &keeper{link: l, events: supervise.NewQuota(l.events), run: ping.NewRun()}
+	return &keeper{link: l, beyond: network, events: supervise.NewQuota(l.events), run: ping.NewRun()}
 }
+
+// beyond is what is asked beyond this machine.
+type beyond struct {
+	dial    func(own netip.Addr) control.Dial                  // through the tunnel
+	answers func(context.Context, netip.Addr, []uint16) uint16 // see reach.AnsweringPort
+}
+
+var network = beyond{control.DialFrom, reach.AnsweringPort}
 
 // String implements fmt.Stringer.
 func (k *keeper) String() string { return "tunnel" }
@@ -144,7 +153,7 @@ func (k *keeper) daemonAlone(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, pingPatience)
 	defer cancel()
 	own, gate := k.link.ends()
-	c, err := control.DialFrom(own)(ctx, "tcp", gate.String())
+	c, err := k.beyond.dial(own)(ctx, "tcp", gate.String())
 	if err != nil {
 		return errors.Is(err, syscall.ECONNREFUSED)
 	}
@@ -194,7 +203,7 @@ func (k *keeper) ping(ctx context.Context) (time.Duration, error) {
 	k.mu.Lock()
 	run := k.run
 	k.mu.Unlock()
-	pong, err := ping.New(gate, control.DialFrom(own), run).Ping(ctx)
+	pong, err := ping.New(gate, k.beyond.dial(own), run).Ping(ctx)
 	if err == nil {
 		k.heard(pong)
 	}

@@ -29,6 +29,9 @@ import (
 // fakeGate is a gate as its homes see it: it takes numbers as the registry
 // does, or lies.
 type fakeGate struct {
+	mu         sync.Mutex // guards all of it where several goroutines use it
+	hung       bool
+	mtu        int
 	generation uint64
 	held       []forward.Published
 	// old has no window, as gates had before.
@@ -39,8 +42,40 @@ type fakeGate struct {
 
 func (g *fakeGate) Close() {}
 
+// list returns what the gate holds.
+func (g *fakeGate) list() []forward.Published {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.held
+}
+
+// lose has the gate forget what it holds, as one does that is set up again.
+func (g *fakeGate) lose() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held = nil
+}
+
+// hang has the gate answer nothing, and sayMTU what its tunnel's MTU is.
+func (g *fakeGate) hang(hung bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.hung = hung
+}
+
+func (g *fakeGate) sayMTU(mtu int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.mtu = mtu
+}
+
 func (g *fakeGate) State(context.Context) (control.StateResponse, error) {
-	r := control.StateResponse{Name: "attic", Generation: g.generation, Digest: control.Digest(g.held), Verdicts: grants(g.held)}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.hung {
+		return control.StateResponse{}, control.ErrUnreachable
+	}
+	r := control.StateResponse{Name: "attic", MTU: g.mtu, Generation: g.generation, Digest: control.Digest(g.held), Verdicts: grants(g.held)}
 	if g.state != nil {
 		return g.state(r)
 	}
@@ -48,6 +83,11 @@ func (g *fakeGate) State(context.Context) (control.StateResponse, error) {
 }
 
 func (g *fakeGate) Push(_ context.Context, generation uint64, list []forward.Published) (control.PushResponse, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.hung {
+		return control.PushResponse{}, control.ErrUnreachable
+	}
 	taken := forward.Succeeds(g.generation, generation)
 	if g.old {
 		taken = generation >= g.generation

@@ -30,7 +30,7 @@ func (k *keeper) whySilent(ctx context.Context, lasted time.Duration) string {
 		return ""
 	}
 	k.looked = time.Now()
-	return silenceOf(at, k.link.lastEndpoint().IsValid(), reach.AnsweringPort(ctx, at.Addr(), reach.UsualPorts()))
+	return silenceOf(at, k.link.lastEndpoint().IsValid(), k.beyond.answers(ctx, at.Addr(), reach.UsualPorts()))
 }
 
 // silenceOf puts a silence into words. known says that the gate has answered

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -55,6 +57,30 @@ func (s *Store) Lock() (*Lock, error) {
 		return nil, errors.Join(fmt.Errorf("cannot tidy %s: %w", s.dir, explain(err)), file.Close())
 	}
 	return &Lock{file}, nil
+}
+
+// LockWithin is Lock for who waits for another process to let go, for so long at
+// most: a command that looks at the machine holds the store for a moment, and a
+// daemon that was told to stop a little longer.
+func (s *Store) LockWithin(ctx context.Context, patience time.Duration) (*Lock, error) {
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tick := time.NewTicker(patience / 100)
+	defer tick.Stop()
+	for {
+		lock, err := s.Lock()
+		if err == nil || !errors.As(err, new(*LockedError)) {
+			return lock, err
+		}
+		select {
+		case <-tick.C:
+		case <-waiting.Done():
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, err
+		}
+	}
 }
 
 // openLock opens the lock's file, and makes it where there is none. On a disk

@@ -1,18 +1,20 @@
-package daemon
+package store
 
 import (
 	"context"
 	"errors"
 	"path/filepath"
 	"testing"
-
-	"github.com/gatelodge/gatelodge/internal/store"
+	"time"
 )
 
 // A daemon that starts while a command looks at the machine waits for it, and
 // is not the one that has to be started again.
+// patience is far more than a command needs.
+const patience = time.Minute
+
 func TestAStartWaitsForACommand(t *testing.T) {
-	st, err := store.Open(filepath.Join(t.TempDir(), "state"), nil)
+	st, err := Open(filepath.Join(t.TempDir(), "state"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,12 +24,12 @@ func TestAStartWaitsForACommand(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := lockStore(ctx, st); !errors.Is(err, context.Canceled) {
+	if _, err := st.LockWithin(ctx, patience); !errors.Is(err, context.Canceled) {
 		t.Errorf("a start that is stopped: %v", err)
 	}
 	done := make(chan error)
 	go func() {
-		lock, err := lockStore(t.Context(), st)
+		lock, err := st.LockWithin(t.Context(), patience)
 		if err == nil {
 			lock.Unlock()
 		}
