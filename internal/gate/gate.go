@@ -112,7 +112,7 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 // Tasks are what a gate does. stop has the daemon end; started is told once it
 // does its work.
 func (g *Gate) Tasks(service *systemd.Service, stop, started func()) ([]supervise.Task, error) {
-	if err := g.memory.begin(); err != nil {
+	if err := g.memory.begin(g.machine.SSHPorts); err != nil {
 		return nil, err
 	}
 	channel := newControlServer(g)

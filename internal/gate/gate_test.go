@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -181,5 +182,26 @@ func waitFor(t testing.TB, what string, is func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)
 		}
+	}
+}
+
+// A first memory holds the ports of sshd as well as the key: a gate that is stopped
+// before its first round forgets neither.
+func TestAFirstMemoryKnowsSSHD(t *testing.T) {
+	for name, c := range map[string]struct {
+		look func() ([]uint16, error)
+		want []uint16
+	}{
+		"sshd is seen":      {func() ([]uint16, error) { return []uint16{2222}, nil }, []uint16{2222}},
+		"it cannot be seen": {func() ([]uint16, error) { return nil, errors.New("no /proc") }, nil},
+	} {
+		m := newTestMemory(t)
+		must(t, m.begin(c.look))
+		var s stored
+		if loaded, err := m.store.Load(storedName, &s); err != nil || !loaded.Found || s.PrivateKey.IsZero() || !slices.Equal(s.SSHPorts, c.want) {
+			t.Errorf("%s: on disk are %v, %v", name, s.SSHPorts, err)
+		}
+		m.first = false
+		must(t, m.begin(func() ([]uint16, error) { t.Error("a gate that remembers looks"); return nil, nil }))
 	}
 }

@@ -73,7 +73,7 @@ func newStanding(t testing.TB, homes ...string) *standing {
 		return err
 	})
 	s.Commands, s.channel, s.store = Commands{Gate: s.Gate, stop: func() {}}, channel{s.Gate}, st
-	must(t, s.memory.begin())
+	must(t, s.memory.begin(s.machine.SSHPorts))
 	t.Cleanup(func() {
 		cancel()
 		must(t, s.machine.Close())

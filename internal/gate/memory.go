@@ -94,10 +94,14 @@ func (m *memory) recall() error {
 	return m.state.Registry.Check(m.state.Identity())
 }
 
-// begin writes a first memory down, before anybody can hear of its key.
-func (m *memory) begin() error {
+// begin writes a first memory down, before anybody can hear of its key, and with
+// what can be known by then: the ports of sshd.
+func (m *memory) begin(sshPorts func() ([]uint16, error)) error {
 	if !m.first {
 		return nil
+	}
+	if ports, err := sshPorts(); err == nil { // else the first round says so
+		m.notice(plan.Facts{SSHPorts: ports})
 	}
 	return m.enforce(func(*registry.State) bool { return false })
 }

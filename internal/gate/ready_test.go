@@ -17,6 +17,7 @@ import (
 // would end it, and with it what it does for visitors.
 func TestAGateIsReadyThoughTheDiskTakesNoWrites(t *testing.T) {
 	s := newSim(t)
+	s.machine.Do(func(w *hosttest.World) { w.Facts.SSHPorts = append(w.Facts.SSHPorts, 2222) })
 	s.disk.fill(true)
 	if _, err := s.reconciler.Round(t.Context()); err == nil {
 		t.Fatal("the round hides that the ports of sshd could not be written down")

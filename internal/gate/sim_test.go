@@ -43,7 +43,7 @@ func newSim(t *testing.T, homes ...string) *sim {
 	must(t, os.MkdirAll(s.paths.Config(), 0o755))
 	s.configure(t, leave)
 	s.start(t)
-	must(t, s.memory.begin())
+	must(t, s.memory.begin(s.machine.SSHPorts))
 	for _, name := range homes {
 		s.enrol(t, name)
 	}
