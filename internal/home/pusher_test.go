@@ -56,6 +56,13 @@ func (g *fakeGate) lose() {
 	g.held = nil
 }
 
+// answer has the gate say something else when it is asked.
+func (g *fakeGate) answer(state func(control.StateResponse) (control.StateResponse, error)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.state = state
+}
+
 // hang has the gate answer nothing, and sayMTU what its tunnel's MTU is.
 func (g *fakeGate) hang(hung bool) {
 	g.mu.Lock()

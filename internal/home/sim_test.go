@@ -49,6 +49,7 @@ type simulation struct {
 	refuses bool                         // the gate's kernel refuses connections
 	lost    bool                         // pings are lost in the tunnel, and nothing else
 	twin    bool                         // another run of this home has the tunnel
+	several bool                         // another run was told to leave it
 	port    uint16                       // of TCP at which the gate's machine answers; 0: none
 }
 
@@ -189,6 +190,9 @@ func (s *simulation) pong(packet []byte) []byte {
 	answer[kind] = 'r'
 	if s.twin {
 		answer[kind] = 's'
+		answer[flags] |= 1 << 2
+	}
+	if s.several {
 		answer[flags] |= 1 << 2
 	}
 	return answer
