@@ -73,9 +73,10 @@ func newKeeper(l *link) *keeper {
 type beyond struct {
 	dial    func(own netip.Addr) control.Dial                  // through the tunnel
 	answers func(context.Context, netip.Addr, []uint16) uint16 // see reach.AnsweringPort
+	names   reach.NameServer
 }
 
-var network = beyond{control.DialFrom, reach.AnsweringPort}
+var network = beyond{control.DialFrom, reach.AnsweringPort, net.DefaultResolver}
 
 // String implements fmt.Stringer.
 func (k *keeper) String() string { return "tunnel" }
@@ -308,7 +309,7 @@ func (k *keeper) candidates(ctx context.Context) ([]netip.AddrPort, error) {
 	if last := k.link.lastEndpoint(); last.IsValid() && len(found) == 0 {
 		found = append(found, last)
 	}
-	usable := reach.Usable(ctx, net.DefaultResolver, found, k.link.hasRoute)
+	usable := reach.Usable(ctx, k.beyond.names, found, k.link.hasRoute)
 	if len(usable) == 0 && len(found) > 0 {
 		errs = append(errs, reach.NoRoute(found))
 	}

@@ -107,10 +107,18 @@ func newSimulation(t *testing.T) *simulation {
 	must(t, err)
 	s.link.push.ask = func() publisher { return s.gate }
 	s.link.keep.beyond = beyond{
+		names:   nobody{},
 		dial:    func(netip.Addr) control.Dial { return s.dial },
 		answers: func(context.Context, netip.Addr, []uint16) uint16 { s.mu.Lock(); defer s.mu.Unlock(); return s.port },
 	}
 	return s
+}
+
+// nobody is a name server that knows no name.
+type nobody struct{}
+
+func (nobody) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return nil, errors.New("no such name")
 }
 
 // start runs what a home does until the test ends.
