@@ -14,8 +14,10 @@ const (
 	// readings of the counters where there are few.
 	glancePause = 2 * time.Second
 	// countShare bounds what the counters cost: the pause after reading them is
-	// so many times as long as that took.
-	countShare = 50
+	// so many times as long as that took, and longestCount at most: who looks at a
+	// flood on a small machine is to see it.
+	countShare   = 50
+	longestCount = 20 * time.Second
 )
 
 // NewGlances returns the task that keeps Seen young between two rounds: what the
@@ -27,7 +29,7 @@ func (r *Reconciler) NewGlances(events event.Recorder) *supervise.Loop {
 
 func (r *Reconciler) glance(ctx context.Context) error {
 	r.mu.Lock()
-	want, due := r.want, time.Since(r.counted) >= countShare*r.counting
+	want, due := r.want, time.Since(r.counted) >= min(countShare*r.counting, longestCount)
 	r.mu.Unlock()
 	if want == nil {
 		return nil
