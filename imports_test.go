@@ -57,15 +57,19 @@ var rooms = map[string][]string{
 	"internal/home":      {"internal/config", "internal/consent", "internal/control", "internal/control/ping", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/membership", "internal/plan", "internal/reach", "internal/reconcile", "internal/status", "internal/store", "internal/supervise", "internal/systemd"},
 	"internal/daemon":    {"internal/config", "internal/consent", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/gate", "internal/home", "internal/host", "internal/layout", "internal/local", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
 	// The commands.
-	"internal/install":  {"internal/systemd", "packaging"},
-	"internal/remote":   {"internal/printable", "internal/survey"},
-	"internal/edit":     {"internal/config", "internal/forward", "internal/layout", "internal/local", "internal/problem", "internal/status", "internal/store"},
-	"internal/instance": {"internal/layout", "internal/local", "internal/problem", "internal/status", "internal/store", "internal/supervise", "internal/systemd", "packaging"},
-	"internal/served":   {"internal/forward", "internal/host", "internal/status"},
-	"internal/terminal": {"internal/printable"},
-	"internal/onboard":  {"internal/config", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/plan", "internal/problem", "internal/remote", "internal/status", "internal/survey", "internal/systemd", "packaging"},
-	"internal/cli":      {"internal/config", "internal/consent", "internal/daemon", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/local", "internal/membership", "internal/onboard", "internal/plan", "internal/problem", "internal/remote", "internal/served", "internal/sibling", "internal/status", "internal/survey", "internal/systemd", "internal/terminal"},
-	"cmd/gatelodge":     {"internal/cli"},
+	"internal/install":                 {"internal/systemd", "packaging"},
+	"internal/remote":                  {"internal/printable", "internal/survey"},
+	"internal/edit":                    {"internal/config", "internal/forward", "internal/layout", "internal/local", "internal/problem", "internal/status", "internal/store"},
+	"internal/instance":                {"internal/layout", "internal/local", "internal/problem", "internal/status", "internal/store", "internal/supervise", "internal/systemd", "packaging"},
+	"internal/served":                  {"internal/forward", "internal/host", "internal/status"},
+	"internal/terminal":                {"internal/printable"},
+	"internal/onboard":                 {"internal/config", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/plan", "internal/problem", "internal/remote", "internal/status", "internal/survey", "internal/systemd", "packaging"},
+	"internal/cli":                     {"internal/cli/command", "internal/cli/gateside", "internal/cli/homeside", "internal/config", "internal/consent", "internal/daemon", "internal/forward", "internal/host", "internal/install", "internal/local", "internal/plan", "internal/sibling", "internal/status", "internal/systemd", "internal/terminal"},
+	"internal/cli/command":             {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/instance", "internal/layout", "internal/local", "internal/problem", "internal/status", "internal/terminal"},
+	"internal/cli/command/commandtest": {},
+	"internal/cli/gateside":            {"internal/cli/command", "internal/config", "internal/forward", "internal/host", "internal/layout", "internal/local", "internal/onboard", "internal/status", "internal/survey", "internal/terminal"},
+	"internal/cli/homeside":            {"internal/cli/command", "internal/config", "internal/edit", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/membership", "internal/onboard", "internal/remote", "internal/served", "internal/status", "internal/systemd", "internal/terminal"},
+	"cmd/gatelodge":                    {"internal/cli"},
 	// What is shipped around the binary, and the programs that make it.
 	"packaging":         {},
 	"packaging/manual":  {"internal/cli", "internal/lab/command"},
@@ -91,7 +95,7 @@ var rooms = map[string][]string{
 }
 
 // runners are the packages that may start programs.
-var runners = []string{"bench", "internal/cli", "internal/host", "internal/host/netfilter", "internal/host/wireguard", "internal/install", "internal/instance", "internal/lab", "internal/lab/command", "internal/lab/machine", "internal/lab/netns", "internal/lab/standing", "internal/remote", "internal/sibling", "internal/systemd", "packaging/release"}
+var runners = []string{"bench", "internal/cli", "internal/cli/homeside", "internal/host", "internal/host/netfilter", "internal/host/wireguard", "internal/install", "internal/instance", "internal/lab", "internal/lab/command", "internal/lab/machine", "internal/lab/netns", "internal/lab/standing", "internal/remote", "internal/sibling", "internal/systemd", "packaging/release"}
 
 // pure are the packages that touch neither files, nor the network, nor time.
 var pure = []string{"internal/gate/state", "internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor", "internal/problem", "internal/survey"}

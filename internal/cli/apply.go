@@ -6,13 +6,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
-func planCommand(a *app) *cobra.Command {
+func planCommand(a *command.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what would change, and change nothing",
@@ -20,9 +21,9 @@ func planCommand(a *app) *cobra.Command {
 it. Exit code 0: it does not; 3: it does.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			p, err := a.client().Plan(c.Context())
+			p, err := a.Client().Plan(c.Context())
 			if errors.Is(err, local.ErrNotRunning) {
-				p, err = daemon.Plan(c.Context(), daemon.Options{Paths: a.paths(), Version: Version, Log: a.logger()})
+				p, err = daemon.Plan(c.Context(), daemon.Options{Paths: a.Paths(), Version: a.Version, Log: a.Logger()})
 			}
 			if err != nil {
 				return err
@@ -30,34 +31,34 @@ it. Exit code 0: it does not; 3: it does.`,
 			return showPlan(a, p)
 		},
 	}
-	a.jsonFlag(c, "print the changes as JSON")
+	a.JSONFlag(c, "print the changes as JSON")
 	return c
 }
 
-func showPlan(a *app, p local.PlanResponse) error {
+func showPlan(a *command.App, p local.PlanResponse) error {
 	printChanges(a, p.Changes)
 	if len(p.Risks) > 0 {
-		a.printf("on trial until it is confirmed, because it closes %s\n", strings.Join(p.Risks, ", "))
+		a.Printf("on trial until it is confirmed, because it closes %s\n", strings.Join(p.Risks, ", "))
 	}
-	if err := a.answer(p); err != nil {
+	if err := a.Answer(p); err != nil {
 		return err
 	}
 	if len(p.Changes) > 0 {
-		return fail(exitDiffers, "gatelodge apply", "the machine differs from the file: %s", counted(len(p.Changes), "change", "changes"))
+		return command.Fail(command.ExitDiffers, "gatelodge apply", "the machine differs from the file: %s", command.Counted(len(p.Changes), "change", "changes"))
 	}
 	return nil
 }
 
-func printChanges(a *app, changes []plan.Change) {
+func printChanges(a *command.App, changes []plan.Change) {
 	if len(changes) == 0 {
-		a.printf("nothing to change\n")
+		a.Printf("nothing to change\n")
 	}
 	for _, c := range changes {
-		a.printf("  %s\n", c)
+		a.Printf("  %s\n", c)
 	}
 }
 
-func applyCommand(a *app) *cobra.Command {
+func applyCommand(a *command.App) *cobra.Command {
 	var req local.ApplyRequest
 	c := &cobra.Command{
 		Use:   "apply",
@@ -70,18 +71,18 @@ is not in force.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var r local.ApplyResponse
-			err := a.editor().Alone(c.Context(), func() (err error) {
-				r, err = a.client().Apply(c.Context(), req)
+			err := a.Editor().Alone(c.Context(), func() (err error) {
+				r, err = a.Client().Apply(c.Context(), req)
 				return err
 			})
 			if err != nil {
 				return err
 			}
 			printChanges(a, r.Changes)
-			return errors.Join(a.answer(r), refusals(r.Report), showTrial(c.Context(), a, r.Report.Input))
+			return errors.Join(a.Answer(r), refusals(r.Report), a.ShowTrial(c.Context(), r.Report.Input))
 		},
 	}
-	a.jsonFlag(c, "print the changes and the report as JSON")
+	a.JSONFlag(c, "print the changes and the report as JSON")
 	c.Flags().DurationVar(&req.ConfirmWithin, "confirm-within", local.ConfirmTime, "time to confirm a change that could lock you out")
 	return c
 }
@@ -94,7 +95,7 @@ func refusals(r status.Report) error {
 	var errs []error
 	for _, f := range r.Forwards {
 		if f.State == status.Refused {
-			errs = append(errs, fail(exitFailed, "", "the gate refuses %s: %s", f.Name, f.Reason))
+			errs = append(errs, command.Fail(command.ExitFailed, "", "the gate refuses %s: %s", f.Name, f.Reason))
 		}
 	}
 	return errors.Join(errs...)

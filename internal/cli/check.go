@@ -6,11 +6,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/forward"
 )
 
-func checkCommand(a *app) *cobra.Command {
+func checkCommand(a *command.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Check the configuration file, and change nothing",
@@ -22,18 +23,18 @@ read as a home's; any other as a gate's.`,
 			if len(args) == 1 {
 				return checkFile(a, args[0], roleOfFile(args[0]))
 			}
-			role, err := a.paths().Role()
+			role, err := a.Paths().Role()
 			if err != nil {
 				return err
 			}
-			return checkFile(a, a.paths().ConfigFile(role), role)
+			return checkFile(a, a.Paths().ConfigFile(role), role)
 		},
 	}
-	a.jsonFlag(c, "print what the file holds as JSON")
+	a.JSONFlag(c, "print what the file holds as JSON")
 	return c
 }
 
-func checkFile(a *app, file string, role forward.Role) error {
+func checkFile(a *command.App, file string, role forward.Role) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -43,15 +44,15 @@ func checkFile(a *app, file string, role forward.Role) error {
 		if err != nil {
 			return err
 		}
-		a.printf("%s is in order: a gate with policies for %s\n", file, counted(len(g.Homes), "home", "homes"))
-		return a.answer(checked{file, role, 0, len(g.Homes)})
+		a.Printf("%s is in order: a gate with policies for %s\n", file, command.Counted(len(g.Homes), "home", "homes"))
+		return a.Answer(checked{file, role, 0, len(g.Homes)})
 	}
 	h, err := config.ParseHome(file, data)
 	if err != nil {
 		return err
 	}
-	a.printf("%s is in order: a home, %s\n", file, counted(len(h.Forwards), "forward", "forwards"))
-	return a.answer(checked{file, role, len(h.Forwards), 0})
+	a.Printf("%s is in order: a home, %s\n", file, command.Counted(len(h.Forwards), "forward", "forwards"))
+	return a.Answer(checked{file, role, len(h.Forwards), 0})
 }
 
 // checked is the answer of check about a file that is in order.

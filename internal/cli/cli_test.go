@@ -7,18 +7,18 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/gatelodge/gatelodge/internal/cli/command"
+	"github.com/gatelodge/gatelodge/internal/cli/command/commandtest"
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/layout"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/problem"
-	"github.com/gatelodge/gatelodge/internal/status"
 )
 
 func TestErrorsHaveAVoiceAndAnExitCode(t *testing.T) {
@@ -27,17 +27,17 @@ func TestErrorsHaveAVoiceAndAnExitCode(t *testing.T) {
 		code int
 		hint string
 	}{
-		{errors.New("odd"), exitFailed, ""},
-		{fail(exitUsage, "look here", "wrong"), exitUsage, "look here"},
-		{fmt.Errorf("outside: %w", fail(exitDiffers, "gatelodge apply", "differs")), exitDiffers, "gatelodge apply"},
-		{fmt.Errorf("x: %w", layout.ErrNoRole), exitFailed, "gate init"},
-		{fmt.Errorf("x: %w", local.ErrNotRunning), exitUnreachable, "gatelodge up"},
-		{fmt.Errorf("x: %w", fs.ErrPermission), exitPrivilege, "sudo"},
-		{&local.RefusedError{Message: "no", Hint: "ask"}, exitFailed, "ask"},
-		{config.Errors{{File: "home.toml", Line: 1, Column: 1, Message: "bad"}}, exitFailed, "gatelodge check"},
+		{errors.New("odd"), command.ExitFailed, ""},
+		{command.Fail(command.ExitUsage, "look here", "wrong"), command.ExitUsage, "look here"},
+		{fmt.Errorf("outside: %w", command.Fail(command.ExitDiffers, "gatelodge apply", "differs")), command.ExitDiffers, "gatelodge apply"},
+		{fmt.Errorf("x: %w", layout.ErrNoRole), command.ExitFailed, "gate init"},
+		{fmt.Errorf("x: %w", local.ErrNotRunning), command.ExitUnreachable, "gatelodge up"},
+		{fmt.Errorf("x: %w", fs.ErrPermission), command.ExitPrivilege, "sudo"},
+		{&local.RefusedError{Message: "no", Hint: "ask"}, command.ExitFailed, "ask"},
+		{config.Errors{{File: "home.toml", Line: 1, Column: 1, Message: "bad"}}, command.ExitFailed, "gatelodge check"},
 	} {
 		var out bytes.Buffer
-		if code := report(&out, c.err, false); code != c.code {
+		if code := command.Report(&out, c.err, false); code != c.code {
 			t.Errorf("%v: exit code %d, wanted %d", c.err, code, c.code)
 		}
 		if !strings.HasPrefix(out.String(), "gatelodge: error: ") || !strings.Contains(out.String(), c.hint) {
@@ -50,15 +50,9 @@ func TestErrorsHaveAVoiceAndAnExitCode(t *testing.T) {
 // ours.
 func TestEveryLineOfAnErrorIsMarked(t *testing.T) {
 	var out bytes.Buffer
-	report(&out, errors.New("one\ntwo"), false)
+	command.Report(&out, errors.New("one\ntwo"), false)
 	if got := out.String(); got != "gatelodge: error: one\ngatelodge: error: two\n" {
 		t.Errorf("said %q", got)
-	}
-}
-
-func TestPortsMayBeJoinedByCommas(t *testing.T) {
-	if got := splitPorts([]string{"80,443", "22/tcp,"}); strings.Join(got, " ") != "80 443 22/tcp" {
-		t.Errorf("splitPorts: %q", got)
 	}
 }
 
@@ -70,31 +64,10 @@ func TestTheRoleOfAFileIsInItsName(t *testing.T) {
 	}
 }
 
-// What expose says is where a visitor really gets in.
-func TestOnlyUsableAddressesAreShown(t *testing.T) {
-	addrs := func(text string) (list []netip.Addr) {
-		for a := range strings.FieldsSeq(text) {
-			list = append(list, netip.MustParseAddr(a))
-		}
-		return list
-	}
-	for _, c := range []struct{ public, tunnel, families, want string }{
-		{"198.51.100.1 2001:db8::1", "10.99.0.2 fd00::2", "IPv4 and IPv6", "198.51.100.1 and 2001:db8::1"},
-		{"198.51.100.1 2001:db8::1", "10.99.0.2", "IPv4 and IPv6", "198.51.100.1"},
-		{"198.51.100.1 2001:db8::1", "10.99.0.2 fd00::2", "IPv4", "198.51.100.1"},
-		{"198.51.100.1", "10.99.0.2 fd00::2", "IPv6", "no address of the gate, as it takes visitors by IPv6 only"},
-	} {
-		got := publicText(publicAddrs(status.Tunnel{Public: addrs(c.public), Addresses: addrs(c.tunnel)}, status.Forward{Families: c.families}), c.families)
-		if got != c.want {
-			t.Errorf("%+v: %q", c, got)
-		}
-	}
-}
-
 // Whatever words have come into an error, it is lines of ours.
 func TestErrorsAreShownPrintable(t *testing.T) {
 	var out bytes.Buffer
-	report(&out, fail(exitFailed, "try\x1b[2J\n[sudo] password:", "no\tsuch file: \u202e\r\x1b[8m\nsecond line\x9b"), false)
+	command.Report(&out, command.Fail(command.ExitFailed, "try\x1b[2J\n[sudo] password:", "no\tsuch file: \u202e\r\x1b[8m\nsecond line\x9b"), false)
 	want := "gatelodge: error: no such file: \ufffd\ufffd\ufffd[8m\ngatelodge: error: second line\ufffd\ngatelodge: hint: try\ufffd[2J\ufffd[sudo] password:\n"
 	if out.String() != want {
 		t.Errorf("%q, not %q", out.String(), want)
@@ -109,11 +82,11 @@ func TestErrorsAsJSON(t *testing.T) {
 		code int
 		hint string
 	}{
-		{[]string{"status", "--json"}, exitFailed, "gate init"},
-		{[]string{"expose", "--json", "0"}, exitUsage, "expose --help"},
-		{[]string{"expose", "--json", "--what"}, exitUsage, "expose --help"},
-		{[]string{"join", "--json", "GL1"}, exitUsage, "copy the invite again"},
-		{[]string{"what", "--json"}, exitUsage, "--help"},
+		{[]string{"status", "--json"}, command.ExitFailed, "gate init"},
+		{[]string{"expose", "--json", "0"}, command.ExitUsage, "expose --help"},
+		{[]string{"expose", "--json", "--what"}, command.ExitUsage, "expose --help"},
+		{[]string{"join", "--json", "GL1"}, command.ExitUsage, "copy the invite again"},
+		{[]string{"what", "--json"}, command.ExitUsage, "--help"},
 	} {
 		var out, errOut bytes.Buffer
 		code := Run(t.Context(), append([]string{"--root", t.TempDir()}, c.args...), strings.NewReader(""), &out, &errOut)
@@ -133,11 +106,11 @@ func TestAnswersAsJSON(t *testing.T) {
 	root := t.TempDir()
 	put := func(text string) {
 		t.Helper()
-		a := &app{root: root}
-		if err := os.MkdirAll(a.paths().Config(), 0o755); err != nil {
+		a := &command.App{Root: root}
+		if err := os.MkdirAll(a.Paths().Config(), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(a.paths().ConfigFile(forward.Home), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(a.Paths().ConfigFile(forward.Home), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -149,7 +122,7 @@ func TestAnswersAsJSON(t *testing.T) {
 	} {
 		var out, errOut, compact bytes.Buffer
 		code := Run(t.Context(), append([]string{"--root", root}, strings.Fields(c.args)...), strings.NewReader(""), &out, &errOut)
-		if err := json.Compact(&compact, out.Bytes()); err != nil || code != exitOK || strings.TrimSpace(compact.String()) != c.want {
+		if err := json.Compact(&compact, out.Bytes()); err != nil || code != command.ExitOK || strings.TrimSpace(compact.String()) != c.want {
 			t.Errorf("%s: exit code %d, %v, %q, %q", c.args, code, err, out.String(), errOut.String())
 		}
 	}
@@ -160,15 +133,15 @@ func TestAnswersAsJSON(t *testing.T) {
 func TestADaemonOfTheVersionBefore(t *testing.T) {
 	for _, args := range [][]string{{"status"}, {"doctor"}, {"plan"}, {"apply"}, {"up"}, {"gate", "homes"}, {"gate", "revoke", "attic"}, {"confirm"}} {
 		root := t.TempDir()
-		a := &app{root: root}
-		file := a.paths().ConfigFile("gate")
+		a := &command.App{Root: root}
+		file := a.Paths().ConfigFile("gate")
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("version = 1\n"), 0o644)); err != nil {
 			t.Fatal(err)
 		}
-		serveSocket(t, a, http.NotFoundHandler()) // as to what it does not know
+		commandtest.ServeSocket(t, a.Paths().Socket(), http.NotFoundHandler()) // as to what it does not know
 		var out, errOut bytes.Buffer
 		code := Run(t.Context(), append([]string{"--root", root}, args...), strings.NewReader(""), &out, &errOut)
-		if code != exitFailed || out.Len() > 0 || !strings.Contains(errOut.String(), "another version") || !strings.Contains(errOut.String(), "systemctl restart gatelodge") {
+		if code != command.ExitFailed || out.Len() > 0 || !strings.Contains(errOut.String(), "another version") || !strings.Contains(errOut.String(), "systemctl restart gatelodge") {
 			t.Errorf("%v: code %d, said %q and %q", args, code, out.String(), errOut.String())
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/gatelodge/gatelodge/internal/cli/command"
 )
 
 // How the documents show command lines of ours: in blocks of code, after a
@@ -37,7 +39,7 @@ func TestDocumentsShowCommandsThatExist(t *testing.T) {
 
 func shownCommand(t *testing.T, file string, words []string) {
 	t.Helper()
-	root := (&app{}).tree()
+	root := tree(&command.App{})
 	c, _, err := root.Find(words)
 	if err != nil || c == root {
 		t.Errorf("%s shows gatelodge %s, which does not exist: %v", file, strings.Join(words, " "), err)
@@ -54,7 +56,7 @@ func shownCommand(t *testing.T, file string, words []string) {
 // Every command says what it is for, and takes --help.
 func TestEveryCommandIsDescribed(t *testing.T) {
 	var count int
-	for _, c := range (&app{}).tree().Commands() {
+	for _, c := range tree(&command.App{}).Commands() {
 		for _, d := range append(c.Commands(), c) {
 			count++
 			if d.Short == "" || strings.HasSuffix(d.Short, ".") {

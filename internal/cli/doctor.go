@@ -7,13 +7,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/consent"
 	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/local"
 )
 
-func doctorCommand(a *app) *cobra.Command {
+func doctorCommand(a *command.App) *cobra.Command {
 	var fix, yes bool
 	c := &cobra.Command{
 		Use:   "doctor",
@@ -31,7 +32,7 @@ firewall forgets it, and reverted by gatelodge down.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if yes && !fix {
-				return usage(c, errors.New("--yes answers what --fix asks, and needs --fix"))
+				return command.Usage(c, errors.New("--yes answers what --fix asks, and needs --fix"))
 			}
 			r, err := diagnose(c.Context(), a)
 			if err != nil {
@@ -43,31 +44,31 @@ firewall forgets it, and reverted by gatelodge down.`,
 			return showDiagnosis(a, r)
 		},
 	}
-	a.jsonFlag(c, "print findings and evidence as JSON")
+	a.JSONFlag(c, "print findings and evidence as JSON")
 	c.Flags().BoolVar(&fix, "fix", false, "let gatelodge's packets through other firewalls of this machine, after asking")
 	c.Flags().BoolVar(&yes, "yes", false, "with --fix: do not ask")
 	c.MarkFlagsMutuallyExclusive("fix", "json")
 	return c
 }
 
-func diagnose(ctx context.Context, a *app) (local.DoctorResponse, error) {
-	if _, err := a.paths().Role(); err != nil {
+func diagnose(ctx context.Context, a *command.App) (local.DoctorResponse, error) {
+	if _, err := a.Paths().Role(); err != nil {
 		return local.DoctorResponse{}, err
 	}
-	r, err := a.client().Doctor(ctx)
+	r, err := a.Client().Doctor(ctx)
 	if errors.Is(err, local.ErrNotRunning) {
-		r, err = daemon.Examine(ctx, daemon.Options{Paths: a.paths(), Version: Version, Log: slog.New(slog.DiscardHandler)})
+		r, err = daemon.Examine(ctx, daemon.Options{Paths: a.Paths(), Version: a.Version, Log: slog.New(slog.DiscardHandler)})
 	}
 	return r, err
 }
 
-func showDiagnosis(a *app, r local.DoctorResponse) error {
+func showDiagnosis(a *command.App, r local.DoctorResponse) error {
 	printDiagnosis(a, r)
-	if err := a.answer(diagnosisOf(r)); err != nil {
+	if err := a.Answer(diagnosisOf(r)); err != nil {
 		return err
 	}
 	if n := len(r.Findings); n > 0 {
-		return fail(exitFailed, "", "%s found", counted(n, "problem", "problems"))
+		return command.Fail(command.ExitFailed, "", "%s found", command.Counted(n, "problem", "problems"))
 	}
 	return nil
 }
@@ -91,24 +92,24 @@ func diagnosisOf(r local.DoctorResponse) diagnosis {
 
 // fixFirewalls lets packets through the other firewalls of this machine, if its owner
 // agrees, and looks again.
-func fixFirewalls(ctx context.Context, a *app, r local.DoctorResponse, yes bool) error {
+func fixFirewalls(ctx context.Context, a *command.App, r local.DoctorResponse, yes bool) error {
 	if len(r.Remedies) == 0 {
-		a.notef("no other firewall of this machine is in the way: --fix has nothing to do")
+		a.Notef("no other firewall of this machine is in the way: --fix has nothing to do")
 		return showDiagnosis(a, r)
 	}
 	printDiagnosis(a, r)
-	a.printf("\nto let gatelodge's packets through the other firewalls of this machine:\n")
+	a.Printf("\nto let gatelodge's packets through the other firewalls of this machine:\n")
 	for _, m := range r.Remedies {
-		a.printf("  %s\n", m)
+		a.Printf("  %s\n", m)
 	}
-	a.printf("this is noted in %s; gatelodge down reverts it\n", a.paths().Remedies())
-	if err := a.agree(ctx, yes, "run these commands?"); err != nil {
+	a.Printf("this is noted in %s; gatelodge down reverts it\n", a.Paths().Remedies())
+	if err := a.Agree(ctx, yes, "run these commands?"); err != nil {
 		return err
 	}
-	err := a.editor().Alone(ctx, func() error {
-		done, err := consent.LetThrough(ctx, a.paths(), r.Remedies)
+	err := a.Editor().Alone(ctx, func() error {
+		done, err := consent.LetThrough(ctx, a.Paths(), r.Remedies)
 		for _, d := range done {
-			a.printf("  done: %s\n", d)
+			a.Printf("  done: %s\n", d)
 		}
 		return err
 	})
@@ -122,24 +123,24 @@ func fixFirewalls(ctx context.Context, a *app, r local.DoctorResponse, yes bool)
 	return showDiagnosis(a, after)
 }
 
-func printDiagnosis(a *app, r local.DoctorResponse) {
+func printDiagnosis(a *command.App, r local.DoctorResponse) {
 	for i, f := range r.Findings {
-		a.printf("%d. %s: %s\n", i+1, f.Where, f.Sentence)
+		a.Printf("%d. %s: %s\n", i+1, f.Where, f.Sentence)
 		if f.Command != "" {
-			a.printf("   %s %s\n", place(f.On), f.Command)
+			a.Printf("   %s %s\n", place(f.On), f.Command)
 		}
 		if f.Hint != "" {
-			a.printf("   %s\n", f.Hint)
+			a.Printf("   %s\n", f.Hint)
 		}
 	}
 	if len(r.Findings) == 0 {
-		a.printf("nothing is wrong, as far as can be seen from here\n")
+		a.Printf("nothing is wrong, as far as can be seen from here\n")
 	}
 	for _, n := range r.Notes {
-		if a.asJSON {
+		if a.AsJSON {
 			break // they are part of the answer
 		}
-		a.notef("note: %s", n)
+		a.Notef("note: %s", n)
 	}
 }
 

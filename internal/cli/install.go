@@ -7,10 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/install"
 )
 
-func installCommand(a *app) *cobra.Command {
+func installCommand(a *command.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "install",
 		Short: "Install this program as a service, without a package",
@@ -22,45 +23,45 @@ gatelodge, it refuses. gatelodge uninstall removes exactly what install made.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return installHere(c.Context(), a) },
 	}
-	a.jsonFlag(c, "print what was done as JSON")
+	a.JSONFlag(c, "print what was done as JSON")
 	return c
 }
 
-func installHere(ctx context.Context, a *app) error {
+func installHere(ctx context.Context, a *command.App) error {
 	done, err := installSelf(ctx, a)
-	a.printDone(done)
+	a.PrintDone(done)
 	if err != nil {
 		return err
 	}
-	unit, err := a.instance().Unit(ctx)
+	unit, err := a.Instance().Unit(ctx)
 	if err != nil {
 		return err
 	}
 	if unit == nil {
-		a.notef("there is no systemd here to start it: after each boot run gatelodge up")
+		a.Notef("there is no systemd here to start it: after each boot run gatelodge up")
 	}
-	a.printf("installed; next, on a VPS: gatelodge gate init; at home: gatelodge join INVITE\n")
-	return a.answer(deeds{done})
+	a.Printf("installed; next, on a VPS: gatelodge gate init; at home: gatelodge join INVITE\n")
+	return a.Answer(command.Deeds{Done: done})
 }
 
 // installSelf installs the program that runs, and says in words what it did.
-func installSelf(ctx context.Context, a *app) ([]string, error) {
+func installSelf(ctx context.Context, a *command.App) ([]string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	done, err := install.Install(ctx, install.Options{Root: a.root, Program: self})
+	done, err := install.Install(ctx, install.Options{Root: a.Root, Program: self})
 	return done, explainInstall(err)
 }
 
 func explainInstall(err error) error {
 	if p, ok := errors.AsType[*install.PackagedError](err); ok {
-		return fail(exitFailed, p.RemoveHint(), "%w", err)
+		return command.Fail(command.ExitFailed, p.RemoveHint(), "%w", err)
 	}
 	return err
 }
 
-func uninstallCommand(a *app) *cobra.Command {
+func uninstallCommand(a *command.App) *cobra.Command {
 	var purge bool
 	c := &cobra.Command{
 		Use:   "uninstall",
@@ -73,13 +74,13 @@ the removed one.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return uninstall(c.Context(), a, purge) },
 	}
-	a.jsonFlag(c, "print what was done as JSON")
+	a.JSONFlag(c, "print what was done as JSON")
 	c.Flags().BoolVar(&purge, "purge", false, "remove configuration, keys and the user as well")
 	return c
 }
 
-func uninstall(ctx context.Context, a *app, purge bool) error {
-	o := install.Options{Root: a.root}
+func uninstall(ctx context.Context, a *command.App, purge bool) error {
+	o := install.Options{Root: a.Root}
 	replaced, err := install.CanUninstall(ctx, o, purge)
 	if err != nil {
 		return explainInstall(err)
@@ -87,14 +88,14 @@ func uninstall(ctx context.Context, a *app, purge bool) error {
 	var down []string
 	// A package's service goes on: what stands in the kernel is its now.
 	if !replaced {
-		if down, err = downIfRole(ctx, a); err != nil {
+		if down, err = a.DownIfRole(ctx); err != nil {
 			return err
 		}
 	}
 	done, err := install.Uninstall(ctx, o, purge)
-	a.printDone(done)
+	a.PrintDone(done)
 	if err != nil {
 		return err
 	}
-	return a.answer(deeds{append(down, done...)})
+	return a.Answer(command.Deeds{Done: append(down, done...)})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/sibling"
 )
 
@@ -36,13 +37,13 @@ and in PATH; it comes in the package gatelodge-lab.`,
 func handOver(args []string) error {
 	program, err := sibling.Find(labProgram)
 	if errors.Is(err, sibling.ErrNone) {
-		return fail(exitFailed, "install the package gatelodge-lab, or put the program of that name beside this one",
+		return command.Fail(command.ExitFailed, "install the package gatelodge-lab, or put the program of that name beside this one",
 			"the lab is a program of its own, and it is missing: %w", err)
 	}
 	if err == nil {
 		err = become(program, args)
 	}
-	return fail(exitFailed, "", "cannot run the lab: %w", err)
+	return command.Fail(command.ExitFailed, "", "cannot run the lab: %w", err)
 }
 
 // become replaces this process by the lab's program, which runs this very file

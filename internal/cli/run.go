@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/systemd"
-	"github.com/gatelodge/gatelodge/internal/terminal"
 )
 
 // memoryLimit is what the Go runtime is told to stay within, in bytes. The
@@ -18,7 +18,7 @@ import (
 // after a large transfer, for no gain in speed.
 const memoryLimit = 64 << 20
 
-func runCommand(a *app) *cobra.Command {
+func runCommand(a *command.App) *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
 		Short: "Run the daemon in the foreground",
@@ -43,7 +43,7 @@ const (
 	keptGuard = "guard"
 )
 
-func runDaemon(ctx context.Context, a *app) error {
+func runDaemon(ctx context.Context, a *command.App) error {
 	log := daemonLogger(a)
 	service, err := systemd.FromEnvironment()
 	if err != nil {
@@ -58,12 +58,12 @@ func runDaemon(ctx context.Context, a *app) error {
 		log.Warn("an old socket of the firewall's guard is still open", "error", err)
 	}
 	err = daemon.Run(ctx, daemon.Options{
-		Paths: a.paths(), Version: Version, Log: log, Service: service,
+		Paths: a.Paths(), Version: a.Version, Log: log, Service: service,
 		TUN: tun, KeepTUN: func(f *os.File) error { return service.KeepFile(keptTUN, f) },
 		Guard: guard, KeepGuard: func(f *os.File) error { return service.KeepFile(keptGuard, f) },
 	})
 	if err != nil {
-		if noteErr := a.instance().NoteFailure(classify(err)); noteErr != nil {
+		if noteErr := a.Instance().NoteFailure(command.Classify(err)); noteErr != nil {
 			log.Debug("the command that has started this does not learn why it ends", "error", noteErr)
 		}
 	}
@@ -71,19 +71,11 @@ func runDaemon(ctx context.Context, a *app) error {
 }
 
 // daemonLogger writes to the journal where that is what reads us.
-func daemonLogger(a *app) *slog.Logger {
-	if f, ok := a.errOut.(*os.File); ok {
+func daemonLogger(a *command.App) *slog.Logger {
+	if f, ok := a.ErrOut.(*os.File); ok {
 		if h := systemd.Journal(f, slog.LevelInfo); h != nil {
 			return slog.New(h)
 		}
 	}
-	return a.logger()
-}
-
-// logger writes for people on a terminal, and plain fields elsewhere.
-func (a *app) logger() *slog.Logger {
-	if terminal.Is(a.errOut) {
-		return slog.New(terminal.NewLog(a.errOut))
-	}
-	return slog.New(slog.NewTextHandler(a.errOut, nil))
+	return a.Logger()
 }

@@ -7,12 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/status"
 	"github.com/gatelodge/gatelodge/internal/terminal"
 )
 
-func statusCommand(a *app) *cobra.Command {
+func statusCommand(a *command.App) *cobra.Command {
 	var watch bool
 	c := &cobra.Command{
 		Use:   "status",
@@ -25,7 +26,7 @@ func statusCommand(a *app) *cobra.Command {
 			return showStatus(c.Context(), a)
 		},
 	}
-	a.jsonFlag(c, "print the report as JSON")
+	a.JSONFlag(c, "print the report as JSON")
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "show it again every two seconds")
 	c.MarkFlagsMutuallyExclusive("json", "watch")
 	return c
@@ -33,20 +34,20 @@ func statusCommand(a *app) *cobra.Command {
 
 // showStatus also prints a report when no daemon answers: that it does not is
 // what the owner wants to know.
-func showStatus(ctx context.Context, a *app) error {
-	role, err := a.paths().Role()
+func showStatus(ctx context.Context, a *command.App) error {
+	role, err := a.Paths().Role()
 	if err != nil {
 		return err
 	}
-	report, err := a.client().Status(ctx)
+	report, err := a.Client().Status(ctx)
 	notRunning := errors.Is(err, local.ErrNotRunning)
 	if err != nil && !notRunning {
 		return err
 	}
 	if notRunning {
-		report = status.NotRunning(string(role), Version)
+		report = status.NotRunning(string(role), a.Version)
 	}
-	if printed := errors.Join(a.printReport(report), a.answer(report)); printed != nil {
+	if printed := errors.Join(a.PrintReport(report), a.Answer(report)); printed != nil {
 		return printed
 	}
 	return err
@@ -55,12 +56,12 @@ func showStatus(ctx context.Context, a *app) error {
 // watchInterval is how often --watch asks again.
 const watchInterval = 2 * time.Second
 
-func watchStatus(ctx context.Context, a *app) error {
+func watchStatus(ctx context.Context, a *command.App) error {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
-		if terminal.Is(a.out) {
-			a.printf("\x1b[H\x1b[2J") // cursor home, clear screen
+		if terminal.Is(a.Out) {
+			a.Printf("\x1b[H\x1b[2J") // cursor home, clear screen
 		}
 		if err := showStatus(ctx, a); err != nil && !errors.Is(err, local.ErrNotRunning) {
 			return err

@@ -1,4 +1,4 @@
-package cli
+package gateside
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host"
@@ -27,7 +28,7 @@ type gateInit struct {
 	input      string
 }
 
-func gateInitCommand(a *app) *cobra.Command {
+func gateInitCommand(a *command.App) *cobra.Command {
 	var o gateInit
 	c := &cobra.Command{
 		Use:   "init",
@@ -38,7 +39,7 @@ listens on stay open, and can never be forwarded.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return initGate(c.Context(), a, o) },
 	}
-	a.jsonFlag(c, "print what was set up as JSON; needs --yes")
+	a.JSONFlag(c, "print what was set up as JSON; needs --yes")
 	f := c.Flags()
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 	f.BoolVar(&o.noStart, "no-start", false, "write gate.toml, and do not start")
@@ -50,14 +51,14 @@ listens on stay open, and can never be forwarded.`,
 }
 
 // initGate touches nothing before the owner has agreed.
-func initGate(ctx context.Context, a *app, o gateInit) error {
+func initGate(ctx context.Context, a *command.App, o gateInit) error {
 	if err := checkFresh(a); err != nil {
 		return err
 	}
 	if err := host.MayManage(); err != nil {
 		return err
 	}
-	found, err := host.Look(ctx, a.root, host.SSHConnection())
+	found, err := host.Look(ctx, a.Root, host.SSHConnection())
 	if err != nil {
 		return err
 	}
@@ -70,68 +71,68 @@ func initGate(ctx context.Context, a *app, o gateInit) error {
 		return err
 	}
 	showFound(a, found, file, verdict)
-	if err := a.agree(ctx, o.yes, fmt.Sprintf("Write %s and start the gate?", a.paths().ConfigFile(forward.Gate))); err != nil {
+	if err := a.Agree(ctx, o.yes, fmt.Sprintf("Write %s and start the gate?", a.Paths().ConfigFile(forward.Gate))); err != nil {
 		return err
 	}
 	// What the look has promised is tried, now that the owner has agreed.
 	if err := host.CanRun(ctx); err != nil {
 		return err
 	}
-	if err := a.editor().Create(forward.Gate, config.NewGateFile(file)); err != nil {
+	if err := a.Editor().Create(forward.Gate, config.NewGateFile(file)); err != nil {
 		return err
 	}
-	a.printf("wrote %s\n", a.paths().ConfigFile(forward.Gate))
+	a.Printf("wrote %s\n", a.Paths().ConfigFile(forward.Gate))
 	return answerInit(ctx, a, o, file)
 }
 
 // answerInit starts the gate, unless told not to, and says what it is.
-func answerInit(ctx context.Context, a *app, o gateInit, file config.GateDefaults) error {
+func answerInit(ctx context.Context, a *command.App, o gateInit, file config.GateDefaults) error {
 	if o.noStart {
-		a.printf("start it with: gatelodge up\n")
+		a.Printf("start it with: gatelodge up\n")
 	} else {
-		if err := a.instance().Enable(ctx); err != nil {
+		if err := a.Instance().Enable(ctx); err != nil {
 			return err
 		}
-		if _, err := up(ctx, a); err != nil {
+		if _, err := a.Up(ctx); err != nil {
 			return err
 		}
-		a.printf("next: gatelodge gate invite NAME\n")
+		a.Printf("next: gatelodge gate invite NAME\n")
 	}
-	return a.answer(struct {
+	return a.Answer(struct {
 		Config    string       `json:"config"`
 		Endpoints []string     `json:"endpoints"`
 		Prefix4   netip.Prefix `json:"prefix4"`
 		Started   bool         `json:"started"`
-	}{a.paths().ConfigFile(forward.Gate), file.Endpoints, file.Prefix4, !o.noStart})
+	}{a.Paths().ConfigFile(forward.Gate), file.Endpoints, file.Prefix4, !o.noStart})
 }
 
 // checkFresh refuses to touch a machine that has a role already.
-func checkFresh(a *app) error {
-	role, err := a.paths().Role()
+func checkFresh(a *command.App) error {
+	role, err := a.Paths().Role()
 	switch {
 	case errors.Is(err, layout.ErrNoRole):
 		return nil
 	case err != nil:
 		return err
 	}
-	return fail(exitFailed, "gatelodge status", "this machine is a %s already: %s stays as it is", role, a.paths().ConfigFile(role))
+	return command.Fail(command.ExitFailed, "gatelodge status", "this machine is a %s already: %s stays as it is", role, a.Paths().ConfigFile(role))
 }
 
-func showFound(a *app, found host.Found, file config.GateDefaults, verdict survey.Verdict) {
-	a.printf("This machine:\n")
-	a.printf("  public       %s\n", found.PublicText())
-	a.printf("  ssh          %s\n", found.Survey.SSHText())
-	a.printf("  WireGuard    %s\n", found.Survey.DeviceText())
-	a.printf("  nftables     %s\n", found.Survey.NFT)
-	a.printf("As a gate:\n")
-	a.printf("  homes dial   %s (UDP)\n", strings.Join(file.Endpoints, ", "))
-	a.printf("  tunnel       %s", file.Prefix4)
+func showFound(a *command.App, found host.Found, file config.GateDefaults, verdict survey.Verdict) {
+	a.Printf("This machine:\n")
+	a.Printf("  public       %s\n", found.PublicText())
+	a.Printf("  ssh          %s\n", found.Survey.SSHText())
+	a.Printf("  WireGuard    %s\n", found.Survey.DeviceText())
+	a.Printf("  nftables     %s\n", found.Survey.NFT)
+	a.Printf("As a gate:\n")
+	a.Printf("  homes dial   %s (UDP)\n", strings.Join(file.Endpoints, ", "))
+	a.Printf("  tunnel       %s", file.Prefix4)
 	if file.Prefix6.IsValid() {
-		a.printf(", %s", file.Prefix6)
+		a.Printf(", %s", file.Prefix6)
 	}
-	a.printf("\n  firewall     %s\n", survey.InputText(file.Input == "leave", "this machine"))
-	a.printf("  kernel       %s\n", found.Survey.KernelText())
+	a.Printf("\n  firewall     %s\n", survey.InputText(file.Input == "leave", "this machine"))
+	a.Printf("  kernel       %s\n", found.Survey.KernelText())
 	for _, n := range verdict.Notes {
-		a.printf("  note         %s\n", n)
+		a.Printf("  note         %s\n", n)
 	}
 }

@@ -1,4 +1,4 @@
-package cli
+package gateside
 
 import (
 	"context"
@@ -7,13 +7,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/status"
 	"github.com/gatelodge/gatelodge/internal/terminal"
 )
 
-func gateCommand(a *app) *cobra.Command {
+// Gate returns the command gate, with those of the VPS.
+func Gate(a *command.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "gate",
 		Short: "Commands for the VPS",
@@ -25,18 +27,18 @@ func gateCommand(a *app) *cobra.Command {
 }
 
 // asGate returns an error where this machine is not a gate.
-func asGate(a *app) error {
-	role, err := a.paths().Role()
+func asGate(a *command.App) error {
+	role, err := a.Paths().Role()
 	if err != nil {
 		return err
 	}
 	if role != forward.Gate {
-		return fail(exitFailed, "run it on the VPS", "this machine is a home, not a gate")
+		return command.Fail(command.ExitFailed, "run it on the VPS", "this machine is a home, not a gate")
 	}
 	return nil
 }
 
-func gateInviteCommand(a *app) *cobra.Command {
+func gateInviteCommand(a *command.App) *cobra.Command {
 	var req local.InviteRequest
 	var ports []string
 	c := &cobra.Command{
@@ -55,23 +57,23 @@ terminal. It lets anybody join once, until it expires: keep it secret.`,
 			if err != nil {
 				return err
 			}
-			return errors.Join(showInvite(a, invite), a.answer(invite))
+			return errors.Join(showInvite(a, invite), a.Answer(invite))
 		},
 	}
 	c.Flags().DurationVar(&req.For, "for", 24*time.Hour, "how long the invite can be used")
 	c.Flags().StringSliceVar(&ports, "allow-ports", nil, "ports that this home may publish (default: as [policy] in gate.toml says)")
-	a.jsonFlag(c, "print the invite as JSON")
+	a.JSONFlag(c, "print the invite as JSON")
 	return c
 }
 
 // makeInvite asks the daemon for an invite, and first lets the home have these
 // ports, if any are given.
-func makeInvite(ctx context.Context, a *app, req local.InviteRequest, ports []string) (invite local.InviteResponse, err error) {
+func makeInvite(ctx context.Context, a *command.App, req local.InviteRequest, ports []string) (invite local.InviteResponse, err error) {
 	ask := func() (err error) {
-		invite, err = a.client().Invite(ctx, req)
+		invite, err = a.Client().Invite(ctx, req)
 		return err
 	}
-	e := a.editor()
+	e := a.Editor()
 	err = e.Alone(ctx, func() error {
 		if len(ports) == 0 {
 			return ask()
@@ -82,16 +84,16 @@ func makeInvite(ctx context.Context, a *app, req local.InviteRequest, ports []st
 }
 
 // showInvite prints the invite alone where a program reads it.
-func showInvite(a *app, invite local.InviteResponse) error {
-	if a.asJSON || !terminal.Is(a.out) {
-		a.printf("%s\n", invite.Invite)
+func showInvite(a *command.App, invite local.InviteResponse) error {
+	if a.AsJSON || !terminal.Is(a.Out) {
+		a.Printf("%s\n", invite.Invite)
 		return nil
 	}
-	a.printf("At home, once, before %s:\n\n  gatelodge join %s\n\n", invite.Expires.Format("Mon 2 Jan 15:04"), invite.Invite)
-	return terminal.WriteQR(a.out, invite.Invite)
+	a.Printf("At home, once, before %s:\n\n  gatelodge join %s\n\n", invite.Expires.Format("Mon 2 Jan 15:04"), invite.Invite)
+	return terminal.WriteQR(a.Out, invite.Invite)
 }
 
-func gateHomesCommand(a *app) *cobra.Command {
+func gateHomesCommand(a *command.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "homes",
 		Short: "List the homes of this gate, and open invites",
@@ -101,27 +103,27 @@ func gateHomesCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.asJSON {
-				return a.answer(struct {
+			if a.AsJSON {
+				return a.Answer(struct {
 					Homes   []status.Home   `json:"homes"`
 					Invites []status.Invite `json:"invites"`
 				}{r.Homes, r.Invites})
 			}
-			return r.WriteHomes(a.out, time.Now())
+			return r.WriteHomes(a.Out, time.Now())
 		},
 	}
-	a.jsonFlag(c, "print the homes as JSON")
+	a.JSONFlag(c, "print the homes as JSON")
 	return c
 }
 
-func gateReport(ctx context.Context, a *app) (status.Report, error) {
+func gateReport(ctx context.Context, a *command.App) (status.Report, error) {
 	if err := asGate(a); err != nil {
 		return status.Report{}, err
 	}
-	return a.client().Status(ctx)
+	return a.Client().Status(ctx)
 }
 
-func gateRevokeCommand(a *app) *cobra.Command {
+func gateRevokeCommand(a *command.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "revoke NAME",
 		Short: "Shut a home out, or revoke an invite",
@@ -133,15 +135,15 @@ not been used becomes void.`,
 			if err := asGate(a); err != nil {
 				return err
 			}
-			if err := a.client().Revoke(c.Context(), args[0]); err != nil {
+			if err := a.Client().Revoke(c.Context(), args[0]); err != nil {
 				return err
 			}
-			a.printf("%s is revoked\n", args[0])
-			return a.answer(struct {
+			a.Printf("%s is revoked\n", args[0])
+			return a.Answer(struct {
 				Revoked string `json:"revoked"`
 			}{args[0]})
 		},
 	}
-	a.jsonFlag(c, "print who is revoked as JSON")
+	a.JSONFlag(c, "print who is revoked as JSON")
 	return c
 }

@@ -1,4 +1,4 @@
-package cli
+package homeside
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/key"
@@ -17,7 +18,8 @@ import (
 	"github.com/gatelodge/gatelodge/internal/terminal"
 )
 
-func joinCommand(a *app) *cobra.Command {
+// Join returns the command of that name.
+func Join(a *command.App) *cobra.Command {
 	var noStart bool
 	c := &cobra.Command{
 		Use:   "join [INVITE]",
@@ -35,19 +37,19 @@ from standard input.`,
 			return joinGate(c.Context(), a, text, noStart)
 		},
 	}
-	a.jsonFlag(c, "print the home's name as JSON")
+	a.JSONFlag(c, "print the home's name as JSON")
 	c.Flags().BoolVar(&noStart, "no-start", false, "join, and do not start")
 	return c
 }
 
 // inviteText also takes an invite that a terminal has broken into words.
-func inviteText(ctx context.Context, a *app, args []string) (string, error) {
+func inviteText(ctx context.Context, a *command.App, args []string) (string, error) {
 	const most = 4096 // bytes
-	in := io.LimitReader(a.in, most)
+	in := io.LimitReader(a.In, most)
 	switch {
-	case len(args) == 0 && terminal.Is(a.in):
+	case len(args) == 0 && terminal.Is(a.In):
 		// It is shown as it is typed: a moment later it is of no more use.
-		fmt.Fprint(a.errOut, "Invite (from the gate: gatelodge gate invite NAME): ")
+		fmt.Fprint(a.ErrOut, "Invite (from the gate: gatelodge gate invite NAME): ")
 		return terminal.UnlessStopped(ctx, func() (string, error) { return terminal.FirstLine(in) })
 	case len(args) == 0, len(args) == 1 && args[0] == "-":
 		return terminal.UnlessStopped(ctx, func() (string, error) {
@@ -60,28 +62,28 @@ func inviteText(ctx context.Context, a *app, args []string) (string, error) {
 	return text, nil
 }
 
-func joinGate(ctx context.Context, a *app, text string, noStart bool) error {
+func joinGate(ctx context.Context, a *command.App, text string, noStart bool) error {
 	invite, err := key.ParseInvite(text)
 	if err != nil {
-		return fail(exitUsage, "copy the invite again, or make a new one on the gate: gatelodge gate invite NAME", "%w", err)
+		return command.Fail(command.ExitUsage, "copy the invite again, or make a new one on the gate: gatelodge gate invite NAME", "%w", err)
 	}
 	name, err := becomeHome(ctx, a, invite)
 	if err != nil {
 		return err
 	}
-	a.printf("joined as %s\n", name)
+	a.Printf("joined as %s\n", name)
 	if noStart {
-		a.printf("start it with: gatelodge up\n")
+		a.Printf("start it with: gatelodge up\n")
 	} else {
-		if err := a.instance().Enable(ctx); err != nil {
+		if err := a.Instance().Enable(ctx); err != nil {
 			return err
 		}
-		if _, err := up(ctx, a); err != nil {
+		if _, err := a.Up(ctx); err != nil {
 			return err
 		}
-		a.printf("next: gatelodge expose 443\n")
+		a.Printf("next: gatelodge expose 443\n")
 	}
-	return a.answer(struct {
+	return a.Answer(struct {
 		Name    string `json:"name"`
 		Started bool   `json:"started"`
 	}{name, !noStart})
@@ -89,25 +91,25 @@ func joinGate(ctx context.Context, a *app, text string, noStart bool) error {
 
 // becomeHome redeems an invite, and writes home.toml where there is none. It
 // returns the home's name.
-func becomeHome(ctx context.Context, a *app, invite key.Invite) (string, error) {
-	role, err := a.paths().Role()
+func becomeHome(ctx context.Context, a *command.App, invite key.Invite) (string, error) {
+	role, err := a.Paths().Role()
 	if err == nil && role == forward.Gate {
-		return "", fail(exitFailed, "", "this machine is a gate; a home is another machine")
+		return "", command.Fail(command.ExitFailed, "", "this machine is a gate; a home is another machine")
 	}
 	hadConfig := err == nil
 	if err != nil && !errors.Is(err, layout.ErrNoRole) {
 		return "", err
 	}
-	o, err := a.options(ctx)
+	o, err := a.Options(ctx)
 	if err != nil {
 		return "", err
 	}
 	joined, err := membership.Join(ctx, membership.Options{Paths: o.Paths, Log: o.Log, Owner: o.Owner}, invite)
 	if u, ok := errors.AsType[*membership.UnreachableError](err); ok {
-		return "", fail(exitUnreachable, u.Hint, "%w", err)
+		return "", command.Fail(command.ExitUnreachable, u.Hint, "%w", err)
 	}
 	if err != nil || hadConfig {
 		return joined.Name, err
 	}
-	return joined.Name, a.editor().Create(forward.Home, config.NewHomeFile())
+	return joined.Name, a.Editor().Create(forward.Home, config.NewHomeFile())
 }

@@ -1,4 +1,4 @@
-package cli
+package homeside
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gatelodge/gatelodge/internal/cli/command"
 )
 
 // newTerminal returns both ends of a pseudo-terminal.
@@ -41,7 +43,7 @@ func TestJoinAsksForTheInvite(t *testing.T) {
 	for _, stops := range []bool{false, true} {
 		keyboard, terminal := newTerminal(t)
 		var asked bytes.Buffer
-		a := &app{in: terminal, errOut: &asked}
+		a := &command.App{In: terminal, ErrOut: &asked}
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		if stops {
@@ -57,7 +59,7 @@ func TestJoinAsksForTheInvite(t *testing.T) {
 			t.Errorf("it asks %q", asked.String())
 		}
 	}
-	a := &app{in: strings.NewReader("GL1-\nTEXT\n"), errOut: io.Discard}
+	a := &command.App{In: strings.NewReader("GL1-\nTEXT\n"), ErrOut: io.Discard}
 	if text, err := inviteText(t.Context(), a, nil); err != nil || text != "GL1-\nTEXT\n" {
 		t.Errorf("from a pipe: %v, %q", err, text)
 	}

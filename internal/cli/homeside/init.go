@@ -1,4 +1,4 @@
-package cli
+package homeside
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/key"
@@ -20,7 +21,8 @@ import (
 	"github.com/gatelodge/gatelodge/internal/terminal"
 )
 
-func initCommand(a *app) *cobra.Command {
+// Init returns the command of that name.
+func Init(a *command.App) *cobra.Command {
 	var o onboard.Options
 	var yes bool
 	c := &cobra.Command{
@@ -60,7 +62,7 @@ on the VPS is root, or may become root with sudo.`,
 }
 
 // setUp carries init out.
-func setUp(ctx context.Context, a *app, o onboard.Options, yes bool) error {
+func setUp(ctx context.Context, a *command.App, o onboard.Options, yes bool) error {
 	begin := time.Now()
 	name, err := homeName(o.Name)
 	if err != nil {
@@ -70,17 +72,17 @@ func setUp(ctx context.Context, a *app, o onboard.Options, yes bool) error {
 	if err := checkInit(a, o, yes); err != nil {
 		return err
 	}
-	quiet := &app{root: a.root, in: a.in, out: io.Discard, errOut: io.Discard}
+	quiet := &command.App{Root: a.Root, In: a.In, Out: io.Discard, ErrOut: io.Discard}
 	here := onboard.Here{
-		Instance: a.instance(), Version: Version, Editor: a.editor(), Terminal: a.errOut,
-		Look: func(ctx context.Context) (host.Found, error) { return host.Look(ctx, a.root, "") },
+		Instance: a.Instance(), Version: a.Version, Editor: a.Editor(), Terminal: a.ErrOut,
+		Look: func(ctx context.Context) (host.Found, error) { return host.Look(ctx, a.Root, "") },
 		Join: func(ctx context.Context, invite key.Invite) (string, error) { return becomeHome(ctx, a, invite) },
-		Down: func(ctx context.Context) error { _, err := down(ctx, quiet); return err },
+		Down: func(ctx context.Context) error { _, err := quiet.Down(ctx); return err },
 	}
-	if err := onboard.Run(ctx, o, here, &progress{app: a, yes: yes, destination: o.Destination}); err != nil {
+	if err := onboard.Run(ctx, o, here, &progress{App: a, yes: yes, destination: o.Destination}); err != nil {
 		return err
 	}
-	a.printf("done in %.0f s\nnext: gatelodge expose 443\n", time.Since(begin).Seconds())
+	a.Printf("done in %.0f s\nnext: gatelodge expose 443\n", time.Since(begin).Seconds())
 	return nil
 }
 
@@ -88,7 +90,7 @@ func setUp(ctx context.Context, a *app, o onboard.Options, yes bool) error {
 func homeName(given string) (string, error) {
 	if given != "" {
 		if err := forward.CheckName(given); err != nil {
-			return "", fail(exitUsage, "--name attic", "%w", err)
+			return "", command.Fail(command.ExitUsage, "--name attic", "%w", err)
 		}
 		return given, nil
 	}
@@ -101,21 +103,21 @@ func homeName(given string) (string, error) {
 
 // checkInit refuses at once what cannot be. A user who is not root comes here again
 // by sudo.
-func checkInit(a *app, o onboard.Options, yes bool) error {
+func checkInit(a *command.App, o onboard.Options, yes bool) error {
 	if err := remote.CheckDestination(o.Destination); err != nil {
-		return fail(exitUsage, "gatelodge init root@VPS", "%w", err)
+		return command.Fail(command.ExitUsage, "gatelodge init root@VPS", "%w", err)
 	}
-	if err := onboard.CheckFresh(a.paths()); err != nil {
+	if err := onboard.CheckFresh(a.Paths()); err != nil {
 		return err
 	}
 	if os.Geteuid() != 0 {
 		return againBySudo(o)
 	}
-	if !yes && !terminal.Is(a.in) {
-		return fail(exitUsage, "add --yes", "there is nobody to ask: the input is not a terminal")
+	if !yes && !terminal.Is(a.In) {
+		return command.Fail(command.ExitUsage, "add --yes", "there is nobody to ask: the input is not a terminal")
 	}
-	if a.instance().IsMachines() && !systemd.Booted() && !o.WithoutService {
-		return fail(exitUsage, "add --without-service: after each boot, run gatelodge up", "this machine has no systemd, so the home would not come back after a reboot")
+	if a.Instance().IsMachines() && !systemd.Booted() && !o.WithoutService {
+		return command.Fail(command.ExitUsage, "add --without-service: after each boot, run gatelodge up", "this machine has no systemd, so the home would not come back after a reboot")
 	}
 	return nil
 }
@@ -126,7 +128,7 @@ func checkInit(a *app, o onboard.Options, yes bool) error {
 func againBySudo(o onboard.Options) error {
 	sudo, err := exec.LookPath("sudo")
 	if err != nil {
-		return fail(exitPrivilege, "run it as root", "this needs root, and there is no sudo")
+		return command.Fail(command.ExitPrivilege, "run it as root", "this needs root, and there is no sudo")
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -141,32 +143,39 @@ func againBySudo(o onboard.Options) error {
 
 // progress shows the owner what goes on.
 type progress struct {
-	*app
+	*command.App
 	yes         bool
 	destination string
 }
 
 // Step implements onboard.Progress.
-func (p *progress) Step(n, of int, name string) { p.printf("%d/%d %s\n", n, of, name) }
+func (p *progress) Step(n, of int, name string) { p.Printf("%d/%d %s\n", n, of, name) }
 
 // Done implements onboard.Progress.
-func (p *progress) Done(text string) { p.printf("  %s\n", text) }
+func (p *progress) Done(text string) { p.Printf("  %s\n", text) }
 
 // Agree implements onboard.Progress.
 func (p *progress) Agree(ctx context.Context, what onboard.Proposal) error {
-	p.printf("The VPS:\n")
-	p.printDone(what.VPS)
-	p.printf("To do, on the VPS:\n")
-	p.printDone(what.There)
-	p.printf("To do, on this machine:\n")
-	p.printDone(what.Here)
+	p.Printf("The VPS:\n")
+	p.PrintDone(what.VPS)
+	p.Printf("To do, on the VPS:\n")
+	p.PrintDone(what.There)
+	p.Printf("To do, on this machine:\n")
+	p.PrintDone(what.Here)
 	for _, n := range what.Notes {
-		p.printf("  note         %s\n", n)
+		p.Printf("  note         %s\n", n)
 	}
-	return p.agree(ctx, p.yes, "Continue?")
+	return p.App.Agree(ctx, p.yes, "Continue?")
 }
 
 // Password implements onboard.Progress.
 func (p *progress) Password(ctx context.Context) (string, error) {
-	return terminal.Secret(ctx, p.in, p.errOut, passwordPrompt(p.destination))
+	return terminal.Secret(ctx, p.In, p.ErrOut, passwordPrompt(p.destination))
+}
+
+// passwordPrompt says whose password is asked for, in the words of the user who
+// started this: anything that the VPS says, its login name too, could make the
+// question look like another.
+func passwordPrompt(destination string) string {
+	return fmt.Sprintf("Password for sudo on the VPS %s (not for this machine): ", destination)
 }

@@ -1,4 +1,4 @@
-package cli
+package command
 
 import (
 	"encoding/json"
@@ -19,27 +19,29 @@ import (
 
 // The exit codes of every command.
 const (
-	exitOK          = 0
-	exitFailed      = int(problem.Failed)
-	exitUsage       = int(problem.Usage)
-	exitDiffers     = int(problem.Differs) // plan: the machine is not as wanted
-	exitPrivilege   = int(problem.Privilege)
-	exitUnreachable = int(problem.Unreachable) // the other side, or the daemon, does not answer
+	ExitOK          = 0
+	ExitFailed      = int(problem.Failed)
+	ExitUsage       = int(problem.Usage)
+	ExitDiffers     = int(problem.Differs) // plan: the machine is not as wanted
+	ExitPrivilege   = int(problem.Privilege)
+	ExitUnreachable = int(problem.Unreachable) // the other side, or the daemon, does not answer
 )
 
-func usage(c *cobra.Command, err error) error {
-	return fail(exitUsage, c.CommandPath()+" --help", "%w", err)
+// Usage returns the error of a command line that is wrong.
+func Usage(c *cobra.Command, err error) error {
+	return Fail(ExitUsage, c.CommandPath()+" --help", "%w", err)
 }
 
-func fail(code int, hint, format string, args ...any) error {
+// Fail returns an error with its exit code and the next command to try, "" for none.
+func Fail(code int, hint, format string, args ...any) error {
 	return problem.New(problem.Kind(code), hint, format, args...)
 }
 
-// report prints an error in the program's voice, or as one line of JSON, and
+// Report prints an error in the program's voice, or as one line of JSON, and
 // returns its exit code. Both go to the standard error: what a command prints on
 // its standard output is its answer, whole or not at all.
-func report(w io.Writer, err error, asJSON bool) int {
-	p := classify(err)
+func Report(w io.Writer, err error, asJSON bool) int {
+	p := Classify(err)
 	if asJSON {
 		if line, err := p.JSON(); err == nil {
 			fmt.Fprintf(w, "%s\n", line)
@@ -55,10 +57,10 @@ func report(w io.Writer, err error, asJSON bool) int {
 	return int(p.Kind)
 }
 
-// classify finds the exit code and the hint of an error, also of one that no
+// Classify finds the exit code and the hint of an error, also of one that no
 // command has given any.
-func classify(err error) *problem.Error {
-	code, hint := exitFailed, ""
+func Classify(err error) *problem.Error {
+	code, hint := ExitFailed, ""
 	var given *problem.Error
 	var refused *local.RefusedError
 	var invalid config.Errors
@@ -70,42 +72,42 @@ func classify(err error) *problem.Error {
 	case errors.Is(err, layout.ErrNoRole):
 		hint = "on the VPS: gatelodge gate init; at home: gatelodge join INVITE"
 	case errors.Is(err, local.ErrNotRunning):
-		code, hint = exitUnreachable, "gatelodge up"
+		code, hint = ExitUnreachable, "gatelodge up"
 	case errors.Is(err, fs.ErrPermission):
-		code, hint = exitPrivilege, "run it as root: sudo gatelodge …"
+		code, hint = ExitPrivilege, "run it as root: sudo gatelodge …"
 	case strings.HasPrefix(err.Error(), "unknown command"):
-		code, hint = exitUsage, "gatelodge --help"
+		code, hint = ExitUsage, "gatelodge --help"
 	case errors.As(err, &invalid):
 		hint = "fix the file and run: gatelodge check"
 	}
 	return &problem.Error{Err: err, Hint: hint, Kind: problem.Kind(code)}
 }
 
-// printf is for the answer where a person reads it.
-func (a *app) printf(format string, args ...any) {
-	if !a.asJSON {
-		fmt.Fprintf(a.out, format, args...)
+// Printf is for the answer where a person reads it.
+func (a *App) Printf(format string, args ...any) {
+	if !a.AsJSON {
+		fmt.Fprintf(a.Out, format, args...)
 	}
 }
 
-// notef is for what is worth saying but not part of the answer.
-func (a *app) notef(format string, args ...any) {
-	fmt.Fprintf(a.errOut, "gatelodge: "+format+"\n", args...)
+// Notef is for what is worth saying but not part of the answer.
+func (a *App) Notef(format string, args ...any) {
+	fmt.Fprintf(a.ErrOut, "gatelodge: "+format+"\n", args...)
 }
 
-// answer prints v where a program reads it; for people the command has printed
+// Answer prints v where a program reads it; for people the command has printed
 // its answer already.
-func (a *app) answer(v any) error {
-	if !a.asJSON {
+func (a *App) Answer(v any) error {
+	if !a.AsJSON {
 		return nil
 	}
-	e := json.NewEncoder(a.out)
+	e := json.NewEncoder(a.Out)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }
 
-// counted puts a number before what there is so many of.
-func counted(n int, one, many string) string {
+// Counted puts a number before what there is so many of.
+func Counted(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}

@@ -1,4 +1,4 @@
-package cli
+package homeside
 
 import (
 	"context"
@@ -8,13 +8,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/edit"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/status"
 )
 
-func exposeCommand(a *app) *cobra.Command {
+// Expose returns the command of that name.
+func Expose(a *command.App) *cobra.Command {
 	var f config.NewForward
 	var limit struct {
 		rate        string
@@ -40,7 +42,7 @@ If the gate refuses, home.toml is left as it was.`,
 			return exposeForward(c.Context(), a, f)
 		},
 	}
-	a.jsonFlag(c, "print the forward as JSON")
+	a.JSONFlag(c, "print the forward as JSON")
 	c.Flags().StringVar(&f.Name, "name", "", "name of the forward (default: made from its first port)")
 	c.Flags().StringVar(&f.To, "to", "", "address of another device that runs the service, or one of this host's own (default: this host)")
 	c.Flags().StringVar(&f.Source, "source", "", `which address the service sees: "preserve" (the visitor's), "masquerade" (ours), "auto"`)
@@ -63,23 +65,23 @@ func splitPorts(args []string) []string {
 	return ports
 }
 
-func exposeForward(ctx context.Context, a *app, f config.NewForward) error {
+func exposeForward(ctx context.Context, a *command.App, f config.NewForward) error {
 	if err := checkForward(f); err != nil {
 		return err
 	}
-	p, err := a.editor().Publish(ctx, f)
+	p, err := a.Editor().Publish(ctx, f)
 	if err != nil {
 		return err
 	}
 	switch {
 	case !p.Running:
-		a.printf("%s is in home.toml; it will be published by: gatelodge up\n", p.Name)
+		a.Printf("%s is in home.toml; it will be published by: gatelodge up\n", p.Name)
 	case p.Forward.State == status.Pending:
-		a.printf("%s is in home.toml; the gate has not answered yet: it will be published when the gate does\n", p.Name)
+		a.Printf("%s is in home.toml; the gate has not answered yet: it will be published when the gate does\n", p.Name)
 	default:
 		announce(ctx, a, f, p.Forward, p.Report)
 	}
-	return a.answer(struct {
+	return a.Answer(struct {
 		Name    string          `json:"name"`
 		Running bool            `json:"running"`
 		Forward *status.Forward `json:"forward,omitempty"`
@@ -97,7 +99,7 @@ func known(p edit.Published) *status.Forward {
 // checkForward answers a wrong word on the command line as what it is, before
 // the file comes into it.
 func checkForward(f config.NewForward) error {
-	bad := func(err error) error { return fail(exitUsage, "gatelodge expose --help", "%w", err) }
+	bad := func(err error) error { return command.Fail(command.ExitUsage, "gatelodge expose --help", "%w", err) }
 	for _, p := range f.Ports {
 		if _, err := forward.ParseMapping(p); err != nil {
 			return bad(err)
@@ -126,22 +128,23 @@ func checkForward(f config.NewForward) error {
 	return nil
 }
 
-func unexposeCommand(a *app) *cobra.Command {
+// Unexpose returns the command of that name.
+func Unexpose(a *command.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "unexpose NAME",
 		Short: "Stop publishing a forward, and end its connections",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			name := args[0]
-			if err := a.editor().Unpublish(c.Context(), name); err != nil {
+			if err := a.Editor().Unpublish(c.Context(), name); err != nil {
 				return err
 			}
-			a.printf("%s is no longer published\n", name)
-			return a.answer(struct {
+			a.Printf("%s is no longer published\n", name)
+			return a.Answer(struct {
 				Removed string `json:"removed"`
 			}{name})
 		},
 	}
-	a.jsonFlag(c, "print what was removed as JSON")
+	a.JSONFlag(c, "print what was removed as JSON")
 	return c
 }

@@ -1,4 +1,4 @@
-package cli
+package homeside
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/served"
@@ -14,7 +15,7 @@ import (
 
 // announce says where a forward is published. Of one that leads to this host it
 // says who is served, as far as can be seen from here.
-func announce(ctx context.Context, a *app, f config.NewForward, s status.Forward, r status.Report) {
+func announce(ctx context.Context, a *command.App, f config.NewForward, s status.Forward, r status.Report) {
 	t := tunnelOf(s, r)
 	public, notes := publicAddrs(t, s), []string(nil)
 	if f.To == "" {
@@ -24,11 +25,11 @@ func announce(ctx context.Context, a *app, f config.NewForward, s status.Forward
 			public = served.At(public, answers)
 		}
 	}
-	a.printf("%s is published: %s at %s → %s\n", s.Name, strings.Join(s.Ports, " "), publicText(public, s.Families), targetText(s))
+	a.Printf("%s is published: %s at %s → %s\n", s.Name, strings.Join(s.Ports, " "), publicText(public, s.Families), targetText(s))
 	// What keeps visitors out, such as another firewall, is news with the first
 	// forward.
 	for _, note := range append(notes, r.Problems...) {
-		a.notef("%s", note)
+		a.Notef("%s", note)
 	}
 }
 

@@ -1,11 +1,10 @@
-package cli
+package gateside
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path"
@@ -13,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/gatelodge/gatelodge/internal/cli/command"
+	"github.com/gatelodge/gatelodge/internal/cli/command/commandtest"
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/local"
@@ -20,19 +21,19 @@ import (
 
 // newGateApp returns the commands on a gate, whose daemon answers as a test
 // says: path by path, with a refusal where there is one.
-func newGateApp(t *testing.T, refusals map[string]string) (*app, *[]string) {
+func newGateApp(t *testing.T, refusals map[string]string) (*command.App, *[]string) {
 	t.Helper()
-	a := &app{root: t.TempDir(), in: strings.NewReader(""), out: io.Discard, errOut: io.Discard}
-	if err := os.MkdirAll(a.paths().Config(), 0o755); err != nil {
+	a := &command.App{Root: t.TempDir(), In: strings.NewReader(""), Out: io.Discard, ErrOut: io.Discard}
+	if err := os.MkdirAll(a.Paths().Config(), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	file := "# mine\nversion = 1\n"
-	if err := os.WriteFile(a.paths().ConfigFile(forward.Gate), []byte(file), 0o644); err != nil {
+	if err := os.WriteFile(a.Paths().ConfigFile(forward.Gate), []byte(file), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	var asked []string
 	answer := func(w http.ResponseWriter, r *http.Request) {
-		text, err := os.ReadFile(a.paths().ConfigFile(forward.Gate))
+		text, err := os.ReadFile(a.Paths().ConfigFile(forward.Gate))
 		if err != nil {
 			t.Error(err)
 		}
@@ -50,30 +51,8 @@ func newGateApp(t *testing.T, refusals map[string]string) (*app, *[]string) {
 			t.Error(err)
 		}
 	}
-	serveSocket(t, a, http.HandlerFunc(answer))
+	commandtest.ServeSocket(t, a.Paths().Socket(), http.HandlerFunc(answer))
 	return a, &asked
-}
-
-func serveSocket(t *testing.T, a *app, h http.Handler) {
-	t.Helper()
-	if err := os.MkdirAll(a.paths().Run(), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("unix", a.paths().Socket())
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: h}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(l) }()
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-			t.Error(err)
-		}
-	})
 }
 
 // policyOf says what a gate.toml lets the home attic have of its own.
@@ -105,7 +84,7 @@ func TestAnInviteWithPorts(t *testing.T) {
 		"the name is had": {[]string{"443/tcp"}, map[string]string{"/invite": "attic is a home already"}, "/apply 443/tcp, /invite 443/tcp, /apply -", "attic is a home already", "-"},
 	} {
 		a, asked := newGateApp(t, c.refusals)
-		before, err := os.ReadFile(a.paths().ConfigFile(forward.Gate))
+		before, err := os.ReadFile(a.Paths().ConfigFile(forward.Gate))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +95,7 @@ func TestAnInviteWithPorts(t *testing.T) {
 		if got := strings.Join(*asked, ", "); got != c.asked {
 			t.Errorf("%s: the daemon was asked %q, wanted %q", name, got, c.asked)
 		}
-		after, err := os.ReadFile(a.paths().ConfigFile(forward.Gate))
+		after, err := os.ReadFile(a.Paths().ConfigFile(forward.Gate))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,15 +110,15 @@ func TestAnInviteWithPorts(t *testing.T) {
 
 // Without a daemon there is no invite, and no change of the file.
 func TestAnInviteWithoutADaemon(t *testing.T) {
-	a := &app{root: t.TempDir(), in: strings.NewReader(""), out: io.Discard, errOut: io.Discard}
-	if err := a.editor().Create(forward.Gate, []byte("version = 1\n")); err != nil {
+	a := &command.App{Root: t.TempDir(), In: strings.NewReader(""), Out: io.Discard, ErrOut: io.Discard}
+	if err := a.Editor().Create(forward.Gate, []byte("version = 1\n")); err != nil {
 		t.Fatal(err)
 	}
 	_, err := makeInvite(t.Context(), a, local.InviteRequest{Name: "attic"}, []string{"443/tcp"})
 	if !errors.Is(err, local.ErrNotRunning) {
 		t.Errorf("error %v", err)
 	}
-	if text, err := os.ReadFile(a.paths().ConfigFile(forward.Gate)); err != nil || string(text) != "version = 1\n" {
+	if text, err := os.ReadFile(a.Paths().ConfigFile(forward.Gate)); err != nil || string(text) != "version = 1\n" {
 		t.Errorf("gate.toml is %q, %v", text, err)
 	}
 }
@@ -148,11 +127,11 @@ func TestAnInviteWithoutADaemon(t *testing.T) {
 func TestAnyUserCanReadTheConfiguration(t *testing.T) {
 	before := syscall.Umask(0o077)
 	defer syscall.Umask(before)
-	a := &app{root: t.TempDir(), in: strings.NewReader(""), out: io.Discard, errOut: io.Discard}
-	if err := a.editor().Create(forward.Home, []byte("version = 1\n")); err != nil {
+	a := &command.App{Root: t.TempDir(), In: strings.NewReader(""), Out: io.Discard, ErrOut: io.Discard}
+	if err := a.Editor().Create(forward.Home, []byte("version = 1\n")); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]os.FileMode{a.paths().Config(): 0o755, a.paths().ConfigFile(forward.Home): 0o644} {
+	for path, want := range map[string]os.FileMode{a.Paths().Config(): 0o755, a.Paths().ConfigFile(forward.Home): 0o644} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s has mode %v, %v", path, info.Mode(), err)
 		}

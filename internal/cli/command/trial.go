@@ -1,0 +1,55 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gatelodge/gatelodge/internal/local"
+	"github.com/gatelodge/gatelodge/internal/status"
+	"github.com/gatelodge/gatelodge/internal/terminal"
+)
+
+// ShowTrial says what is on trial, and on a terminal how much time is left,
+// until it is kept or reverted.
+func (a *App) ShowTrial(ctx context.Context, in *status.Input) error {
+	if a.AsJSON || in == nil || in.State != status.OnTrial {
+		return nil
+	}
+	a.Notef("on trial: this closes %s", strings.Join(in.Closes, ", "))
+	a.Notef("it is reverted in %s, unless you open a new ssh session to this machine, or run gatelodge confirm in one", in.Left.Round(time.Second))
+	if !terminal.Is(a.ErrOut) {
+		return nil
+	}
+	return a.countDown(ctx)
+}
+
+// countDown returns when the policy on trial is kept, or with an error when it
+// is not.
+func (a *App) countDown(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	defer fmt.Fprintln(a.ErrOut)
+	for {
+		r, err := a.Client().Status(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil && !errors.Is(err, local.ErrNotRunning):
+			return err
+		case err != nil || r.Input == nil:
+			return Fail(ExitFailed, "gatelodge status", "the daemon has ended; the change on trial is reverted")
+		case r.Input.State == status.Kept:
+			fmt.Fprintf(a.ErrOut, "\r\x1b[Kgatelodge: kept: a new connection came through, or you have confirmed it")
+			return nil
+		case r.Input.State == status.Unconfirmed:
+			return Fail(ExitFailed, "gatelodge apply, and then open a new ssh session", "reverted: nobody has confirmed it")
+		}
+		fmt.Fprintf(a.ErrOut, "\r\x1b[Kgatelodge: reverted in %s ", r.Input.Left.Round(time.Second))
+		select {
+		case <-ctx.Done():
+			return Fail(ExitFailed, "gatelodge confirm, in a new ssh session", "no longer waiting; the change is reverted by itself unless you confirm it")
+		case <-tick.C:
+		}
+	}
+}
