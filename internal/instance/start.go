@@ -22,8 +22,9 @@ import (
 const serviceLog = "journalctl --unit gatelodge"
 
 // StartTime is how long a daemon may take until its tunnel stands. A home
-// keeps trying for ever after that; the command only stops watching.
-const StartTime = 30 * time.Second
+// keeps trying for ever after that; the command only stops watching. A busy
+// machine with a slow processor needs more than half a minute for its first start.
+const StartTime = time.Minute
 
 // answerTime is how long a daemon that runs may take to answer.
 const answerTime = 5 * time.Second
