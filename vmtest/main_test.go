@@ -96,7 +96,8 @@ func checkFlags() error {
 // service is home's echo; or with "hold PORT" a program that holds a UDP port,
 // with "hog MIB" one that holds memory, with "spoof ADDRESS COUNT PACE" one that
 // sends packets under many names, with "udp ADDRESS SOURCES" the same by UDP, with
-// "handshakes ADDRESS KEY COUNT" one that begins WireGuard's handshakes.
+// "ask ADDRESS FROM" one that sends from all ports of its own address, with "handshakes ADDRESS
+// KEY COUNT" one that begins WireGuard's handshakes.
 func service(args []string) error {
 	switch {
 	case len(args) < 2:
@@ -107,6 +108,8 @@ func service(args []string) error {
 		return spoof(args[1], args[2], args[3])
 	case args[0] == "udp" && len(args) == 3:
 		return floodUDP(args[1], args[2])
+	case args[0] == "ask" && len(args) == 3:
+		return ask(args[1], args[2])
 	case args[0] == "handshakes" && len(args) == 4:
 		return handshakes(args[1], args[2], args[3])
 	}

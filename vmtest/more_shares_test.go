@@ -78,6 +78,37 @@ func (w *world) fullSet(t *testing.T) {
 	w.noLeak(t)
 }
 
+// floodByHome is a home that begins flows to the gate, as the user who may.
+func (w *world) floodByHome(t *testing.T) {
+	w.watchLine(t)
+	const own = `ip -4 -o addr show gatelodge | awk '{ sub("/.*", "", $4); print $4 }'`
+	gate, home := w.on(t, w.gate, own), w.on(t, w.home, own)
+	port := w.on(t, w.gate, `nft list table inet gatelodge | sed -n 's/.*tcp dport \([0-9]*\) meta mark set.*/\1/p' | head -1`)
+	at := net.JoinHostPort(gate, port)
+	entries, refused := w.number(t, tracked), w.counted(t, w.gate, "tunnel")
+	w.on(t, w.home, "systemd-run -q --unit=asking -p User=gatelodge /payload/services ask %s %s", at, home)
+	w.eventually(t, "the home has its share, and no more", func(context.Context) error {
+		if w.counted(t, w.gate, "tunnel") == refused {
+			return fmt.Errorf("nothing is refused")
+		}
+		return nil
+	})
+	got := w.besideFlood(t)
+	more := w.number(t, tracked) - entries
+	w.on(t, w.home, "ip link del gatelodge")
+	again := w.visitor(t)
+	w.on(t, w.home, "systemctl is-active asking && systemctl stop asking")
+	refused = w.counted(t, w.gate, "tunnel") - refused
+	w.figure = fmt.Sprintf("%d packets refused, %+d connections at the gate; beside it %s; new handshake after %.1f s", refused, more, got, again.Seconds())
+	// A share of each protocol, and what the visitors and ssh beside it leave.
+	if more > 2*128+600 {
+		t.Errorf("a home has made %d connections more at the gate", more)
+	}
+	w.noLeak(t)
+}
+
+const tracked = "cat /proc/sys/net/netfilter/nf_conntrack_count"
+
 // besideFlood makes a hundred tries of each kind beside a flood and says how
 // many came through.
 func (w *world) besideFlood(t *testing.T) string {
@@ -227,6 +258,23 @@ func rest(sent int) {
 	const burst = pace / 100
 	if sent%burst == burst-1 {
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// ask sends a packet from every port of this machine to a UDP port, again and
+// again, until it is killed. A tunnel that is away now comes back.
+func ask(to, from string) error {
+	at, err := net.ResolveUDPAddr("udp4", to)
+	if err != nil {
+		return err
+	}
+	for i := 0; ; i++ {
+		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(from), Port: 1024 + i%60000})
+		if err == nil { // a port that is taken is left out
+			_, _ = c.WriteToUDP([]byte("?"), at)
+			_ = c.Close()
+		}
+		rest(i)
 	}
 }
 

@@ -20,6 +20,7 @@ func TestMore(t *testing.T) {
 	w.scenario(t, "floods of connections", "35, 38", w.floods)
 	w.scenario(t, "flood of UDP", "35, 50", w.floodOfUDP)
 	w.scenario(t, "more UDP visitors than home can note", "48, 50", w.fullSet)
+	w.scenario(t, "flood by a home", "39, 50", w.floodByHome)
 	w.scenario(t, "flood of handshakes", "37", w.handshakeFlood)
 	w.scenario(t, "killed as often as it starts", "6, 32", w.killedForMinutes)
 	w.scenario(t, "cannot start for minutes", "32", w.cannotStart)
