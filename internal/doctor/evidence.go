@@ -198,9 +198,10 @@ func (r Result) failed() bool { return r == Closed || r == TimedOut || r == Unre
 // Forward is one published port and what became of the probes of it.
 type Forward struct {
 	Name     string `json:"name"`
-	Home     string `json:"home,omitempty"` // on a gate
-	Protocol string `json:"protocol"`       // "tcp" or "udp"
-	Port     uint16 `json:"port"`           // at the gate
+	Home     string `json:"home,omitempty"`      // on a gate
+	Protocol string `json:"protocol"`            // "tcp" or "udp"
+	Port     uint16 `json:"port"`                // at the gate; of a range the first, and the one that is tried
+	LastPort uint16 `json:"last_port,omitempty"` // of a range
 	// What only a home knows: where the service is, and whom it takes visitors
 	// for.
 	LocalPort uint16     `json:"local_port,omitempty"`
@@ -212,6 +213,8 @@ type Forward struct {
 	ByRouter  bool             `json:"answers_by_router"`
 	WantsIPv6 bool             `json:"wants_ipv6"`
 	Listeners []netip.AddrPort `json:"listeners,omitempty"` // on LocalPort, here
+	// ServedBeyond is set where something listens here on another port of the range.
+	ServedBeyond bool `json:"served_beyond,omitempty"`
 	// OnlyOn is the interface to which all of those are bound.
 	OnlyOn  string `json:"only_on,omitempty"`
 	Local   Result `json:"local,omitempty"`   // home to the service
@@ -234,6 +237,18 @@ type Forward struct {
 	// Unwanted is set where our own table was seen to drop the visit: it took
 	// it for one that is for the gate itself.
 	Unwanted bool `json:"unwanted,omitempty"`
+}
+
+// Listens notes a socket of this machine, if visitors of the forward are led to its
+// port.
+func (f *Forward) Listens(protocol string, at netip.AddrPort) {
+	switch last := f.LocalPort + max(f.LastPort, f.Port) - f.Port; {
+	case protocol != f.Protocol || at.Port() < f.LocalPort || at.Port() > last:
+	case at.Port() == f.LocalPort:
+		f.Listeners = append(f.Listeners, at)
+	default:
+		f.ServedBeyond = true
+	}
 }
 
 // Drift is one place where a machine is not as wanted.

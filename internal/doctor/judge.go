@@ -32,6 +32,7 @@ func Notes(e Evidence) []string {
 		notes = append(notes, legacyNote("here", tables))
 	}
 	notes = append(notes, familyNotes(e)...)
+	notes = append(notes, halfNotes(e)...)
 	if e.There != nil {
 		if tables := e.There.Machine.Legacy; len(tables) > 0 {
 			notes = append(notes, legacyNote("on the gate", tables))

@@ -11,6 +11,7 @@ import (
 // stops all visitors, lost probes prove nothing and are not judged.
 func judgeForwards(e Evidence, blocked bool) []Finding {
 	var found []Finding
+	all := seen(e)
 	var lost, unanswered, refused, unarrived []Forward
 	for _, f := range e.Here.Forwards {
 		there, known := counterpart(e.There, f)
@@ -26,7 +27,9 @@ func judgeForwards(e Evidence, blocked bool) []Finding {
 		}
 		both := merge(f, there)
 		if s, is := judgeService(both); is {
-			found = append(found, s)
+			if s, is := ofBoth(all, both, s); is {
+				found = append(found, s)
+			}
 			continue
 		}
 		switch {
@@ -125,6 +128,7 @@ func judgeInside(s Side, silent []Peer) []Finding {
 			continue
 		}
 		switch {
+		case f.Inside == Closed && (unusedAtHome(s.Forwards, f) || repeated(s.Forwards, f)):
 		case f.Inside == Closed:
 			found = append(found, Finding{ID: NotListening, Where: AtService, Severity: Broken, On: "the home",
 				Sentence: fmt.Sprintf("Home %s refuses what comes for %s (%s): nothing listens there, or a rule there rejects it.", f.Home, f.Name, port(f)), Command: "gatelodge doctor"})

@@ -78,7 +78,7 @@ func Published(homes []registry.Home) []doctor.Forward {
 					return list
 				}
 				list = append(list, doctor.Forward{
-					Name: f.Wanted.Name, Home: h.Name, Protocol: p.Protocol.String(), Port: p.Range.First,
+					Name: f.Wanted.Name, Home: h.Name, Protocol: p.Protocol.String(), Port: p.Range.First, LastPort: p.Range.Last,
 					Granted: f.Granted, Reason: f.Reason,
 				})
 			}

@@ -57,6 +57,7 @@ func TestTheLookOfAGateReachesHome(t *testing.T) {
 	side.Name, side.Tunnel, side.Strangers = "", doctor.Tunnel{}, nil
 	f := &side.Forwards[0]
 	f.LocalPort, f.To, f.Hidden, f.ByRouter, f.WantsIPv6, f.Listeners = 0, netip.Addr{}, false, false, false, nil
+	f.LastPort, f.ServedBeyond = 0, false // home has its own
 	f.OnlyOn, f.Local, f.Outside, f.Pending, f.Before = "", "", "", false, 0
 	if diff := cmp.Diff(side, arrived, cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}, netip.Prefix{})); diff != "" {
 		t.Error(diff)

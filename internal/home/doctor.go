@@ -118,7 +118,7 @@ func (x examination) doctorForwards(c config.Home, facts plan.Facts) []doctor.Fo
 				return list
 			}
 			list = append(list, doctor.Forward{
-				Name: f.Name, Protocol: m.Public.Protocol.String(), Port: m.Public.Range.First, LocalPort: m.Local.First,
+				Name: f.Name, Protocol: m.Public.Protocol.String(), Port: m.Public.Range.First, LastPort: m.Public.Range.Last, LocalPort: m.Local.First,
 				To: f.To, Hidden: plan.ResolveSource(f, facts) == forward.Masquerade, ByRouter: f.To.IsValid() && plan.LeadsToInternet(f.To, facts),
 				WantsIPv6: f.Families().IPv6, Granted: state == status.Granted, Pending: state == status.Pending, Reason: reason,
 			})
@@ -153,9 +153,7 @@ func lookForServices(forwards []doctor.Forward, tunnel string) (func(*doctor.Sid
 				continue
 			}
 			for _, l := range listeners {
-				if l.Port == f.LocalPort && l.Protocol.String() == f.Protocol {
-					s.Forwards[i].Listeners = append(s.Forwards[i].Listeners, netip.AddrPortFrom(l.Addr, l.Port))
-				}
+				s.Forwards[i].Listens(l.Protocol.String(), netip.AddrPortFrom(l.Addr, l.Port))
 			}
 			s.Forwards[i].OnlyOn = bound.OnlyOn(f.Protocol, f.LocalPort, tunnel)
 		}
