@@ -24,7 +24,8 @@ var rooms = map[string][]string{
 	"internal/key":       {},
 	"internal/printable": {},
 	"internal/event":     {"internal/key"},
-	"internal/config":    {"internal/forward", "internal/key"},
+	"internal/words":     {"internal/forward"},
+	"internal/config":    {"internal/forward", "internal/key", "internal/words"},
 	"internal/plan":      {"internal/config", "internal/forward", "internal/key"},
 	"internal/registry":  {"internal/forward", "internal/key"},
 	"internal/status":    {"internal/key"},
@@ -65,10 +66,10 @@ var rooms = map[string][]string{
 	"internal/terminal":                {"internal/printable"},
 	"internal/onboard":                 {"internal/config", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/plan", "internal/problem", "internal/remote", "internal/status", "internal/survey", "internal/systemd", "packaging"},
 	"internal/cli":                     {"internal/cli/command", "internal/cli/gateside", "internal/cli/homeside", "internal/config", "internal/consent", "internal/daemon", "internal/forward", "internal/host", "internal/install", "internal/local", "internal/plan", "internal/sibling", "internal/status", "internal/systemd", "internal/terminal"},
-	"internal/cli/command":             {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/instance", "internal/layout", "internal/local", "internal/problem", "internal/status", "internal/terminal"},
+	"internal/cli/command":             {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/instance", "internal/layout", "internal/local", "internal/problem", "internal/status", "internal/terminal", "internal/words"},
 	"internal/cli/command/commandtest": {},
-	"internal/cli/gateside":            {"internal/cli/command", "internal/config", "internal/forward", "internal/host", "internal/layout", "internal/local", "internal/onboard", "internal/status", "internal/survey", "internal/terminal"},
-	"internal/cli/homeside":            {"internal/cli/command", "internal/config", "internal/edit", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/membership", "internal/onboard", "internal/remote", "internal/served", "internal/status", "internal/systemd", "internal/terminal"},
+	"internal/cli/gateside":            {"internal/cli/command", "internal/config", "internal/forward", "internal/host", "internal/layout", "internal/local", "internal/onboard", "internal/status", "internal/survey", "internal/terminal", "internal/words"},
+	"internal/cli/homeside":            {"internal/cli/command", "internal/config", "internal/edit", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/membership", "internal/onboard", "internal/remote", "internal/served", "internal/status", "internal/systemd", "internal/terminal", "internal/words"},
 	"cmd/gatelodge":                    {"internal/cli"},
 	// What is shipped around the binary, and the programs that make it.
 	"packaging":         {},
@@ -98,7 +99,7 @@ var rooms = map[string][]string{
 var runners = []string{"bench", "internal/cli", "internal/cli/homeside", "internal/host", "internal/host/netfilter", "internal/host/wireguard", "internal/install", "internal/instance", "internal/lab", "internal/lab/command", "internal/lab/machine", "internal/lab/netns", "internal/lab/standing", "internal/remote", "internal/sibling", "internal/systemd", "packaging/release"}
 
 // pure are the packages that touch neither files, nor the network, nor time.
-var pure = []string{"internal/gate/state", "internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor", "internal/problem", "internal/survey"}
+var pure = []string{"internal/gate/state", "internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor", "internal/problem", "internal/survey", "internal/words"}
 
 func TestRoomsImportOnlyWhatTheyMayKnow(t *testing.T) {
 	found := imports(t)

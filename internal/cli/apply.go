@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,11 +20,11 @@ func planCommand(a *command.App) *cobra.Command {
 		Short: "Show what would change, and change nothing",
 		Long: `Plan reads the configuration file again and shows how this machine differs from
 it. Exit code 0: it does not; 3: it does.`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 		RunE: func(c *cobra.Command, _ []string) error {
 			p, err := a.Client().Plan(c.Context())
 			if errors.Is(err, local.ErrNotRunning) {
-				p, err = daemon.Plan(c.Context(), daemon.Options{Paths: a.Paths(), Version: a.Version, Log: a.Logger()})
+				p, err = daemon.Plan(c.Context(), daemon.Options{Paths: a.Paths(), Version: a.Version, Log: slog.New(slog.DiscardHandler)})
 			}
 			if err != nil {
 				return err
@@ -61,15 +62,19 @@ func printChanges(a *command.App, changes []plan.Change) {
 func applyCommand(a *command.App) *cobra.Command {
 	var req local.ApplyRequest
 	c := &cobra.Command{
-		Use:   "apply",
-		Short: "Read the configuration file again and carry it out",
+		Use:     "apply",
+		Aliases: []string{"reload"},
+		Short:   "Read the configuration file again and carry it out",
 		Long: `Apply reads the configuration file again and carries it out. On a gate, a change
 that closes ports of the gate's own is on trial first: the kernel reverts it
 unless you open a new ssh session, or confirm it from one, before the time is
 up. The same goes for a change that was not confirmed before a restart, and so
 is not in force.`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if _, err := a.Paths().Role(); err != nil {
+				return err
+			}
 			var r local.ApplyResponse
 			err := a.Editor().Alone(c.Context(), func() (err error) {
 				r, err = a.Client().Apply(c.Context(), req)
@@ -83,7 +88,7 @@ is not in force.`,
 		},
 	}
 	a.JSONFlag(c, "print the changes and the report as JSON")
-	c.Flags().DurationVar(&req.ConfirmWithin, "confirm-within", local.ConfirmTime, "time to confirm a change that could lock you out")
+	command.Duration(c.Flags(), &req.ConfirmWithin, "confirm-within", local.ConfirmTime, "time to confirm a change that could lock you out")
 	return c
 }
 

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -18,7 +20,7 @@ func checkCommand(a *command.App) *cobra.Command {
 		Long: `Check reads gate.toml or home.toml and lists everything that is wrong with
 it, each with its place and how to fix it. A FILE whose name ends in home.toml is
 read as a home's; any other as a gate's.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: command.Some(0, 1, ""),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return checkFile(a, args[0], roleOfFile(args[0]))
@@ -36,6 +38,9 @@ read as a home's; any other as a gate's.`,
 
 func checkFile(a *command.App, file string, role forward.Role) error {
 	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return command.Fail(command.ExitFailed, "", "there is no file %s", file)
+	}
 	if err != nil {
 		return err
 	}

@@ -43,37 +43,38 @@ internet through a cheap VPS. WireGuard joins the two, nftables on the VPS
 forwards chosen ports; visitors keep their own addresses, and TLS keys and
 services stay at home.
 
-On the VPS:   gatelodge gate init && gatelodge gate invite NAME
-At home:      gatelodge join INVITE && gatelodge expose 443
-To try it:    gatelodge lab`,
+At home:      gatelodge init root@VPS && gatelodge expose 443
+Or by hand:   gatelodge gate init and gatelodge gate invite NAME on the VPS,
+              gatelodge join and gatelodge expose 443 at home
+To try it:    gatelodge lab
+
+Every command takes --root DIR, a prefix for /etc, /var/lib and /run, so that
+several instances can live on one machine.`,
 		Version:       Version,
+		Args:          command.Commands,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.PersistentFlags().StringVar(&a.Root, "root", "/", "prefix for /etc, /var/lib and /run, so that several instances can live on one machine")
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return command.Usage(c, err) })
-	root.AddCommand(
-		gateside.Gate(a), homeside.Join(a), homeside.Expose(a), homeside.Unexpose(a),
-		statusCommand(a), checkCommand(a), planCommand(a), applyCommand(a), gateside.Confirm(a),
-		upCommand(a), downCommand(a), runCommand(a), newLabCommand(),
-		doctorCommand(a), homeside.Init(a), installCommand(a), uninstallCommand(a),
-	)
-	checkArguments(root)
+	command.Text(root.PersistentFlags(), &a.Root, "root", "/", "prefix for /etc, /var/lib and /run, so that several instances can live on one machine")
+	if err := root.PersistentFlags().MarkHidden("root"); err != nil {
+		panic(err) // the flag is defined one line above
+	}
+	addGroup(root, "Set up:", homeside.Init(a), homeside.Join(a), gateside.Gate(a))
+	addGroup(root, "Publish, at home:", homeside.Expose(a), homeside.Unexpose(a))
+	addGroup(root, "See how it stands:", statusCommand(a), doctorCommand(a), logsCommand(a), versionCommand(a))
+	addGroup(root, "Change the file by hand:", checkCommand(a), planCommand(a), applyCommand(a), gateside.Confirm(a))
+	addGroup(root, "This machine:", upCommand(a), downCommand(a), runCommand(a), installCommand(a), uninstallCommand(a))
+	addGroup(root, "To try it:", newLabCommand())
+	command.InOurWords(root)
 	return root
 }
 
-// checkArguments makes every wrong number of arguments a usage error.
-func checkArguments(c *cobra.Command) {
-	if check := c.Args; check != nil {
-		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return command.Usage(c, err)
-			}
-			return nil
-		}
-	}
-	for _, sub := range c.Commands() {
-		checkArguments(sub)
+// addGroup adds commands that belong to one task, in their order, under its title.
+func addGroup(root *cobra.Command, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, c := range commands {
+		c.GroupID = title
+		root.AddCommand(c)
 	}
 }

@@ -29,10 +29,13 @@ With --fix it offers to let gatelodge's packets through the other firewalls of
 this machine, each with its own command, such as "ufw route allow". It shows the
 commands and asks first. What was done is listed by status, restored if that
 firewall forgets it, and reverted by gatelodge down.`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if yes && !fix {
 				return command.Usage(c, errors.New("--yes answers what --fix asks, and needs --fix"))
+			}
+			if err := command.Excludes(c, "fix", "json"); err != nil {
+				return err
 			}
 			r, err := diagnose(c.Context(), a)
 			if err != nil {
@@ -47,7 +50,6 @@ firewall forgets it, and reverted by gatelodge down.`,
 	a.JSONFlag(c, "print findings and evidence as JSON")
 	c.Flags().BoolVar(&fix, "fix", false, "let gatelodge's packets through other firewalls of this machine, after asking")
 	c.Flags().BoolVar(&yes, "yes", false, "with --fix: do not ask")
-	c.MarkFlagsMutuallyExclusive("fix", "json")
 	return c
 }
 

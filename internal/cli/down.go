@@ -14,7 +14,7 @@ func downCommand(a *command.App) *cobra.Command {
 nftables table, rules and routes. Kernel settings get their previous values
 again. Configuration, keys and enrolment stay. Down also cleans up after a daemon
 that crashed.`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var done []string
 			err := a.Editor().Alone(c.Context(), func() (err error) {

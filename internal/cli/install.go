@@ -20,7 +20,7 @@ runs this machine, makes the user gatelodge, the unit gatelodge.service, and a
 drop-in that tells systemd-networkd to leave our routes alone. It starts nothing
 that was not running; a running daemon is replaced. Where a package has installed
 gatelodge, it refuses. gatelodge uninstall removes exactly what install made.`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 		RunE: func(c *cobra.Command, _ []string) error { return installHere(c.Context(), a) },
 	}
 	a.JSONFlag(c, "print what was done as JSON")
@@ -71,7 +71,7 @@ removes what gatelodge install has made. Configuration and keys stay, so that yo
 can install it again and continue, unless --purge is given. A package is removed
 by its package manager; where one has been installed since, its service replaces
 the removed one.`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 		RunE: func(c *cobra.Command, _ []string) error { return uninstall(c.Context(), a, purge) },
 	}
 	a.JSONFlag(c, "print what was done as JSON")

@@ -26,7 +26,7 @@ func runCommand(a *command.App) *cobra.Command {
 set up, so that connections survive a restart; gatelodge down removes it.
 SIGHUP makes it read its configuration again. As a service of systemd it reports
 when it is ready and that it is alive, and logs to the journal.`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if os.Getenv("GOMEMLIMIT") == "" {
 				debug.SetMemoryLimit(memoryLimit)

@@ -16,10 +16,14 @@ import (
 func statusCommand(a *command.App) *cobra.Command {
 	var watch bool
 	c := &cobra.Command{
-		Use:   "status",
-		Short: "Show the tunnel, the forwards and what passed through them",
-		Args:  cobra.NoArgs,
+		Use:     "status",
+		Aliases: []string{"list", "ls", "ps"},
+		Short:   "Show the tunnel, the forwards and what passed through them",
+		Args:    command.None,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := command.Excludes(c, "json", "watch"); err != nil {
+				return err
+			}
 			if watch {
 				return watchStatus(c.Context(), a)
 			}
@@ -28,7 +32,6 @@ func statusCommand(a *command.App) *cobra.Command {
 	}
 	a.JSONFlag(c, "print the report as JSON")
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "show it again every two seconds")
-	c.MarkFlagsMutuallyExclusive("json", "watch")
 	return c
 }
 

@@ -8,12 +8,13 @@ import (
 
 func upCommand(a *command.App) *cobra.Command {
 	c := &cobra.Command{
-		Use:   "up",
-		Short: "Start the daemon in the background",
+		Use:     "up",
+		Aliases: []string{"start"},
+		Short:   "Start the daemon in the background",
 		Long: `Up starts the service gatelodge, where systemd has it, and waits until it is
 ready. Elsewhere it starts the daemon itself, which then runs only until the
 next boot.`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 		RunE: func(c *cobra.Command, _ []string) error {
 			r, err := a.Up(c.Context())
 			if err != nil {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gatelodge/gatelodge/internal/forward"
 )
 
 // NewForward is a forward as it is to be written into home.toml: texts in the
@@ -87,12 +89,8 @@ func (t HomeText) AddForward(f NewForward) (HomeText, error) {
 // RemoveForward cuts a forward's table out of home.toml, with the comments
 // right above it, and leaves every other byte as it was.
 func (t HomeText) RemoveForward(name string) (HomeText, error) {
-	var names []string
-	for _, f := range t.Home.Forwards {
-		names = append(names, f.Name)
-	}
-	if !slices.Contains(names, name) {
-		return HomeText{}, noForward(name, names)
+	if !slices.ContainsFunc(t.Home.Forwards, func(f forward.Forward) bool { return f.Name == name }) {
+		return HomeText{}, noForward(name, t.Home.Forwards)
 	}
 	l := readLayout(t.Data)
 	if a, ok := l.elsewhere("forward", name); ok {
@@ -104,9 +102,17 @@ func (t HomeText) RemoveForward(name string) (HomeText, error) {
 	return editedHome(l.remove(func(s section) bool { return within(s.keys, "forward", name) }))
 }
 
-func noForward(name string, names []string) error {
+// noForward says which forward was likely meant: people also name one by its port.
+func noForward(name string, forwards []forward.Forward) error {
+	var names []string
+	for _, f := range forwards {
+		names = append(names, f.Name)
+	}
 	hint := suggest(name, names)
+	published := publishing(name, forwards)
 	switch {
+	case published != "":
+		hint = fmt.Sprintf("did you mean %q, which publishes that port?", published)
 	case hint != "":
 	case len(names) == 0:
 		hint = "there is none at all"
@@ -114,6 +120,22 @@ func noForward(name string, names []string) error {
 		hint = "there are " + bounded(strings.Join(names, ", "))
 	}
 	return problem{fmt.Sprintf("there is no forward %q", bounded(name)), hint}
+}
+
+// publishing returns the name of the forward that publishes a port, "" for none.
+func publishing(port string, forwards []forward.Forward) string {
+	wanted, err := forward.ParsePorts(port)
+	if err != nil {
+		return ""
+	}
+	for _, f := range forwards {
+		for _, m := range f.Mappings {
+			if slices.ContainsFunc(wanted, m.Public.Overlaps) {
+				return f.Name
+			}
+		}
+	}
+	return ""
 }
 
 // GateText is gate.toml with what it says, so that it is read once.

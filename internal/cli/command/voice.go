@@ -70,13 +70,11 @@ func Classify(err error) *problem.Error {
 	case errors.As(err, &refused):
 		hint = refused.Hint
 	case errors.Is(err, layout.ErrNoRole):
-		hint = "on the VPS: gatelodge gate init; at home: gatelodge join INVITE"
+		hint = "at home: gatelodge init root@VPS, or gatelodge join with an invite; on a VPS by hand: gatelodge gate init"
 	case errors.Is(err, local.ErrNotRunning):
 		code, hint = ExitUnreachable, "gatelodge up"
 	case errors.Is(err, fs.ErrPermission):
 		code, hint = ExitPrivilege, "run it as root: sudo gatelodge …"
-	case strings.HasPrefix(err.Error(), "unknown command"):
-		code, hint = ExitUsage, "gatelodge --help"
 	case errors.As(err, &invalid):
 		hint = "fix the file and run: gatelodge check"
 	}

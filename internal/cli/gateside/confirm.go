@@ -17,7 +17,7 @@ func Confirm(a *command.App) *cobra.Command {
 reverted after a minute unless it is confirmed. Confirm it from an ssh session
 that you have opened after the change: an older one proves nothing. It is enough
 to open a new one, if the gate sees it come through.`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := asGate(a); err != nil {
 				return err

@@ -12,15 +12,21 @@ import (
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/status"
 	"github.com/gatelodge/gatelodge/internal/terminal"
+	"github.com/gatelodge/gatelodge/internal/words"
 )
 
 // Gate returns the command gate, with those of the VPS.
 func Gate(a *command.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "gate",
-		Short: "Commands for the VPS",
-		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+		Short: "Make this VPS a gate, and say who may be its home",
+		Long: `On the VPS: make it a gate, invite homes, see them, shut one out. A gate is the
+machine with the public address; homes join it and publish their services there.
+
+  gatelodge gate init           once
+  gatelodge gate invite attic   for each home, which then runs: gatelodge join`,
+		Args: command.Commands,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(gateInitCommand(a), gateInviteCommand(a), gateHomesCommand(a), gateRevokeCommand(a))
 	return c
@@ -41,27 +47,32 @@ func asGate(a *command.App) error {
 func gateInviteCommand(a *command.App) *cobra.Command {
 	var req local.InviteRequest
 	var ports []string
+	var qr bool
 	c := &cobra.Command{
 		Use:   "invite NAME",
 		Short: "Print a one-time invite for a home",
-		Long: `Invite prints a one-time invite for a home of that name, and a QR code on a
-terminal. It lets anybody join once, until it expires: keep it secret.`,
+		Long: `Invite prints a one-time invite for a home of that name. It lets anybody join
+once, until it expires: keep it secret.`,
 		Example: "  gatelodge gate invite attic --allow-ports 80,443,25565-25570/udp",
-		Args:    cobra.ExactArgs(1),
+		Args:    command.Some(1, 1, "a name for the home: gatelodge gate invite attic"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := asGate(a); err != nil {
 				return err
 			}
 			req.Name = args[0]
+			if err := forward.CheckName(req.Name); err != nil {
+				return command.Usage(c, err)
+			}
 			invite, err := makeInvite(c.Context(), a, req, ports)
 			if err != nil {
 				return err
 			}
-			return errors.Join(showInvite(a, invite), a.Answer(invite))
+			return errors.Join(showInvite(a, invite, qr), a.Answer(invite))
 		},
 	}
-	c.Flags().DurationVar(&req.For, "for", 24*time.Hour, "how long the invite can be used")
-	c.Flags().StringSliceVar(&ports, "allow-ports", nil, "ports that this home may publish (default: as [policy] in gate.toml says)")
+	command.Duration(c.Flags(), &req.For, "for", 24*time.Hour, "how long the invite can be used")
+	command.List(c.Flags(), &ports, "allow-ports", "ports that this home may publish (default: as [policy] in gate.toml says)", words.Ports)
+	c.Flags().BoolVar(&qr, "qr", false, "print a QR code of the invite, too")
 	a.JSONFlag(c, "print the invite as JSON")
 	return c
 }
@@ -83,21 +94,27 @@ func makeInvite(ctx context.Context, a *command.App, req local.InviteRequest, po
 	return invite, err
 }
 
-// showInvite prints the invite alone where a program reads it.
-func showInvite(a *command.App, invite local.InviteResponse) error {
+// showInvite prints the invite alone where a program reads it. It is long: on a line
+// of its own it is copied whole, and pasted into the question that join asks.
+func showInvite(a *command.App, invite local.InviteResponse, qr bool) error {
 	if a.AsJSON || !terminal.Is(a.Out) {
 		a.Printf("%s\n", invite.Invite)
 		return nil
 	}
-	a.Printf("At home, once, before %s:\n\n  gatelodge join %s\n\n", invite.Expires.Format("Mon 2 Jan 15:04"), invite.Invite)
+	a.Printf("At home, once, before %s: run gatelodge join, and paste this invite:\n\n%s\n", invite.Expires.Format("Mon 2 Jan 15:04 MST"), invite.Invite)
+	if !qr {
+		return nil
+	}
+	a.Printf("\n")
 	return terminal.WriteQR(a.Out, invite.Invite)
 }
 
 func gateHomesCommand(a *command.App) *cobra.Command {
 	c := &cobra.Command{
-		Use:   "homes",
-		Short: "List the homes of this gate, and open invites",
-		Args:  cobra.NoArgs,
+		Use:     "homes",
+		Aliases: []string{"list", "ls"},
+		Short:   "List the homes of this gate, and open invites",
+		Args:    command.None,
 		RunE: func(c *cobra.Command, _ []string) error {
 			r, err := gateReport(c.Context(), a)
 			if err != nil {
@@ -130,7 +147,7 @@ func gateRevokeCommand(a *command.App) *cobra.Command {
 		Long: `Revoke shuts a home out at once: its key no longer opens the tunnel, its
 forwards and the connections that pass through them end. An invite that has
 not been used becomes void.`,
-		Args: cobra.ExactArgs(1),
+		Args: command.Some(1, 1, "the name of a home or of an invite: gatelodge gate homes lists them"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := asGate(a); err != nil {
 				return err

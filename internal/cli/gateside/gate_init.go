@@ -36,17 +36,17 @@ func gateInitCommand(a *command.App) *cobra.Command {
 		Long: `Init looks at this machine, shows what it found and what it will do, asks,
 writes /etc/gatelodge/gate.toml and starts the gate. The ports that sshd
 listens on stay open, and can never be forwarded.`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 		RunE: func(c *cobra.Command, _ []string) error { return initGate(c.Context(), a, o) },
 	}
 	a.JSONFlag(c, "print what was set up as JSON; needs --yes")
 	f := c.Flags()
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 	f.BoolVar(&o.noStart, "no-start", false, "write gate.toml, and do not start")
-	f.StringSliceVar(&o.endpoints, "endpoint", nil, "name or address at which homes reach this machine (default: its public addresses)")
-	f.StringVar(&o.prefix4, "prefix", "", "IPv4 prefix of the tunnel (default: one that is free here)")
-	f.Uint16Var(&o.listenPort, "listen-port", 55107, "UDP port of WireGuard")
-	f.StringVar(&o.input, "input", "protect", `"protect" filters what arrives for this machine itself, "leave" does not`)
+	command.List(f, &o.endpoints, "endpoint", "name or address at which homes reach this machine (default: its public addresses)", nil)
+	command.Text(f, &o.prefix4, "prefix", "", "IPv4 prefix of the tunnel (default: one that is free here)")
+	command.Port(f, &o.listenPort, "listen-port", "", 55107, "UDP port of WireGuard")
+	command.Text(f, &o.input, "input", "protect", `"protect" filters what arrives for this machine itself, "leave" does not`)
 	return c
 }
 

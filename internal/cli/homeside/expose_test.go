@@ -9,8 +9,8 @@ import (
 )
 
 func TestPortsMayBeJoinedByCommas(t *testing.T) {
-	if got := splitPorts([]string{"80,443", "22/tcp,"}); strings.Join(got, " ") != "80 443 22/tcp" {
-		t.Errorf("splitPorts: %q", got)
+	if got, err := readPorts([]string{"80,443", "22/TCP,"}); err != nil || strings.Join(got, " ") != "80 443 22/tcp" {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 

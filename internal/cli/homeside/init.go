@@ -37,7 +37,7 @@ It uses the ssh of this machine, with your configuration, keys, agent, jump
 hosts and known hosts. Start it as yourself: it becomes root with sudo. The user
 on the VPS is root, or may become root with sudo.`,
 		Example: "  gatelodge init root@198.51.100.1\n  gatelodge init ssh://debian@vps.example:2222 --name attic",
-		Args:    cobra.ExactArgs(1),
+		Args:    command.Some(1, 1, "the VPS, as your ssh reaches it: gatelodge init root@198.51.100.1"),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Destination = args[0]
 			return setUp(c.Context(), a, o, yes)
@@ -45,16 +45,16 @@ on the VPS is root, or may become root with sudo.`,
 	}
 	f := c.Flags()
 	f.BoolVarP(&yes, "yes", "y", false, "do not ask")
-	f.Uint16VarP(&o.Port, "port", "p", 0, "port of the VPS's ssh server (default: as ssh decides)")
-	f.StringArrayVar(&o.SSHSettings, "ssh-option", nil, "a setting for ssh, as after its -o; can be repeated")
-	f.StringVar(&o.SSHAgent, "ssh-agent", "", "socket of the ssh agent (default: the one in SSH_AUTH_SOCK)")
-	f.StringVar(&o.Name, "name", "", "name of this home at the gate (default: this machine's host name)")
-	f.StringSliceVar(&o.Endpoints, "endpoint", nil, "name or address at which this home reaches the VPS (default: its public addresses)")
-	f.Uint16Var(&o.ListenPort, "listen-port", 55107, "UDP port of WireGuard on the VPS")
-	f.StringVar(&o.Input, "input", "protect", `"protect" filters what arrives for the VPS itself, "leave" does not`)
-	f.StringVar(&o.Binary, "binary", "", "the program to install on the VPS (default: this one, or the packaged one for its processor)")
+	command.Port(f, &o.Port, "port", "p", 0, "port of the VPS's ssh server (default: as ssh decides)")
+	command.Texts(f, &o.SSHSettings, "ssh-option", "a setting for ssh, as after its -o; can be repeated")
+	command.Text(f, &o.SSHAgent, "ssh-agent", "", "socket of the ssh agent (default: the one in SSH_AUTH_SOCK)")
+	command.Text(f, &o.Name, "name", "", "name of this home at the gate (default: this machine's host name)")
+	command.List(f, &o.Endpoints, "endpoint", "name or address at which this home reaches the VPS (default: its public addresses)", nil)
+	command.Port(f, &o.ListenPort, "listen-port", "", 55107, "UDP port of WireGuard on the VPS")
+	command.Text(f, &o.Input, "input", "protect", `"protect" filters what arrives for the VPS itself, "leave" does not`)
+	command.Text(f, &o.Binary, "binary", "", "the program to install on the VPS (default: this one, or the packaged one for its processor)")
 	f.BoolVar(&o.WithoutService, "without-service", false, "continue without systemd, although nothing then starts gatelodge after a reboot")
-	f.StringVar(&o.RemoteRoot, "remote-root", "/", "the --root of the gate on the VPS")
+	command.Text(f, &o.RemoteRoot, "remote-root", "/", "the --root of the gate on the VPS")
 	if err := f.MarkHidden("remote-root"); err != nil {
 		panic(err) // the flag is defined one line above
 	}

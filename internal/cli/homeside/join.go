@@ -28,7 +28,7 @@ func Join(a *command.App) *cobra.Command {
 Without an INVITE it asks for one: every user of this machine can see a command
 line, that of sudo too, and the shell remembers it. With "-" it reads the invite
 from standard input.`,
-		Args: cobra.ArbitraryArgs,
+		Args: command.Some(0, 0, ""),
 		RunE: func(c *cobra.Command, args []string) error {
 			text, err := inviteText(c.Context(), a, args)
 			if err != nil {
