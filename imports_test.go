@@ -31,6 +31,7 @@ var rooms = map[string][]string{
 	"internal/survey":    {"internal/printable"},
 	"internal/doctor":    {},
 	"internal/problem":   {},
+	"internal/view":      {"internal/printable"},
 	// The machine.
 	"internal/step":                {},
 	"internal/layout":              {"internal/forward"},
@@ -62,10 +63,10 @@ var rooms = map[string][]string{
 	"internal/edit":                    {"internal/config", "internal/forward", "internal/layout", "internal/local", "internal/problem", "internal/status", "internal/store"},
 	"internal/instance":                {"internal/layout", "internal/local", "internal/problem", "internal/status", "internal/store", "internal/supervise", "internal/systemd", "packaging"},
 	"internal/served":                  {"internal/forward", "internal/host", "internal/status"},
-	"internal/terminal":                {"internal/printable"},
+	"internal/terminal":                {"internal/printable", "internal/view"},
 	"internal/onboard":                 {"internal/config", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/plan", "internal/problem", "internal/remote", "internal/status", "internal/survey", "internal/systemd", "packaging"},
 	"internal/cli":                     {"internal/cli/command", "internal/cli/gateside", "internal/cli/homeside", "internal/config", "internal/consent", "internal/daemon", "internal/forward", "internal/host", "internal/install", "internal/local", "internal/plan", "internal/sibling", "internal/status", "internal/systemd", "internal/terminal"},
-	"internal/cli/command":             {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/instance", "internal/layout", "internal/local", "internal/problem", "internal/status", "internal/terminal"},
+	"internal/cli/command":             {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/instance", "internal/layout", "internal/local", "internal/problem", "internal/status", "internal/terminal", "internal/view"},
 	"internal/cli/command/commandtest": {},
 	"internal/cli/gateside":            {"internal/cli/command", "internal/config", "internal/forward", "internal/host", "internal/layout", "internal/local", "internal/onboard", "internal/status", "internal/survey", "internal/terminal"},
 	"internal/cli/homeside":            {"internal/cli/command", "internal/config", "internal/edit", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/membership", "internal/onboard", "internal/remote", "internal/served", "internal/status", "internal/systemd", "internal/terminal"},
@@ -98,7 +99,7 @@ var rooms = map[string][]string{
 var runners = []string{"bench", "internal/cli", "internal/cli/homeside", "internal/host", "internal/host/netfilter", "internal/host/wireguard", "internal/install", "internal/instance", "internal/lab", "internal/lab/command", "internal/lab/machine", "internal/lab/netns", "internal/lab/standing", "internal/remote", "internal/sibling", "internal/systemd", "packaging/release"}
 
 // pure are the packages that touch neither files, nor the network, nor time.
-var pure = []string{"internal/gate/state", "internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor", "internal/problem", "internal/survey"}
+var pure = []string{"internal/gate/state", "internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor", "internal/problem", "internal/survey", "internal/view"}
 
 func TestRoomsImportOnlyWhatTheyMayKnow(t *testing.T) {
 	found := imports(t)
