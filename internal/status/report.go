@@ -127,10 +127,13 @@ type Link struct {
 	Name      string `json:"name"`
 	Tunnel    Tunnel `json:"tunnel"`
 	Connected bool   `json:"connected"` // the gate has answered within the last seconds; see Report
-	Peer      Peer   `json:"peer"`
-	Forwards  int    `json:"forwards"` // that the gate publishes
-	Refused   int    `json:"refused"`  // that it will not
-	Pending   int    `json:"pending"`  // to which it has not answered
+	// Carries says that the tunnel was seen to work although the gate's daemon does
+	// not answer: visitors get through.
+	Carries  bool `json:"carries,omitempty"`
+	Peer     Peer `json:"peer"`
+	Forwards int  `json:"forwards"` // that the gate publishes
+	Refused  int  `json:"refused"`  // that it will not
+	Pending  int  `json:"pending"`  // to which it has not answered
 }
 
 // Count counts a forward of that state.
@@ -166,11 +169,13 @@ const (
 	Unconfirmed InputState = "unconfirmed" // that of the file is not in force
 )
 
-// Peer is the other end of a tunnel as the WireGuard device sees it.
+// Peer is the other end of a tunnel, as the WireGuard device sees it and the daemon
+// remembers it: the device forgets a peer that it adds again.
 type Peer struct {
 	PublicKey       key.Public     `json:"public_key"`
 	Endpoint        netip.AddrPort `json:"endpoint"`
 	LatestHandshake time.Time      `json:"latest_handshake,omitzero"`
+	Heard           time.Time      `json:"heard,omitzero"` // when something last came from it
 	ReceivedBytes   uint64         `json:"received_bytes"`
 	SentBytes       uint64         `json:"sent_bytes"`
 	RoundTrip       time.Duration  `json:"round_trip_ns,omitempty"` // of the last answered ping
@@ -194,17 +199,22 @@ type Forward struct {
 	Ports    []string `json:"ports"`
 	Families string   `json:"families"`
 	To       string   `json:"to,omitempty"` // on a home
-	Source   string   `json:"source"`       // "preserve" or "masquerade"
-	Allow    []string `json:"allow"`
-	Limit    string   `json:"limit,omitempty"`
-	State    State    `json:"state"`
-	Reason   string   `json:"reason,omitempty"`
-	ID       uint32   `json:"id,omitempty"` // on a gate: in ct marks
-	// In is from visitors, Out to them; counted on the gate only.
+	// Source is "preserve" or "masquerade". A gate does not know of what its home
+	// does on the way to a device of its network.
+	Source string   `json:"source"`
+	Allow  []string `json:"allow"`
+	Limit  string   `json:"limit,omitempty"`
+	State  State    `json:"state"`
+	Reason string   `json:"reason,omitempty"`
+	ID     uint32   `json:"id,omitempty"` // on a gate: in ct marks
+	// In is from visitors, Out to them. The gate counts, and tells its homes.
 	In          *Traffic `json:"in,omitempty"`
 	Out         *Traffic `json:"out,omitempty"`
 	Connections uint64   `json:"connections,omitempty"` // opened since the table was loaded first
 	Limited     uint64   `json:"limited,omitempty"`     // packets dropped by allow or limit
+	// LastConnection is when a connection was last opened, as far as the gate's
+	// daemon knows since its start.
+	LastConnection time.Time `json:"last_connection,omitzero"`
 }
 
 // Traffic counts what passed in one direction.
