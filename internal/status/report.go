@@ -3,9 +3,11 @@
 package status
 
 import (
+	"cmp"
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/key"
@@ -25,11 +27,13 @@ const Schema = 2
 // by what only the owner of its key can send: a gate listens for bytes of its homes,
 // a home for answers of its gates.
 type Report struct {
-	Schema  int       `json:"schema"` // of this JSON; see Schema
-	Role    string    `json:"role"`   // "gate" or "home"
-	Name    string    `json:"name,omitempty"`
-	Version string    `json:"version"` // of the program
-	Running bool      `json:"running"` // whether a daemon answered
+	Schema  int    `json:"schema"` // of this JSON; see Schema
+	Role    string `json:"role"`   // "gate" or "home"
+	Name    string `json:"name,omitempty"`
+	Version string `json:"version"` // of the program
+	Running bool   `json:"running"` // whether a daemon answered
+	// Verdict is that of the moment at which the report is shown.
+	Verdict *Verdict  `json:"verdict,omitempty"`
 	Since   time.Time `json:"since,omitzero"`
 	// Seen is when the daemon last looked at the machine: what is said of it here
 	// was so then. It looks every few seconds, and never for a report.
@@ -65,10 +69,21 @@ func (r Report) Works() bool {
 	return len(r.Gates) > 0 && !slices.ContainsFunc(r.Gates, unconnected)
 }
 
-// Complete returns the report as its JSON has to be: with its Schema, and with
-// empty lists where there were none.
+// Judged returns the report with its verdict.
+func (r Report) Judged(now time.Time) Report {
+	v := r.Judge(now)
+	r.Verdict = &v
+	return r
+}
+
+// Complete returns the report as its JSON has to be: with its Schema, with empty
+// lists where there were none, and its forwards by gate, home and name.
 func (r Report) Complete() Report {
 	r.Schema = Schema
+	r.Forwards = slices.Clone(r.Forwards)
+	slices.SortStableFunc(r.Forwards, func(a, b Forward) int {
+		return cmp.Or(strings.Compare(a.Gate, b.Gate), strings.Compare(a.Home, b.Home), strings.Compare(a.Name, b.Name))
+	})
 	fill(&r.Gates)
 	fill(&r.Homes)
 	fill(&r.Invites)
