@@ -54,8 +54,8 @@ var rooms = map[string][]string{
 	"internal/consent":   {"internal/doctor", "internal/event", "internal/forward", "internal/host", "internal/layout", "internal/plan", "internal/step", "internal/store"},
 	"internal/examine":   {"internal/config", "internal/consent", "internal/control", "internal/doctor", "internal/forward", "internal/host", "internal/plan", "internal/registry"},
 	"internal/reconcile": {"internal/consent", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/status", "internal/step", "internal/supervise"},
-	"internal/gate":      {"internal/config", "internal/consent", "internal/control", "internal/control/ping", "internal/doctor", "internal/event", "internal/examine", "internal/fair", "internal/forward", "internal/gate/state", "internal/heard", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reconcile", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
-	"internal/home":      {"internal/config", "internal/consent", "internal/control", "internal/control/ping", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/membership", "internal/plan", "internal/reach", "internal/reconcile", "internal/status", "internal/store", "internal/supervise", "internal/systemd"},
+	"internal/gate":      {"internal/config", "internal/consent", "internal/control", "internal/control/ping", "internal/counted", "internal/doctor", "internal/event", "internal/examine", "internal/fair", "internal/forward", "internal/gate/state", "internal/heard", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reconcile", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
+	"internal/home":      {"internal/config", "internal/consent", "internal/control", "internal/control/ping", "internal/counted", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/membership", "internal/plan", "internal/reach", "internal/reconcile", "internal/status", "internal/store", "internal/supervise", "internal/systemd"},
 	"internal/daemon":    {"internal/config", "internal/consent", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/gate", "internal/home", "internal/host", "internal/layout", "internal/local", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
 	// The commands.
 	"internal/install":                 {"internal/systemd", "packaging"},
@@ -87,6 +87,7 @@ var rooms = map[string][]string{
 	"internal/lab/machine":         {},
 	"internal/membership":          {"internal/control", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reach", "internal/step", "internal/store"},
 	"internal/reach":               {},
+	"internal/counted":             {"internal/control", "internal/status"},
 	"internal/fair":                {"internal/control"},
 	"internal/heard":               {"internal/control/ping", "internal/doctor", "internal/event", "internal/fair", "internal/key", "internal/plan", "internal/registry"},
 	"internal/gate/state":          {"internal/config", "internal/control", "internal/forward", "internal/key", "internal/local", "internal/plan", "internal/registry"},

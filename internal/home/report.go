@@ -44,6 +44,7 @@ func (h *Home) Report(context.Context) status.Report {
 // forward reports one forward.
 func (h *Home) forward(f forward.Forward, facts plan.Facts) status.Forward {
 	s := reconcile.Wanted(f, facts)
+	h.link.push.count(&s)
 	s.State, s.Reason = h.link.push.verdict(f.Name)
 	return s
 }
@@ -82,6 +83,7 @@ func (h *Home) tunnel(seen reconcile.Seen) status.Link {
 		Name:      h.gateName(),
 		Tunnel:    seen.Tunnel(name, private.Public(), kind, why),
 		Connected: connected,
+		Carries:   l.keep.worksAlone(),
 		Peer:      seen.Peer(gate),
 	}
 	r.Peer.RoundTrip = roundTrip
