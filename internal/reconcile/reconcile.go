@@ -48,7 +48,7 @@ type Reconciler struct {
 
 	mu    sync.Mutex // guards what follows
 	seen  Seen
-	tally tally
+	tally *tally
 	want  *plan.State // of the last round that got so far; nil: none has
 	// counting is how long it took to read the counters, and counted when.
 	counting time.Duration

@@ -15,8 +15,9 @@ import (
 // last grew. It knows what happened since the daemon's start, and what the device
 // still knew then.
 type tally struct {
-	peers  map[key.Public]*tallied
-	visits map[uint32]visit
+	peers   map[key.Public]*tallied
+	visits  map[uint32]visit
+	counted bool // once: what is new since has begun at 0
 }
 
 // tallied is what is known of one peer.
@@ -32,13 +33,13 @@ type visit struct {
 	last        time.Time // zero: not since the daemon's start
 }
 
-func newTally() tally { return tally{map[key.Public]*tallied{}, map[uint32]visit{}} }
+func newTally() *tally { return &tally{peers: map[key.Public]*tallied{}, visits: map[uint32]visit{}} }
 
 // slack is how many peers are remembered that are no longer wanted.
 const slack = 64
 
 // hear takes what the device says of its peers, and returns what is known of each.
-func (t tally) hear(now time.Time, observed []plan.ObservedPeer, wanted []plan.Peer) map[key.Public]status.Peer {
+func (t *tally) hear(now time.Time, observed []plan.ObservedPeer, wanted []plan.Peer) map[key.Public]status.Peer {
 	for _, o := range observed {
 		if t.peers[o.PublicKey] == nil {
 			t.peers[o.PublicKey] = &tallied{}
@@ -54,7 +55,7 @@ func (t tally) hear(now time.Time, observed []plan.ObservedPeer, wanted []plan.P
 }
 
 // prune forgets peers that are no longer wanted, once they are many.
-func (t tally) prune(wanted []plan.Peer) {
+func (t *tally) prune(wanted []plan.Peer) {
 	if len(t.peers) <= len(wanted)+slack {
 		return
 	}
@@ -98,11 +99,11 @@ func (p *tallied) hear(now time.Time, o plan.ObservedPeer) {
 
 // count takes what was counted of forwards, and returns when each was last
 // visited.
-func (t tally) count(now time.Time, counted host.Counters) map[uint32]time.Time {
+func (t *tally) count(now time.Time, counted host.Counters) map[uint32]time.Time {
 	last := map[uint32]time.Time{}
 	for id, c := range counted.Forwards {
 		v, known := t.visits[id]
-		if known && c.NewConnections > v.connections {
+		if (known || t.counted) && c.NewConnections > v.connections {
 			v.last = now
 		}
 		v.connections = c.NewConnections
@@ -111,6 +112,7 @@ func (t tally) count(now time.Time, counted host.Counters) map[uint32]time.Time 
 			last[id] = v.last
 		}
 	}
+	t.counted = true
 	for id := range t.visits {
 		if _, there := counted.Forwards[id]; !there {
 			delete(t.visits, id)

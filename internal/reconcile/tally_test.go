@@ -79,7 +79,7 @@ func TestTheLastVisit(t *testing.T) {
 		t.Errorf("after a visit: %v", got)
 	}
 	at(3, nil)
-	if got := at(4, map[uint32]uint64{1: 0}); len(got) > 0 {
-		t.Errorf("of a new forward: %v", got)
+	if got := at(4, map[uint32]uint64{1: 0, 3: 1}); len(got) != 1 || !got[3].Equal(begin.Add(4*time.Minute)) {
+		t.Errorf("of new forwards, one of which was visited at once: %v", got)
 	}
 }

@@ -55,8 +55,9 @@ func (t Table) Lines(s Style) []string {
 
 // shown is a column as it fits.
 type shown struct {
-	index int
-	width int
+	index, width int
+	narrow       int // how narrow it may be without a word that is cut
+	least        int // to how little it is cut where nothing else helps
 }
 
 func (t Table) cleaned() Table {
@@ -85,15 +86,15 @@ func (t Table) fit(columns int) []shown {
 	if columns == 0 {
 		return list
 	}
-	for over(list, columns) > t.elastic(list) {
+	for over(list, columns) > elastic(list) {
 		i := t.nextToDrop(list)
 		if i < 0 {
 			break
 		}
 		list = slices.Delete(list, i, i+1)
 	}
-	t.shrink(list, over(list, columns), leastWrap, func(c Column) bool { return c.Wrap })
-	t.shrink(list, over(list, columns), leastCut, func(c Column) bool { return !c.Wrap && !c.Right })
+	shrink(list, over(list, columns), func(c shown) int { return c.narrow })
+	shrink(list, over(list, columns), func(c shown) int { return c.least })
 	return list
 }
 
@@ -101,15 +102,38 @@ func (t Table) fit(columns int) []shown {
 func (t Table) natural() []shown {
 	var list []shown
 	for i, c := range t.Columns {
-		widest := 0
+		widest, word := 0, 0
 		for _, r := range t.Rows {
 			widest = max(widest, utf8.RuneCountInString(r[i].Text))
+			if c.Wrap {
+				word = max(word, longestWord(r[i].Text))
+			}
 		}
 		if widest > 0 {
-			list = append(list, shown{i, max(widest, utf8.RuneCountInString(c.Title))})
+			list = append(list, c.shown(i, max(widest, utf8.RuneCountInString(c.Title)), word))
 		}
 	}
 	return list
+}
+
+// shown is the column as wide as it likes to be. Numbers are whole or not there.
+func (c Column) shown(index, width, word int) shown {
+	is := shown{index, width, width, width}
+	switch {
+	case c.Wrap:
+		is.narrow, is.least = min(width, max(word, leastWrap)), min(width, leastWrap)
+	case !c.Right:
+		is.least = min(width, leastCut)
+	}
+	return is
+}
+
+func longestWord(text string) int {
+	longest := 0
+	for word := range strings.FieldsSeq(text) {
+		longest = max(longest, utf8.RuneCountInString(word))
+	}
+	return longest
 }
 
 // over returns by how much the columns are too wide together.
@@ -122,12 +146,10 @@ func over(list []shown, columns int) int {
 }
 
 // elastic returns by how much breaking texts makes the columns narrower.
-func (t Table) elastic(list []shown) int {
+func elastic(list []shown) int {
 	sum := 0
 	for _, c := range list {
-		if t.Columns[c.index].Wrap {
-			sum += max(c.width-leastWrap, 0)
-		}
+		sum += c.width - c.narrow
 	}
 	return sum
 }
@@ -142,12 +164,12 @@ func (t Table) nextToDrop(list []shown) int {
 	return next
 }
 
-// shrink takes so much from the widest of some columns, as far as least allows.
-func (t Table) shrink(list []shown, much, least int, some func(Column) bool) {
+// shrink takes so much from the widest columns, as far as least allows.
+func shrink(list []shown, much int, least func(shown) int) {
 	for ; much > 0; much-- {
 		widest := -1
 		for i, c := range list {
-			if some(t.Columns[c.index]) && c.width > least && (widest < 0 || c.width > list[widest].width) {
+			if c.width > least(c) && (widest < 0 || c.width > list[widest].width) {
 				widest = i
 			}
 		}
