@@ -32,6 +32,7 @@ var rooms = map[string][]string{
 	"internal/survey":    {"internal/printable"},
 	"internal/doctor":    {},
 	"internal/problem":   {},
+	"internal/view":      {"internal/printable", "internal/status"},
 	// The machine.
 	"internal/step":                {},
 	"internal/layout":              {"internal/forward"},
@@ -54,8 +55,8 @@ var rooms = map[string][]string{
 	"internal/consent":   {"internal/doctor", "internal/event", "internal/forward", "internal/host", "internal/layout", "internal/plan", "internal/step", "internal/store"},
 	"internal/examine":   {"internal/config", "internal/consent", "internal/control", "internal/doctor", "internal/forward", "internal/host", "internal/plan", "internal/registry"},
 	"internal/reconcile": {"internal/consent", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/plan", "internal/status", "internal/step", "internal/supervise"},
-	"internal/gate":      {"internal/config", "internal/consent", "internal/control", "internal/control/ping", "internal/doctor", "internal/event", "internal/examine", "internal/fair", "internal/forward", "internal/gate/state", "internal/heard", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reconcile", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
-	"internal/home":      {"internal/config", "internal/consent", "internal/control", "internal/control/ping", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/membership", "internal/plan", "internal/reach", "internal/reconcile", "internal/status", "internal/store", "internal/supervise", "internal/systemd"},
+	"internal/gate":      {"internal/config", "internal/consent", "internal/control", "internal/control/ping", "internal/counted", "internal/doctor", "internal/event", "internal/examine", "internal/fair", "internal/forward", "internal/gate/state", "internal/heard", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reconcile", "internal/registry", "internal/status", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
+	"internal/home":      {"internal/config", "internal/consent", "internal/control", "internal/control/ping", "internal/counted", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/membership", "internal/plan", "internal/reach", "internal/reconcile", "internal/status", "internal/store", "internal/supervise", "internal/systemd"},
 	"internal/daemon":    {"internal/config", "internal/consent", "internal/doctor", "internal/event", "internal/examine", "internal/forward", "internal/gate", "internal/home", "internal/host", "internal/layout", "internal/local", "internal/step", "internal/store", "internal/supervise", "internal/systemd"},
 	// The commands.
 	"internal/install":                 {"internal/systemd", "packaging"},
@@ -63,12 +64,12 @@ var rooms = map[string][]string{
 	"internal/edit":                    {"internal/config", "internal/forward", "internal/layout", "internal/local", "internal/problem", "internal/status", "internal/store"},
 	"internal/instance":                {"internal/layout", "internal/local", "internal/problem", "internal/status", "internal/store", "internal/supervise", "internal/systemd", "packaging"},
 	"internal/served":                  {"internal/forward", "internal/host", "internal/status"},
-	"internal/terminal":                {"internal/printable"},
+	"internal/terminal":                {"internal/printable", "internal/view"},
 	"internal/onboard":                 {"internal/config", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/plan", "internal/problem", "internal/remote", "internal/status", "internal/survey", "internal/systemd", "packaging"},
-	"internal/cli":                     {"internal/cli/command", "internal/cli/gateside", "internal/cli/homeside", "internal/config", "internal/consent", "internal/daemon", "internal/forward", "internal/host", "internal/install", "internal/local", "internal/plan", "internal/sibling", "internal/status", "internal/systemd", "internal/terminal"},
-	"internal/cli/command":             {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/instance", "internal/layout", "internal/local", "internal/problem", "internal/status", "internal/terminal", "internal/words"},
+	"internal/cli":                     {"internal/cli/command", "internal/cli/gateside", "internal/cli/homeside", "internal/config", "internal/consent", "internal/daemon", "internal/forward", "internal/host", "internal/install", "internal/local", "internal/plan", "internal/sibling", "internal/status", "internal/systemd", "internal/terminal", "internal/view"},
+	"internal/cli/command":             {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/instance", "internal/layout", "internal/local", "internal/problem", "internal/status", "internal/terminal", "internal/view", "internal/words"},
 	"internal/cli/command/commandtest": {},
-	"internal/cli/gateside":            {"internal/cli/command", "internal/config", "internal/forward", "internal/host", "internal/layout", "internal/local", "internal/onboard", "internal/status", "internal/survey", "internal/terminal", "internal/words"},
+	"internal/cli/gateside":            {"internal/cli/command", "internal/config", "internal/forward", "internal/host", "internal/layout", "internal/local", "internal/onboard", "internal/status", "internal/survey", "internal/terminal", "internal/view", "internal/words"},
 	"internal/cli/homeside":            {"internal/cli/command", "internal/config", "internal/edit", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/membership", "internal/onboard", "internal/remote", "internal/served", "internal/status", "internal/systemd", "internal/terminal", "internal/words"},
 	"cmd/gatelodge":                    {"internal/cli"},
 	// What is shipped around the binary, and the programs that make it.
@@ -87,6 +88,7 @@ var rooms = map[string][]string{
 	"internal/lab/machine":         {},
 	"internal/membership":          {"internal/control", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/plan", "internal/reach", "internal/step", "internal/store"},
 	"internal/reach":               {},
+	"internal/counted":             {"internal/control", "internal/status"},
 	"internal/fair":                {"internal/control"},
 	"internal/heard":               {"internal/control/ping", "internal/doctor", "internal/event", "internal/fair", "internal/key", "internal/plan", "internal/registry"},
 	"internal/gate/state":          {"internal/config", "internal/control", "internal/forward", "internal/key", "internal/local", "internal/plan", "internal/registry"},
@@ -99,7 +101,7 @@ var rooms = map[string][]string{
 var runners = []string{"bench", "internal/cli", "internal/cli/homeside", "internal/host", "internal/host/netfilter", "internal/host/wireguard", "internal/install", "internal/instance", "internal/lab", "internal/lab/command", "internal/lab/machine", "internal/lab/netns", "internal/lab/standing", "internal/remote", "internal/sibling", "internal/systemd", "packaging/release"}
 
 // pure are the packages that touch neither files, nor the network, nor time.
-var pure = []string{"internal/gate/state", "internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor", "internal/problem", "internal/survey", "internal/words"}
+var pure = []string{"internal/gate/state", "internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor", "internal/problem", "internal/survey", "internal/words", "internal/view"}
 
 func TestRoomsImportOnlyWhatTheyMayKnow(t *testing.T) {
 	found := imports(t)

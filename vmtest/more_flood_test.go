@@ -55,7 +55,7 @@ func (w *world) floods(t *testing.T) {
 	w.on(t, w.home, "ip link del gatelodge")
 	start := time.Now()
 	w.eventually(t, "the tunnel makes a new handshake", func(context.Context) error {
-		if got := w.on(t, w.home, "gatelodge status --json"); !strings.Contains(got, `"connected": true`) {
+		if got := w.on(t, w.home, statusJSON); !strings.Contains(got, `"connected": true`) {
 			return errors.New("it is not connected")
 		}
 		return nil

@@ -138,7 +138,7 @@ func (w *world) besideFlood(t *testing.T) string {
 // counted is one of the counters that status shows.
 func (w *world) counted(t *testing.T, m *machine.Machine, name string) int {
 	t.Helper()
-	said := w.on(t, m, "gatelodge status --json")
+	said := w.on(t, m, statusJSON)
 	match := regexp.MustCompile(`"` + name + `": (\d+)`).FindStringSubmatch(said)
 	if match == nil {
 		t.Fatalf("status of %s does not count %q: %s", m.Name, name, said)

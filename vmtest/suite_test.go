@@ -80,7 +80,7 @@ func (w *world) mainJob(t *testing.T) {
 		w.figure = fmt.Sprintf("gate init … first visitor %.1f s", time.Since(start).Seconds())
 		w.addresses(t)
 		for _, m := range w.machines() {
-			if got := w.on(t, m, "gatelodge status --json"); !strings.Contains(got, `"`+w.device+`"`) {
+			if got := w.on(t, m, statusJSON); !strings.Contains(got, `"`+w.device+`"`) {
 				t.Errorf("the device of %s should be the %s one: %s", m.Name, w.device, got)
 			}
 			w.on(t, m, "systemctl is-enabled gatelodge; systemctl is-active gatelodge")
@@ -137,7 +137,7 @@ func (w *world) keepsItsPolicy(t *testing.T) {
 		if err := sshAnswers(ctx, w.lab.Visitor(), 22); err != nil {
 			return err
 		}
-		if got := w.on(t, w.gate, "gatelodge status --json"); !strings.Contains(got, `"state": "kept"`) {
+		if got := w.on(t, w.gate, statusJSON); !strings.Contains(got, `"state": "kept"`) {
 			return errors.New("it is not kept yet")
 		}
 		return nil
@@ -527,7 +527,7 @@ func (w *world) moduleAppears(t *testing.T) {
 		w.on(t, m, "modprobe wireguard")
 	}
 	w.visitor(t)
-	if got := w.on(t, w.gate, "gatelodge status --json"); !strings.Contains(got, `"embedded"`) {
+	if got := w.on(t, w.gate, statusJSON); !strings.Contains(got, `"embedded"`) {
 		t.Errorf("the device has changed by itself: %s", got)
 	}
 	w.says(t, w.gate, "embedded-device")
@@ -536,7 +536,7 @@ func (w *world) moduleAppears(t *testing.T) {
 	}
 	w.visitor(t)
 	for _, m := range w.machines() {
-		if got := w.on(t, m, "gatelodge status --json"); !strings.Contains(got, `"kernel"`) {
+		if got := w.on(t, m, statusJSON); !strings.Contains(got, `"kernel"`) {
 			t.Errorf("%s: the device should be the kernel's now: %s", m.Name, got)
 		}
 	}

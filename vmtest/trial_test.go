@@ -40,7 +40,7 @@ func (w *world) accept(t *testing.T, ports, flags string) {
 
 func (w *world) inputIs(t *testing.T, state string) {
 	t.Helper()
-	if got := w.on(t, w.gate, "gatelodge status --json"); !strings.Contains(got, fmt.Sprintf(`"state": %q`, state)) {
+	if got := w.on(t, w.gate, statusJSON); !strings.Contains(got, fmt.Sprintf(`"state": %q`, state)) {
 		t.Errorf("the input policy should be %s: %s", state, got)
 	}
 }

@@ -176,6 +176,10 @@ func (w *world) on(t *testing.T, m *machine.Machine, script string, args ...any)
 	return out
 }
 
+// statusJSON has a daemon say how it stands, however well that is: the exit code
+// tells, and there is a report with each of these.
+const statusJSON = "gatelodge status --json || case $? in 1|5) ;; *) exit 1 ;; esac"
+
 // both runs a script on both machines at once, and returns what they said.
 func (w *world) both(t *testing.T, script string) map[string]string {
 	t.Helper()

@@ -119,6 +119,6 @@ exit 1
 	gatelodge(t, l.Home(), "join", strings.TrimSpace(invite), "--no-start")
 	const says = "this kernel lacks nft_fib (load it: modprobe nft_fib_inet"
 	contains(t, run(t, l.Home(), "sh", "-c", "gatelodge up 2>&1"), says)
-	contains(t, gatelodge(t, l.Home(), "status"), says)
+	contains(t, report(t, l.Home()), says)
 	gatelodge(t, l.Home(), "down")
 }

@@ -54,7 +54,7 @@ func TestAHomeBehindNAT64(t *testing.T) {
 	must(t, l.Home().Stop(t.Context()))
 	must(t, l.Home().Start())
 	eventually(t, "home uses the NAT64", func(ctx context.Context) error {
-		s, err := l.Home().Gatelodge(ctx, "status", "--json")
+		s, err := l.Home().Report(ctx, "--json")
 		if err == nil {
 			err = mentions(s, "[64:ff9b::c633:6401]:55107")
 		}

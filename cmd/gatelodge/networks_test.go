@@ -99,7 +99,7 @@ func TestGateAddressesAsTheyAre(t *testing.T) {
 			gate := netip.MustParseAddr(change.at)
 			_, err := l.Gate().Gatelodge(t.Context(), "apply")
 			must(t, err)
-			contains(t, gatelodge(t, l.Gate(), "status", "--json"), fmt.Sprintf("%q", gate))
+			contains(t, report(t, l.Gate(), "--json"), fmt.Sprintf("%q", gate))
 			at := netip.AddrPortFrom(gate, portEcho)
 			eventually(t, fmt.Sprint("TCP at ", at), func(ctx context.Context) error { return saw(l, gate)(lab.ProbeTCP(ctx, l.Visitor(), at)) })
 			eventually(t, fmt.Sprint("UDP at ", at), func(ctx context.Context) error { return saw(l, gate)(lab.ProbeUDP(ctx, l.Visitor(), at)) })

@@ -46,7 +46,7 @@ func TestAnotherFirewallIsOpenedWithConsent(t *testing.T) {
 	reload(t, l)
 	before := rulesOf(t, l)
 	eventually(t, "the gate knows who is in the way", func(context.Context) error {
-		if status := gatelodge(t, gate, "status"); !strings.Contains(status, "table inet other") {
+		if status := report(t, gate); !strings.Contains(status, "table inet other") {
 			return fmt.Errorf("its status: %s", status)
 		}
 		return nil
@@ -63,7 +63,7 @@ func TestAnotherFirewallIsOpenedWithConsent(t *testing.T) {
 
 	contains(t, gatelodge(t, gate, "doctor", "--fix", "--yes"), "done: nft insert rule inet other passing", "nothing is wrong")
 	reachable(t, l)
-	contains(t, gatelodge(t, gate, "status"), "let through", "nft insert rule inet other passing")
+	contains(t, report(t, gate), "let through", "nft insert rule inet other passing")
 
 	// Its owner loads it again: what was agreed to is restored, and said once.
 	start := time.Now()
@@ -84,7 +84,7 @@ func TestAnotherFirewallIsOpenedWithConsent(t *testing.T) {
 	good := readFile(t, list)
 	must(t, os.WriteFile(list, []byte(strings.Replace(good, `"passing"`, `"passing; flush ruleset"`, 1)), 0o644))
 	eventually(t, "the list is a problem", func(context.Context) error {
-		s := gatelodge(t, gate, "status")
+		s := report(t, gate)
 		for _, part := range []string{"remedies.json", "is not a name", "by hand"} {
 			if !strings.Contains(s, part) {
 				return fmt.Errorf("%q is not in its status: %s", part, s)
@@ -116,7 +116,7 @@ func TestConsentBeforeTheFirstHome(t *testing.T) {
 	must(t, os.WriteFile(file, []byte(careful), 0o644))
 	run(t, gate, "nft", "-f", file)
 	eventually(t, "the gate knows who is in the way", func(context.Context) error {
-		status := gatelodge(t, gate, "status")
+		status := report(t, gate)
 		for _, want := range []string{"WireGuard's packets", "visitors of whatever a home will publish"} {
 			if !strings.Contains(status, want) {
 				return fmt.Errorf("its status: %s", status)

@@ -54,6 +54,14 @@ func gatelodge(t *testing.T, h *lab.Host, args ...string) string {
 	return out
 }
 
+// report returns what status says.
+func report(t *testing.T, h *lab.Host, flags ...string) string {
+	t.Helper()
+	out, err := h.Report(t.Context(), flags...)
+	must(t, err)
+	return out
+}
+
 // gets waits until the owner does, or does not, get in by the admin port.
 func gets(t *testing.T, l *lab.Lab, in bool) {
 	t.Helper()
@@ -86,17 +94,17 @@ func block(t *testing.T, l *lab.Lab) {
 
 func TestAPolicyIsKeptOnceSSHComesThrough(t *testing.T) {
 	l := newTrialLab(t)
-	contains(t, gatelodge(t, l.Gate(), "status"), "visitors")
+	contains(t, report(t, l.Gate()), "visitors")
 	_, err := l.Gate().Gatelodge(t.Context(), "plan")
 	if err == nil {
 		t.Error("plan sees no difference")
 	}
 	gatelodge(t, l.Gate(), "apply")
 	gets(t, l, false)
-	contains(t, gatelodge(t, l.Gate(), "status"), "on trial", "which closes 8443/tcp", "gatelodge confirm")
+	contains(t, report(t, l.Gate()), "on trial", "which closes 8443/tcp", "gatelodge confirm")
 	eventually(t, "the policy is kept", func(context.Context) error {
 		sshWorks(t, l) // a session that only knocks may be over before it is seen
-		if strings.Contains(gatelodge(t, l.Gate(), "status"), "on trial") {
+		if strings.Contains(report(t, l.Gate()), "on trial") {
 			return fmt.Errorf("it is on trial still")
 		}
 		return nil
@@ -123,7 +131,7 @@ func TestAPolicyThatNobodyConfirmsIsReverted(t *testing.T) {
 	try()
 	gets(t, l, true)
 	contains(t, refuses(t, l.Gate(), 1, "confirm"), "was reverted", "gatelodge apply")
-	contains(t, gatelodge(t, l.Gate(), "status"), "problem", "not in force")
+	contains(t, report(t, l.Gate()), "problem", "not in force")
 
 	// The daemon can neither be asked nor do anything: the kernel does it.
 	try()
@@ -139,7 +147,7 @@ func TestAPolicyThatNobodyConfirmsIsReverted(t *testing.T) {
 	must(t, l.Gate().Start())
 	must(t, l.Gate().Ready(t.Context()))
 	gets(t, l, true)
-	contains(t, gatelodge(t, l.Gate(), "status"), "not in force")
+	contains(t, report(t, l.Gate()), "not in force")
 	gatelodge(t, l.Gate(), "apply")
 	gets(t, l, false)
 	contains(t, run(t, l.Gate(), "env", "SSH_CONNECTION=192.0.2.2 40000 198.51.100.1 2222", "gatelodge", "confirm"), "kept")
@@ -164,7 +172,7 @@ func TestAnOldSessionConfirmsNothing(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "was there before") {
 		t.Errorf("an old session has confirmed it: %s %v", text, err)
 	}
-	contains(t, gatelodge(t, l.Gate(), "status"), "on trial")
+	contains(t, report(t, l.Gate()), "on trial")
 	gatelodge(t, l.Gate(), "down")
 }
 

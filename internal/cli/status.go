@@ -10,7 +10,6 @@ import (
 	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/status"
-	"github.com/gatelodge/gatelodge/internal/terminal"
 )
 
 func statusCommand(a *command.App) *cobra.Command {
@@ -18,8 +17,11 @@ func statusCommand(a *command.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "status",
 		Aliases: []string{"list", "ls", "ps"},
-		Short:   "Show the tunnel, the forwards and what passed through them",
-		Args:    command.None,
+		Short:   "Say how it stands: verdict, tunnel, forwards and what passed through them",
+		Long: `Status says in its first line how things stand, and then what that rests on.
+Exit code 0: all is well; 1: something of it is not; 5: nobody can reach
+anything, or the daemon is not running.`,
+		Args: command.None,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := command.Excludes(c, "json", "watch"); err != nil {
 				return err
@@ -38,41 +40,34 @@ func statusCommand(a *command.App) *cobra.Command {
 // showStatus also prints a report when no daemon answers: that it does not is
 // what the owner wants to know.
 func showStatus(ctx context.Context, a *command.App) error {
-	role, err := a.Paths().Role()
+	r, err := report(ctx, a)
 	if err != nil {
 		return err
 	}
-	report, err := a.Client().Status(ctx)
-	notRunning := errors.Is(err, local.ErrNotRunning)
-	if err != nil && !notRunning {
+	r = r.Judged(time.Now())
+	a.PrintReport(r)
+	if err := a.Answer(r); err != nil {
 		return err
 	}
-	if notRunning {
-		report = status.NotRunning(string(role), a.Version)
+	switch r.Verdict.Level {
+	case status.OK:
+		return nil
+	case status.Warning:
+		return command.Outcome(command.ExitFailed)
+	default:
+		return command.Outcome(command.ExitUnreachable)
 	}
-	if printed := errors.Join(a.PrintReport(report), a.Answer(report)); printed != nil {
-		return printed
-	}
-	return err
 }
 
-// watchInterval is how often --watch asks again.
-const watchInterval = 2 * time.Second
-
-func watchStatus(ctx context.Context, a *command.App) error {
-	tick := time.NewTicker(watchInterval)
-	defer tick.Stop()
-	for {
-		if terminal.Is(a.Out) {
-			a.Printf("\x1b[H\x1b[2J") // cursor home, clear screen
-		}
-		if err := showStatus(ctx, a); err != nil && !errors.Is(err, local.ErrNotRunning) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+// report returns how things stand; that no daemon answers, too, is a report.
+func report(ctx context.Context, a *command.App) (status.Report, error) {
+	role, err := a.Paths().Role()
+	if err != nil {
+		return status.Report{}, err
 	}
+	r, err := a.Client().Status(ctx)
+	if errors.Is(err, local.ErrNotRunning) {
+		return status.NotRunning(string(role), a.Version), nil
+	}
+	return r, err
 }

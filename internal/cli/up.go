@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"time"
+
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/cli/command"
@@ -20,7 +22,7 @@ next boot.`,
 			if err != nil {
 				return err
 			}
-			return a.Answer(r)
+			return a.Answer(r.Judged(time.Now()))
 		},
 	}
 	a.JSONFlag(c, "print the report as JSON")

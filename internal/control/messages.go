@@ -28,6 +28,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"github.com/gatelodge/gatelodge/internal/key"
 )
@@ -132,6 +133,22 @@ type Verdict struct {
 	State  State    `json:"state"`
 	Reason string   `json:"reason,omitempty"` // why it was refused
 	Notes  []string `json:"notes,omitempty"`  // what to know although it was granted
+	// Traffic is what has passed through it; only where a home asks for the state,
+	// and from gates that say so.
+	Traffic *Traffic `json:"traffic,omitempty"`
+}
+
+// Traffic is what a gate has counted of a forward since its firewall was set up: in
+// is from visitors.
+type Traffic struct {
+	InPackets   uint64 `json:"in_packets"`
+	InBytes     uint64 `json:"in_bytes"`
+	OutPackets  uint64 `json:"out_packets"`
+	OutBytes    uint64 `json:"out_bytes"`
+	Connections uint64 `json:"connections"`
+	Limited     uint64 `json:"limited,omitempty"` // packets dropped by allow or limit
+	// SinceLast is how long ago the last connection was opened; 0: none is known of.
+	SinceLast time.Duration `json:"since_last_ns,omitempty"`
 }
 
 // State is what became of a forward.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/counted"
 	"github.com/gatelodge/gatelodge/internal/event"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/key"
@@ -80,7 +82,7 @@ func (c channel) State(ctx context.Context, from netip.Addr) (control.StateRespo
 		Name:       h.Name,
 		Generation: h.Generation,
 		Digest:     control.Digest(h.Wanted()),
-		Verdicts:   toWire(h.Verdicts()),
+		Verdicts:   counted.Tell(toWire(h.Verdicts()), forwards(h, c.reconciler.Seen()), time.Now()),
 		Public:     now.Public(),
 		MTU:        plan.GateMTU(now.Config, now.Facts),
 	}
@@ -88,10 +90,8 @@ func (c channel) State(ctx context.Context, from netip.Addr) (control.StateRespo
 	if err != nil {
 		return control.StateResponse{}, err
 	}
-	for _, p := range peers {
-		if p.PublicKey == h.PublicKey {
-			answer.Observed = p.Endpoint
-		}
+	if i := slices.IndexFunc(peers, func(p plan.ObservedPeer) bool { return p.PublicKey == h.PublicKey }); i >= 0 {
+		answer.Observed = peers[i].Endpoint
 	}
 	return answer, nil
 }

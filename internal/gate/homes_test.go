@@ -40,6 +40,13 @@ func TestAHomeIsConnectedAndSilent(t *testing.T) {
 		}
 		time.Sleep(heard.SilentAfter + heard.Round)
 		connected(false, "0 of 2 homes connected, 0 forwards")
+		// Its renewals make the device forget it, and not the report.
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		p := s.Report(t.Context()).Homes[0].Peer
+		if s.received("attic") != 0 || p.ReceivedBytes < 128*30 || p.Endpoint != whereHomesAre || time.Since(p.LatestHandshake).Round(time.Minute) != time.Hour || time.Since(p.Heard).Round(time.Minute) != time.Hour {
+			t.Errorf("after an hour of silence the report shows the peer as %+v", p)
+		}
 		if s.told.count("home.connected") != 1 || s.told.count("home.silent") != 1 {
 			t.Errorf("told was %d times that it connected, and %d that it is silent", s.told.count("home.connected"), s.told.count("home.silent"))
 		}

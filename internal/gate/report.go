@@ -78,14 +78,14 @@ func forwards(h registry.Home, seen reconcile.Seen) []status.Forward {
 }
 
 // home reports one home.
-func (g *Gate) home(h registry.Home, p plan.ObservedPeer, now time.Time) status.Home {
+func (g *Gate) home(h registry.Home, p status.Peer, now time.Time) status.Home {
 	s := status.Home{
 		Name:       h.Name,
 		PublicKey:  h.PublicKey,
 		Addresses:  plan.Valid(h.Address4, h.Address6),
 		Enrolled:   h.Enrolled,
 		Connected:  g.silences.Hears(h.PublicKey, now),
-		Peer:       reconcile.Peer(p),
+		Peer:       p,
 		Generation: h.Generation,
 	}
 	for _, f := range h.Forwards {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/config"
@@ -40,7 +41,7 @@ func newReporting(t testing.TB, count int) (*Gate, *hosttest.Machine) {
 		id := uint32(i + 1)
 		home.Forwards = append(home.Forwards, registry.Forward{
 			Granted: true, ID: id, Families: forward.Families{IPv4: true},
-			Wanted: forward.Published{Name: fmt.Sprintf("service-%d", i), Ports: ports(t, fmt.Sprintf("%d/tcp", 10_000+i))},
+			Wanted: forward.Published{Name: fmt.Sprintf("service-%d", i), Families: forward.Families{IPv4: true}, Ports: ports(t, fmt.Sprintf("%d/tcp", 10_000+i))},
 		})
 		counted[id] = firewall.ForwardCounters{NewConnections: 1}
 	}
@@ -91,6 +92,30 @@ func TestAReportLooksAtNothing(t *testing.T) {
 	}
 	release()
 	<-hanging
+}
+
+// A home that asks is told what was counted of its forwards, and when each was
+// visited last.
+func TestAHomeIsToldWhatWasCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, machine := newReporting(t, 2)
+		_, err := g.reconciler.Round(t.Context())
+		must(t, err)
+		go func() { _ = g.reconciler.NewGlances(g.events).Run(t.Context()) }()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		machine.Do(func(w *hosttest.World) {
+			w.Counters.Forwards = map[uint32]firewall.ForwardCounters{1: {NewConnections: 1}, 2: {NewConnections: 9, In: firewall.Count{Packets: 20, Bytes: 800}}}
+		})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		s, err := channel{g}.State(t.Context(), netip.MustParseAddr("10.99.0.2"))
+		must(t, err)
+		if a, b := s.Verdicts[0].Traffic, s.Verdicts[1].Traffic; a == nil || b == nil || a.Connections != 1 || a.SinceLast != 0 ||
+			b.Connections != 9 || b.InBytes != 800 || b.SinceLast.Round(10*time.Second) != time.Minute {
+			t.Errorf("it is told %+v and %+v", a, b)
+		}
+	})
 }
 
 // Whether a home is connected is one thing in report, summary and count.

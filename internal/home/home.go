@@ -85,7 +85,7 @@ func (h *Home) Tasks(service *systemd.Service, stop, started func()) []supervise
 // owner asks (reload): it may be half edited at any other time.
 type round struct {
 	link   *link
-	visits visits
+	visits reconcile.Visits
 }
 
 // Gather implements reconcile.Role.
@@ -122,7 +122,7 @@ func choices(c config.Home) []plan.Choice {
 
 // Settle implements reconcile.Role.
 func (r *round) Settle(want plan.State, steps []plan.Step, failed error) error {
-	return r.visits.settle(r.link.machine, steps, want.Firewall.Home, failed)
+	return r.visits.Settle(r.link.machine, steps, want.Firewall.Home, failed)
 }
 
 // Publish implements reconcile.Role.

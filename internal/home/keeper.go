@@ -34,6 +34,7 @@ type keeper struct {
 
 	mu           sync.Mutex
 	up           bool
+	works        bool // the tunnel, at the last look at why there is no answer
 	roundTrip    time.Duration
 	problem      string
 	lastAnswered time.Time // zero: never
@@ -131,10 +132,15 @@ func (k *keeper) Run(ctx context.Context) error {
 
 // try does what can be done about a silence that has lasted for a while.
 func (k *keeper) try(ctx context.Context, lasted time.Duration) {
+	alone := k.daemonAlone(ctx)
+	works := alone || k.carries(ctx)
+	k.mu.Lock()
+	k.works = works
+	k.mu.Unlock()
 	switch {
-	case k.daemonAlone(ctx):
+	case alone:
 		k.note("the tunnel works, but the gate's daemon does not answer")
-	case k.carries(ctx):
+	case works:
 		if k.isTold() {
 			return // it was an answer after all
 		}
@@ -231,11 +237,18 @@ func (k *keeper) isUp() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	news := !k.up
-	k.up, k.problem, k.lastAnswered = true, "", time.Now()
+	k.up, k.works, k.problem, k.lastAnswered = true, false, "", time.Now()
 	if news {
 		k.events.Record(event.TunnelUp{Endpoint: at, RoundTrip: k.roundTrip})
 	}
 	return news
+}
+
+// worksAlone reports whether the gate does not answer and the tunnel works all the same.
+func (k *keeper) worksAlone() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !k.up && k.works
 }
 
 func (k *keeper) silent() {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/host/hosttest"
 	"github.com/gatelodge/gatelodge/internal/membership"
+	"github.com/gatelodge/gatelodge/internal/status"
 )
 
 // A gate that is away for ten minutes is tried again and again, at all its
@@ -26,6 +27,7 @@ func TestTenMinutesOfOutage(t *testing.T) {
 		if p := s.keepProblem(); len(p) != 1 || !strings.Contains(p[0], "nothing comes back") {
 			t.Errorf("status says %q", p)
 		}
+		s.verdict(t, status.Down, "nobody can reach this home")
 		s.gate.lose()
 		s.set(func(s *simulation) { s.reached = func(at netip.AddrPort) bool { return at == gateFirst } })
 		took := s.within(t, 30*time.Second, "the tunnel is up again", s.up)
@@ -35,6 +37,14 @@ func TestTenMinutesOfOutage(t *testing.T) {
 		}
 		t.Logf("up again after %s", took)
 	})
+}
+
+// verdict fails unless status says so first.
+func (s *simulation) verdict(t *testing.T, level status.Level, text string) {
+	t.Helper()
+	if v := s.Report(t.Context()).Judge(time.Now()); v.Level != level || !strings.HasPrefix(v.Text, text) {
+		t.Errorf("status says first %+v", v)
+	}
 }
 
 // A gate that has moved is found at its next address, which is where the next start
@@ -65,8 +75,17 @@ func TestADaemonThatIsAwayCostsNoTunnel(t *testing.T) {
 		if now := s.machine.Count(hosttest.Redial) + s.machine.Count(hosttest.Renew); now != was {
 			t.Errorf("the tunnel was begun again %d times", now-was)
 		}
+		s.verdict(t, status.Warning, "the tunnel works, but the gate's daemon does not answer")
 		s.set(func(s *simulation) { s.alive, s.refuses = true, false })
 		s.within(t, 10*time.Second, "the gate answers again", s.up)
+		s.within(t, 2*pushRound, "all is well", func() bool { return s.Report(t.Context()).Judge(time.Now()).Level == status.OK })
+		// Then its machine is gone: no more than that may be said.
+		s.set(func(s *simulation) { s.alive, s.refuses = false, true })
+		time.Sleep(time.Minute)
+		s.verdict(t, status.Warning, "the tunnel works")
+		s.set(func(s *simulation) { s.reached = func(netip.AddrPort) bool { return false } })
+		time.Sleep(time.Minute)
+		s.verdict(t, status.Down, "nobody can reach this home")
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/control"
+	"github.com/gatelodge/gatelodge/internal/counted"
 	"github.com/gatelodge/gatelodge/internal/event"
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/status"
@@ -29,6 +30,7 @@ type pusher struct {
 	mu       sync.Mutex
 	wanted   []forward.Published        // the list that the verdicts are about
 	verdicts map[string]control.Verdict // nil: the gate has not answered yet
+	taken    time.Time                  // when it did
 	failure  string                     // why it could not, if it said so
 	trouble  string                     // why the gate may hold something else now
 	answered chan struct{}              // closed once it has
@@ -168,7 +170,7 @@ func (p *pusher) settled(s control.StateResponse) (bool, error) {
 // take notes verdicts on the present list. The caller holds mu.
 func (p *pusher) take(verdicts []control.Verdict) {
 	p.tellVerdicts(verdicts)
-	p.verdicts, p.failure = byName(verdicts), ""
+	p.verdicts, p.taken, p.failure = byName(verdicts), time.Now(), ""
 	if !isClosed(p.answered) {
 		close(p.answered)
 	}
@@ -249,6 +251,13 @@ func (p *pusher) verdict(name string) (status.State, string) {
 	default:
 		return status.Refused, v.Reason
 	}
+}
+
+// count adds to the report of a forward what the gate has counted of it.
+func (p *pusher) count(f *status.Forward) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	counted.Hear(f, p.verdicts[f.Name].Traffic, p.taken)
 }
 
 // granted returns the names of those forwards of a list that the gate is known

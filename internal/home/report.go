@@ -43,14 +43,8 @@ func (h *Home) Report(context.Context) status.Report {
 
 // forward reports one forward.
 func (h *Home) forward(f forward.Forward, facts plan.Facts) status.Forward {
-	s := reconcile.Published(f.Published())
-	s.Source, s.Ports = plan.ResolveSource(f, facts).String(), nil
-	for _, m := range f.Mappings {
-		s.Ports = append(s.Ports, m.String())
-	}
-	if f.To.IsValid() {
-		s.To = f.To.String()
-	}
+	s := reconcile.Wanted(f, facts)
+	h.link.push.count(&s)
 	s.State, s.Reason = h.link.push.verdict(f.Name)
 	return s
 }
@@ -89,7 +83,8 @@ func (h *Home) tunnel(seen reconcile.Seen) status.Link {
 		Name:      h.gateName(),
 		Tunnel:    seen.Tunnel(name, private.Public(), kind, why),
 		Connected: connected,
-		Peer:      reconcile.Peer(seen.Peer(gate)),
+		Carries:   l.keep.worksAlone(),
+		Peer:      seen.Peer(gate),
 	}
 	r.Peer.RoundTrip = roundTrip
 	r.Tunnel.Public = plan.AsVisitorsKnow(l.push.public(), []string{l.where().String()})

@@ -16,6 +16,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/layout"
 	"github.com/gatelodge/gatelodge/internal/membership"
+	"github.com/gatelodge/gatelodge/internal/status"
 	"github.com/gatelodge/gatelodge/internal/store"
 	"github.com/gatelodge/gatelodge/internal/supervise"
 )
@@ -91,6 +92,10 @@ func TestAReportLooksAtNothing(t *testing.T) {
 	}
 	if gate.Forwards != 1 || gate.Refused != 1 || gate.Pending != 1 {
 		t.Errorf("the forwards' states are counted as %+v", gate)
+	}
+	l.push.take([]control.Verdict{{Name: "service-0", State: control.Granted, Traffic: &control.Traffic{InBytes: 7, Connections: 3, SinceLast: time.Minute}}})
+	if f := h.Report(t.Context()).Forwards[0]; f.State != status.Granted || f.In == nil || f.In.Bytes != 7 || f.Connections != 3 || time.Since(f.LastConnection).Round(time.Second) != time.Minute {
+		t.Errorf("what the gate has counted is shown as %+v", f)
 	}
 	l.keep.isUp()
 	if r = h.Report(t.Context()); !r.Gates[0].Connected || !r.Works() || !strings.HasPrefix(h.summary(), "tunnel up") {

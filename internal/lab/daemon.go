@@ -127,9 +127,10 @@ func (h *Host) LogTail(n int) []string {
 
 // Status is what the lab reads of `gatelodge status --json`.
 type Status struct {
-	Role   string `json:"role"`
-	Tunnel Tunnel `json:"tunnel"` // on a gate
-	Gates  []struct {
+	Role    string `json:"role"`
+	Running bool   `json:"running"`
+	Tunnel  Tunnel `json:"tunnel"` // on a gate
+	Gates   []struct {
 		Tunnel    Tunnel `json:"tunnel"`
 		Connected bool   `json:"connected"`
 	} `json:"gates"` // on a home
@@ -173,14 +174,27 @@ func (s Status) Works() bool {
 // Status asks the host's daemon how it is.
 func (h *Host) Status(ctx context.Context) (Status, error) {
 	var s Status
-	out, err := h.Gatelodge(ctx, "status", "--json")
+	out, err := h.Report(ctx, "--json")
 	if err != nil {
 		return s, err
 	}
 	if err := json.Unmarshal([]byte(out), &s); err != nil {
 		return s, fmt.Errorf("on %s: status --json: %w", h.Name, err)
 	}
+	if !s.Running {
+		return s, fmt.Errorf("the daemon of %s does not run", h.Name)
+	}
 	return s, nil
+}
+
+// Report returns what `gatelodge status` says, however well that is: its exit code
+// is 0, 1 or 5.
+func (h *Host) Report(ctx context.Context, flags ...string) (string, error) {
+	out, err := h.Gatelodge(ctx, append([]string{"status"}, flags...)...)
+	if exit, ok := errors.AsType[*ExitError](err); ok && out != "" && (exit.Status == 1 || exit.Status == 5) {
+		return out, nil
+	}
+	return out, err
 }
 
 // readyTime is how long a daemon may take until its tunnel works.

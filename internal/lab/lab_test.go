@@ -43,7 +43,7 @@ func standIn(root string, args []string) error {
 		stop := make(chan os.Signal, 1)
 		signal.Notify(stop, syscall.SIGTERM)
 		fmt.Fprintln(os.Stderr, "running")
-		if err := os.WriteFile(up, []byte(`{"tunnel":{"up":true,"device":"none"}}`), 0o600); err != nil {
+		if err := os.WriteFile(up, []byte(`{"running":true,"tunnel":{"up":true,"device":"none"}}`), 0o600); err != nil {
 			return err
 		}
 		<-stop

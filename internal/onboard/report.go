@@ -12,7 +12,8 @@ import (
 // gateReport is what init wants to know of a status.Report that comes from the
 // VPS. What is not in it takes no memory here, whatever the VPS sends.
 type gateReport struct {
-	Input *struct {
+	Running bool `json:"running"`
+	Input   *struct {
 		State status.InputState `json:"state"`
 	} `json:"input"`
 	Homes    []named `json:"homes"`
@@ -48,10 +49,17 @@ func readReport(text string) (gateReport, error) {
 // status asks the gate how it is.
 func (v *vps) status(ctx context.Context) (gateReport, error) {
 	out, err := v.gatelodge(ctx, "status")
-	if err != nil {
+	if err != nil && !isReport(out) {
 		return gateReport{}, err
 	}
 	return readReport(out)
+}
+
+// isReport reports whether a gate's daemon has told how it stands, whatever the exit
+// status: that says how well it stands.
+func isReport(out string) bool {
+	r, err := readReport(out)
+	return err == nil && r.Running
 }
 
 // inState reports whether the gate has an input policy that stands so.

@@ -93,6 +93,9 @@ func TestAGateThatDoesNotAnswerIsToldApart(t *testing.T) {
 		wants   string // "": goes on
 	}{
 		"not running":           {`echo '{"error":{"message":"the daemon is not running","hint":"gatelodge up","code":5}}' >&2; exit 5`, ""},
+		"not running, and why":  {`echo '{"running":false}'; exit 5`, ""},
+		"a home is silent":      {`echo '{"running":true,"homes":[{"name":"cellar"}]}'; exit 1`, ""},
+		"nothing is well there": {`echo '{"running":true,"homes":[{"name":"attic"}]}'; exit 5`, "already has a home with the name attic"},
 		"not running, before":   {`echo "gatelodge: error: the daemon is not running" >&2; exit 5`, ""},
 		"no right":              {`echo '{"error":{"message":"cannot reach the daemon: permission denied","hint":"run it as root","code":4}}' >&2; exit 4`, "permission denied"},
 		"a file that is wrong":  {`echo '{"error":{"message":"gate.toml:3: bad","code":1}}' >&2; exit 1`, "gate.toml:3: bad"},

@@ -41,6 +41,7 @@ func (r *Reconciler) glance(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	r.seen.Observed, r.seen.At = observed, time.Now()
+	r.seen.peers = r.tally.hear(r.seen.At, observed.WireGuard.Peers, want.WireGuard.Peers)
 	r.mu.Unlock()
 	if !due {
 		return nil
@@ -58,6 +59,6 @@ func (r *Reconciler) count(ctx context.Context, want plan.State) error {
 	if err != nil {
 		return err
 	}
-	r.seen.Counted = counted
+	r.seen.Counted, r.seen.visited = counted, r.tally.count(r.counted, counted)
 	return nil
 }

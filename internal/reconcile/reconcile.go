@@ -46,9 +46,10 @@ type Reconciler struct {
 	turn    chan struct{} // holds one for the task that changes the machine
 	choices []plan.Choice // that are in force, as far as this process knows; guarded by turn
 
-	mu   sync.Mutex // guards what follows
-	seen Seen
-	want *plan.State // of the last round that got so far; nil: none has
+	mu    sync.Mutex // guards what follows
+	seen  Seen
+	tally *tally
+	want  *plan.State // of the last round that got so far; nil: none has
 	// counting is how long it took to read the counters, and counted when.
 	counting time.Duration
 	counted  time.Time
@@ -56,7 +57,7 @@ type Reconciler struct {
 
 // New returns a reconciler whose rounds end with ctx.
 func New(ctx context.Context, role Role, m host.Machine, others *consent.Others, events event.Recorder) *Reconciler {
-	r := &Reconciler{role: role, machine: m, others: others, events: events, turn: make(chan struct{}, 1)}
+	r := &Reconciler{role: role, machine: m, others: others, events: events, turn: make(chan struct{}, 1), tally: newTally()}
 	r.rounds = newRounds(func() ([]plan.Change, error) { return r.round(ctx) })
 	return r
 }
@@ -175,7 +176,8 @@ func (r *Reconciler) note(ctx context.Context, want plan.State, failed error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	seen.Counted = r.seen.Counted
+	seen.Counted, seen.visited = r.seen.Counted, r.seen.visited
+	seen.peers = r.tally.hear(seen.At, seen.Observed.WireGuard.Peers, want.WireGuard.Peers)
 	r.seen, r.want = seen, &want
 }
 

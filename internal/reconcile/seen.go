@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/forward"
@@ -20,6 +19,8 @@ type Seen struct {
 	Counted  host.Counters
 	Drift    []plan.Step
 	Problems []string
+	peers    map[key.Public]status.Peer // what is known of each; see tally
+	visited  map[uint32]time.Time       // when forwards were last visited, by their numbers
 }
 
 // Look looks at the whole machine, which takes a while where much is published.
@@ -33,16 +34,6 @@ func Look(ctx context.Context, m host.Machine, want plan.State) Seen {
 	}
 	s.Observed, s.Drift = observed, plan.Diff(observed, want)
 	return s
-}
-
-// Peer returns what the device says of one peer.
-func (s Seen) Peer(k key.Public) plan.ObservedPeer {
-	peers := s.Observed.WireGuard.Peers
-	i := slices.IndexFunc(peers, func(p plan.ObservedPeer) bool { return p.PublicKey == k })
-	if i < 0 {
-		return plan.ObservedPeer{PublicKey: k}
-	}
-	return peers[i]
 }
 
 // Counters returns what was counted, for a report.
@@ -62,7 +53,7 @@ func (s Seen) Count(f *status.Forward) {
 	}
 	f.In = &status.Traffic{Packets: c.In.Packets, Bytes: c.In.Bytes}
 	f.Out = &status.Traffic{Packets: c.Out.Packets, Bytes: c.Out.Bytes}
-	f.Connections, f.Limited = c.NewConnections, c.Dropped.Packets
+	f.Connections, f.Limited, f.LastConnection = c.NewConnections, c.Dropped.Packets, s.visited[f.ID]
 }
 
 // Tunnel returns the interface's part of a report.
@@ -79,14 +70,6 @@ func (s Seen) Tunnel(name string, own key.Public, kind plan.Kind, why string) st
 	return t
 }
 
-// Peer returns a peer's part of a report.
-func Peer(p plan.ObservedPeer) status.Peer {
-	return status.Peer{
-		PublicKey: p.PublicKey, Endpoint: p.Endpoint, LatestHandshake: p.LatestHandshake,
-		ReceivedBytes: p.ReceivedBytes, SentBytes: p.SentBytes,
-	}
-}
-
 // Published returns a forward's part of a report: what a home asks for.
 func Published(p forward.Published) status.Forward {
 	s := status.Forward{Name: p.Name, Families: p.Families.String(), Source: forward.Preserve.String(), Limit: p.Limit.String()}
@@ -98,6 +81,20 @@ func Published(p forward.Published) status.Forward {
 	}
 	for _, a := range p.Allow {
 		s.Allow = append(s.Allow, a.String())
+	}
+	return s
+}
+
+// Wanted returns a forward's part of a report on a home, which knows more of it than
+// its gate.
+func Wanted(f forward.Forward, facts plan.Facts) status.Forward {
+	s := Published(f.Published())
+	s.Source, s.Ports = plan.ResolveSource(f, facts).String(), nil
+	for _, m := range f.Mappings {
+		s.Ports = append(s.Ports, m.String())
+	}
+	if f.To.IsValid() {
+		s.To = f.To.String()
 	}
 	return s
 }

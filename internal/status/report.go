@@ -3,9 +3,11 @@
 package status
 
 import (
+	"cmp"
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/key"
@@ -25,11 +27,13 @@ const Schema = 2
 // by what only the owner of its key can send: a gate listens for bytes of its homes,
 // a home for answers of its gates.
 type Report struct {
-	Schema  int       `json:"schema"` // of this JSON; see Schema
-	Role    string    `json:"role"`   // "gate" or "home"
-	Name    string    `json:"name,omitempty"`
-	Version string    `json:"version"` // of the program
-	Running bool      `json:"running"` // whether a daemon answered
+	Schema  int    `json:"schema"` // of this JSON; see Schema
+	Role    string `json:"role"`   // "gate" or "home"
+	Name    string `json:"name,omitempty"`
+	Version string `json:"version"` // of the program
+	Running bool   `json:"running"` // whether a daemon answered
+	// Verdict is that of the moment at which the report is shown.
+	Verdict *Verdict  `json:"verdict,omitempty"`
 	Since   time.Time `json:"since,omitzero"`
 	// Seen is when the daemon last looked at the machine: what is said of it here
 	// was so then. It looks every few seconds, and never for a report.
@@ -65,10 +69,21 @@ func (r Report) Works() bool {
 	return len(r.Gates) > 0 && !slices.ContainsFunc(r.Gates, unconnected)
 }
 
-// Complete returns the report as its JSON has to be: with its Schema, and with
-// empty lists where there were none.
+// Judged returns the report with its verdict.
+func (r Report) Judged(now time.Time) Report {
+	v := r.Judge(now)
+	r.Verdict = &v
+	return r
+}
+
+// Complete returns the report as its JSON has to be: with its Schema, with empty
+// lists where there were none, and its forwards by gate, home and name.
 func (r Report) Complete() Report {
 	r.Schema = Schema
+	r.Forwards = slices.Clone(r.Forwards)
+	slices.SortStableFunc(r.Forwards, func(a, b Forward) int {
+		return cmp.Or(strings.Compare(a.Gate, b.Gate), strings.Compare(a.Home, b.Home), strings.Compare(a.Name, b.Name))
+	})
 	fill(&r.Gates)
 	fill(&r.Homes)
 	fill(&r.Invites)
@@ -127,10 +142,13 @@ type Link struct {
 	Name      string `json:"name"`
 	Tunnel    Tunnel `json:"tunnel"`
 	Connected bool   `json:"connected"` // the gate has answered within the last seconds; see Report
-	Peer      Peer   `json:"peer"`
-	Forwards  int    `json:"forwards"` // that the gate publishes
-	Refused   int    `json:"refused"`  // that it will not
-	Pending   int    `json:"pending"`  // to which it has not answered
+	// Carries says that the tunnel was seen to work although the gate's daemon does
+	// not answer: visitors get through.
+	Carries  bool `json:"carries,omitempty"`
+	Peer     Peer `json:"peer"`
+	Forwards int  `json:"forwards"` // that the gate publishes
+	Refused  int  `json:"refused"`  // that it will not
+	Pending  int  `json:"pending"`  // to which it has not answered
 }
 
 // Count counts a forward of that state.
@@ -166,11 +184,13 @@ const (
 	Unconfirmed InputState = "unconfirmed" // that of the file is not in force
 )
 
-// Peer is the other end of a tunnel as the WireGuard device sees it.
+// Peer is the other end of a tunnel, as the WireGuard device sees it and the daemon
+// remembers it: the device forgets a peer that it adds again.
 type Peer struct {
 	PublicKey       key.Public     `json:"public_key"`
 	Endpoint        netip.AddrPort `json:"endpoint"`
 	LatestHandshake time.Time      `json:"latest_handshake,omitzero"`
+	Heard           time.Time      `json:"heard,omitzero"` // when something last came from it
 	ReceivedBytes   uint64         `json:"received_bytes"`
 	SentBytes       uint64         `json:"sent_bytes"`
 	RoundTrip       time.Duration  `json:"round_trip_ns,omitempty"` // of the last answered ping
@@ -194,17 +214,22 @@ type Forward struct {
 	Ports    []string `json:"ports"`
 	Families string   `json:"families"`
 	To       string   `json:"to,omitempty"` // on a home
-	Source   string   `json:"source"`       // "preserve" or "masquerade"
-	Allow    []string `json:"allow"`
-	Limit    string   `json:"limit,omitempty"`
-	State    State    `json:"state"`
-	Reason   string   `json:"reason,omitempty"`
-	ID       uint32   `json:"id,omitempty"` // on a gate: in ct marks
-	// In is from visitors, Out to them; counted on the gate only.
+	// Source is "preserve" or "masquerade". A gate does not know of what its home
+	// does on the way to a device of its network.
+	Source string   `json:"source"`
+	Allow  []string `json:"allow"`
+	Limit  string   `json:"limit,omitempty"`
+	State  State    `json:"state"`
+	Reason string   `json:"reason,omitempty"`
+	ID     uint32   `json:"id,omitempty"` // on a gate: in ct marks
+	// In is from visitors, Out to them. The gate counts, and tells its homes.
 	In          *Traffic `json:"in,omitempty"`
 	Out         *Traffic `json:"out,omitempty"`
 	Connections uint64   `json:"connections,omitempty"` // opened since the table was loaded first
 	Limited     uint64   `json:"limited,omitempty"`     // packets dropped by allow or limit
+	// LastConnection is when a connection was last opened, as far as the gate's
+	// daemon knows since its start.
+	LastConnection time.Time `json:"last_connection,omitzero"`
 }
 
 // Traffic counts what passed in one direction.

@@ -7,6 +7,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/status"
+	"github.com/gatelodge/gatelodge/internal/view"
 )
 
 // Up starts the daemon, and shows what has come of it.
@@ -22,18 +23,14 @@ func (a *App) Up(ctx context.Context) (status.Report, error) {
 		a.noteTrouble(r)
 		return r, nil
 	case r.Input == nil || r.Input.State != status.Unconfirmed:
-		return r, a.PrintReport(r)
+		a.PrintReport(r)
+		return r, nil
 	}
 	return a.tryInput(ctx)
 }
 
 // PrintReport shows a report to a person.
-func (a *App) PrintReport(r status.Report) error {
-	if a.AsJSON {
-		return nil
-	}
-	return r.WriteText(a.Out, time.Now())
-}
+func (a *App) PrintReport(r status.Report) { a.PrintLines(view.Report(r, time.Now(), a.Style())) }
 
 // noteTrouble says why a daemon that runs has no tunnel yet, as far as it knows.
 func (a *App) noteTrouble(r status.Report) {
@@ -53,8 +50,6 @@ func (a *App) tryInput(ctx context.Context) (status.Report, error) {
 	if err != nil {
 		return applied.Report, err
 	}
-	if err := a.PrintReport(applied.Report); err != nil {
-		return applied.Report, err
-	}
+	a.PrintReport(applied.Report)
 	return applied.Report, a.ShowTrial(ctx, applied.Report.Input)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/problem"
 	"github.com/gatelodge/gatelodge/internal/terminal"
+	"github.com/gatelodge/gatelodge/internal/view"
 )
 
 // The exit codes of every command.
@@ -37,10 +38,21 @@ func Fail(code int, hint, format string, args ...any) error {
 	return problem.New(problem.Kind(code), hint, format, args...)
 }
 
+// Outcome is the exit code of a command that has said all in its answer, and has
+// not failed: that the machine differs from the file (plan), or that not all is well
+// (status). Nothing more is printed for it.
+type Outcome int
+
+// Error implements error.
+func (o Outcome) Error() string { return fmt.Sprintf("exit code %d", int(o)) }
+
 // Report prints an error in the program's voice, or as one line of JSON, and
 // returns its exit code. Both go to the standard error: what a command prints on
 // its standard output is its answer, whole or not at all.
 func Report(w io.Writer, err error, asJSON bool) int {
+	if outcome, ok := err.(Outcome); ok {
+		return int(outcome)
+	}
 	p := Classify(err)
 	if asJSON {
 		if line, err := p.JSON(); err == nil {
@@ -102,6 +114,16 @@ func (a *App) Answer(v any) error {
 	e := json.NewEncoder(a.Out)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
+}
+
+// Style says how text is written to where the answer goes.
+func (a *App) Style() view.Style { return terminal.StyleOf(a.Out) }
+
+// PrintLines is for an answer of several lines where a person reads it.
+func (a *App) PrintLines(lines []string) {
+	for _, l := range lines {
+		a.Printf("%s\n", l)
+	}
 }
 
 // Counted puts a number before what there is so many of.

@@ -12,6 +12,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/status"
 	"github.com/gatelodge/gatelodge/internal/terminal"
+	"github.com/gatelodge/gatelodge/internal/view"
 	"github.com/gatelodge/gatelodge/internal/words"
 )
 
@@ -126,7 +127,8 @@ func gateHomesCommand(a *command.App) *cobra.Command {
 					Invites []status.Invite `json:"invites"`
 				}{r.Homes, r.Invites})
 			}
-			return r.WriteHomes(a.Out, time.Now())
+			a.PrintLines(view.Homes(r, time.Now(), a.Style()))
+			return nil
 		},
 	}
 	a.JSONFlag(c, "print the homes as JSON")

@@ -63,33 +63,6 @@ func homeReport() status.Report {
 	}
 }
 
-func TestText(t *testing.T) {
-	for name, r := range map[string]status.Report{
-		"gate":        gateReport(),
-		"home":        homeReport(),
-		"empty":       {Role: "gate", Running: true, Since: now, Tunnel: status.Tunnel{Interface: "gatelodge", Device: "kernel"}},
-		"not_running": {Role: "home"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var got bytes.Buffer
-			if err := r.WriteText(&got, now); err != nil {
-				t.Fatal(err)
-			}
-			golden(t, name+".txt", got.Bytes())
-		})
-	}
-}
-
-func TestClockSetBackShowsNoNegativeTimes(t *testing.T) {
-	var got bytes.Buffer
-	if err := gateReport().WriteText(&got, now.Add(-48*time.Hour)); err != nil {
-		t.Fatal(err)
-	}
-	if bytes.Contains(got.Bytes(), []byte("-4")) {
-		t.Errorf("a negative time:\n%s", got.Bytes())
-	}
-}
-
 func TestJSONKeepsItsNames(t *testing.T) {
 	for name, r := range map[string]status.Report{"gate": gateReport(), "home": homeReport(), "not_running": status.NotRunning("home", "v0.1.0")} {
 		got, err := json.MarshalIndent(r.Complete(), "", "  ")

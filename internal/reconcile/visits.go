@@ -1,4 +1,4 @@
-package home
+package reconcile
 
 import (
 	"fmt"
@@ -8,16 +8,16 @@ import (
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
 
-// visits is what is known of the connections that visitors have.
-type visits struct {
+// Visits is what a home knows of the connections that visitors have.
+type Visits struct {
 	carried []plan.HomeForward // what they were last settled for; nil: unknown
 	settled bool               // since the rules were loaded
 }
 
-// settle ends the connections of visitors that the new rules no longer carry,
+// Settle ends the connections of visitors that the new rules no longer carry,
 // or lead elsewhere, unless those could not be applied. What fails is tried
 // again in the next round: the rules alone let visitors no further.
-func (v *visits) settle(m host.Flows, steps []plan.Step, want *plan.HomeFirewall, failed error) error {
+func (v *Visits) Settle(m host.Flows, steps []plan.Step, want *plan.HomeFirewall, failed error) error {
 	if slices.ContainsFunc(steps, func(s plan.Step) bool { _, ok := s.(plan.LoadFirewall); return ok }) {
 		v.settled = false
 	}
