@@ -3,15 +3,14 @@ package cli
 import (
 	"errors"
 	"log/slog"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/daemon"
 	"github.com/gatelodge/gatelodge/internal/local"
-	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/status"
+	"github.com/gatelodge/gatelodge/internal/view"
 )
 
 func planCommand(a *command.App) *cobra.Command {
@@ -19,7 +18,8 @@ func planCommand(a *command.App) *cobra.Command {
 		Use:   "plan",
 		Short: "Show what would change, and change nothing",
 		Long: `Plan reads the configuration file again and shows how this machine differs from
-it. Exit code 0: it does not; 3: it does.`,
+it. Exit code 0: it does not; 3: it does. A line with + is new, one with ~ is
+changed, one with - goes.`,
 		Args: command.None,
 		RunE: func(c *cobra.Command, _ []string) error {
 			p, err := a.Client().Plan(c.Context())
@@ -36,27 +36,27 @@ it. Exit code 0: it does not; 3: it does.`,
 	return c
 }
 
+// showPlan ends with exit code 3 where there is something to do. That is the answer,
+// and no error.
 func showPlan(a *command.App, p local.PlanResponse) error {
-	printChanges(a, p.Changes)
+	a.PrintLines(view.Changes(p.Changes, a.Style()))
 	if len(p.Risks) > 0 {
-		a.Printf("on trial until it is confirmed, because it closes %s\n", strings.Join(p.Risks, ", "))
+		a.Printf("%s\n", view.Risks(p.Risks))
 	}
-	if err := a.Answer(p); err != nil {
+	if len(p.Changes) > 0 {
+		a.Printf("%s; to do it: gatelodge apply\n", view.Sum(p.Changes))
+	}
+	answer := struct {
+		local.PlanResponse
+		Sum view.Counts `json:"sum"`
+	}{p, view.Count(p.Changes)}
+	if err := a.Answer(answer); err != nil {
 		return err
 	}
 	if len(p.Changes) > 0 {
-		return command.Fail(command.ExitDiffers, "gatelodge apply", "the machine differs from the file: %s", command.Counted(len(p.Changes), "change", "changes"))
+		return command.Outcome(command.ExitDiffers)
 	}
 	return nil
-}
-
-func printChanges(a *command.App, changes []plan.Change) {
-	if len(changes) == 0 {
-		a.Printf("nothing to change\n")
-	}
-	for _, c := range changes {
-		a.Printf("  %s\n", c)
-	}
 }
 
 func applyCommand(a *command.App) *cobra.Command {
@@ -83,7 +83,7 @@ is not in force.`,
 			if err != nil {
 				return err
 			}
-			printChanges(a, r.Changes)
+			a.PrintLines(view.Changes(r.Changes, a.Style()))
 			return errors.Join(a.Answer(r), refusals(r.Report), a.ShowTrial(c.Context(), r.Report.Input))
 		},
 	}

@@ -51,7 +51,7 @@ func (h *Home) Plan(ctx context.Context) (response local.PlanResponse, err error
 		l.mu.Lock()
 		want := l.wantWith(c, facts)
 		l.mu.Unlock()
-		response.Changes, response.Fresh, err = l.reconciler.Preview(ctx, want, choices(c))
+		response.Changes, response.Fresh, err = l.reconciler.Preview(ctx, want, plan.HomeChoices(c))
 		return err
 	})
 	return response, err

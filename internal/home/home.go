@@ -101,24 +101,7 @@ func (r *round) Gather(ctx context.Context) (plan.Facts, error) {
 func (r *round) Want(facts plan.Facts) plan.State { return r.link.want(facts) }
 
 // Choices implements reconcile.Role.
-func (r *round) Choices() []plan.Choice { return choices(r.link.configuration()) }
-
-// choices returns what the home's owner has decided.
-func choices(c config.Home) []plan.Choice {
-	list := []plan.Choice{}
-	for _, f := range c.Forwards {
-		var ports []string
-		for _, m := range f.Mappings {
-			ports = append(ports, m.String())
-		}
-		target := "this host"
-		if f.To.IsValid() {
-			target = f.To.String()
-		}
-		list = append(list, plan.ForwardChoice(f.Published(), ports, target))
-	}
-	return list
-}
+func (r *round) Choices() []plan.Choice { return plan.HomeChoices(r.link.configuration()) }
 
 // Settle implements reconcile.Role.
 func (r *round) Settle(want plan.State, steps []plan.Step, failed error) error {

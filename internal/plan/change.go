@@ -17,6 +17,9 @@ type Change struct {
 	After    string `json:"after,omitempty"`
 	// Because says, in words, why a whole is set again; see Step.
 	Because []string `json:"because,omitempty"`
+	// Machine is set for a step that the machine takes; the others are what an owner
+	// has decided.
+	Machine bool `json:"machine,omitempty"`
 }
 
 // SysctlSubject is before the name of a setting, as the subject of its change.
@@ -71,6 +74,7 @@ func Describe(steps []Step) []Change {
 	changes := make([]Change, len(steps))
 	for i, s := range steps {
 		changes[i] = s.Change()
+		changes[i].Machine = true
 	}
 	return changes
 }

@@ -86,6 +86,36 @@ func TunnelChoice(c config.Gate) Choice {
 	}}
 }
 
+// HomeChoices describes what home.toml says.
+func HomeChoices(c config.Home) []Choice {
+	private := "drop"
+	if !c.Firewall.DropPrivate {
+		private = "accept"
+	}
+	list := []Choice{{Subject: "tunnel " + c.Tunnel.Interface, Properties: []Property{
+		{"device", string(c.Tunnel.Device)},
+		{"MTU", fmt.Sprint(c.Tunnel.MTU)},
+		{"table", fmt.Sprint(c.Tunnel.Table)},
+		{"rule priority", fmt.Sprint(c.Tunnel.RulePriority)},
+		{"private sources", private},
+	}}}
+	if at := strings.Join(c.Gate.Endpoints, " "); at != "" {
+		list = append(list, Choice{Subject: "endpoints of the gate", Summary: at, Properties: []Property{{"", at}}})
+	}
+	for _, f := range c.Forwards {
+		var ports []string
+		for _, m := range f.Mappings {
+			ports = append(ports, m.String())
+		}
+		target := "this host"
+		if f.To.IsValid() {
+			target = f.To.String()
+		}
+		list = append(list, ForwardChoice(f.Published(), ports, target))
+	}
+	return list
+}
+
 // Compare returns what lies between two lists of choices: what is new, what is
 // another one, property by property, and what is gone.
 func Compare(before, after []Choice) []Change {
