@@ -140,7 +140,10 @@ func TestRevokeCutsAtOnce(t *testing.T) {
 	defer c.Close()
 	must(t, c.SetDeadline(time.Now().Add(20*time.Second)))
 	read(t, c)
-	_, err = l.Gate().Gatelodge(t.Context(), "gate", "revoke", "home")
+	contains(t, refuses(t, l.Gate(), 2, "gate", "revoke", "home"), "there is nobody to ask")
+	contains(t, refuses(t, l.Gate(), 1, "gate", "revoke", "hom"), `did you mean "home"?`)
+	reachable(t, l)
+	_, err = l.Gate().Gatelodge(t.Context(), "gate", "revoke", "home", "--yes")
 	must(t, err)
 	must(t, c.SetDeadline(time.Now().Add(3*time.Second)))
 	if _, err := c.Write([]byte("hello?\n")); err == nil {

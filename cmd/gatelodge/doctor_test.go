@@ -259,7 +259,7 @@ func realFaults() []fault {
 		{
 			name: "wrong key", gate: ids(doctor.WrongKey), home: ids(doctor.UDPBlocked),
 			inject: func(t *testing.T, l *lab.Lab) {
-				_, err := l.Gate().Gatelodge(t.Context(), "gate", "revoke", "home")
+				_, err := l.Gate().Gatelodge(t.Context(), "gate", "revoke", "home", "--yes")
 				must(t, err)
 			},
 		},

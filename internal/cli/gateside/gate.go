@@ -141,28 +141,3 @@ func gateReport(ctx context.Context, a *command.App) (status.Report, error) {
 	}
 	return a.Client().Status(ctx)
 }
-
-func gateRevokeCommand(a *command.App) *cobra.Command {
-	c := &cobra.Command{
-		Use:   "revoke NAME",
-		Short: "Shut a home out, or revoke an invite",
-		Long: `Revoke shuts a home out at once: its key no longer opens the tunnel, its
-forwards and the connections that pass through them end. An invite that has
-not been used becomes void.`,
-		Args: command.Some(1, 1, "the name of a home or of an invite: gatelodge gate homes lists them"),
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := asGate(a); err != nil {
-				return err
-			}
-			if err := a.Client().Revoke(c.Context(), args[0]); err != nil {
-				return err
-			}
-			a.Printf("%s is revoked\n", args[0])
-			return a.Answer(struct {
-				Revoked string `json:"revoked"`
-			}{args[0]})
-		},
-	}
-	a.JSONFlag(c, "print who is revoked as JSON")
-	return c
-}
