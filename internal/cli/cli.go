@@ -60,7 +60,7 @@ several instances can live on one machine.`,
 	if err := root.PersistentFlags().MarkHidden("root"); err != nil {
 		panic(err) // the flag is defined one line above
 	}
-	addGroup(root, "Set up:", homeside.Init(a), homeside.Join(a), gateside.Gate(a))
+	addGroup(root, "Set up:", homeside.Init(a), homeside.Join(a), homeside.Leave(a), gateside.Gate(a))
 	addGroup(root, "Publish, at home:", homeside.Expose(a), homeside.Unexpose(a))
 	addGroup(root, "See how it stands:", statusCommand(a), doctorCommand(a), logsCommand(a), versionCommand(a))
 	addGroup(root, "Change the file by hand:", checkCommand(a), planCommand(a), applyCommand(a), gateside.Confirm(a))

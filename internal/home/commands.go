@@ -25,6 +25,7 @@ func (c Commands) Apply(ctx context.Context, _ local.ApplyRequest) (local.ApplyR
 	if err := c.link.reload(); err != nil {
 		return local.ApplyResponse{}, err
 	}
+	c.link.push.set(false)
 	changes, err := c.link.reconciler.Round(ctx)
 	if err != nil {
 		return local.ApplyResponse{}, err
@@ -32,6 +33,10 @@ func (c Commands) Apply(ctx context.Context, _ local.ApplyRequest) (local.ApplyR
 	c.link.push.await(ctx, verdictTime)
 	return local.ApplyResponse{Changes: changes, Report: c.Report(ctx)}, nil
 }
+
+// Leave implements local.Leaver. What the gate publishes comes back with the next
+// Apply, or with the next start.
+func (c Commands) Leave(ctx context.Context) error { return c.link.push.leave(ctx, verdictTime) }
 
 // Plan returns what would be changed if the file were applied now.
 func (h *Home) Plan(ctx context.Context) (response local.PlanResponse, err error) {

@@ -1,6 +1,7 @@
 package home
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type pusher struct {
 	ask    func() publisher
 
 	mu       sync.Mutex
+	leaves   bool                       // nothing is to be published any longer
 	wanted   []forward.Published        // the list that the verdicts are about
 	verdicts map[string]control.Verdict // nil: the gate has not answered yet
 	taken    time.Time                  // when it did
@@ -69,7 +71,7 @@ func (p *pusher) round(ctx context.Context) error {
 		p.note(nil) // what matters is that there is no tunnel
 		return nil  // the keeper kicks as soon as the gate answers
 	}
-	list := p.link.published()
+	list := p.list()
 	before := p.granted(list)
 	err := p.publish(ctx)
 	if ctx.Err() == nil {
@@ -139,7 +141,7 @@ func (p *pusher) noteFailure(err error) error {
 // refresh takes the list from the configuration. A list that differs has no
 // verdicts yet.
 func (p *pusher) refresh() {
-	list := p.link.published()
+	list := p.list()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if (p.verdicts != nil || p.failure != "") && reflect.DeepEqual(list, p.wanted) {
@@ -149,6 +151,35 @@ func (p *pusher) refresh() {
 	if isClosed(p.answered) {
 		p.answered = make(chan struct{})
 	}
+}
+
+// list is what this home publishes, which is nothing once it leaves.
+func (p *pusher) list() []forward.Published {
+	p.mu.Lock()
+	leaves := p.leaves
+	p.mu.Unlock()
+	if leaves {
+		return nil
+	}
+	return p.link.published()
+}
+
+// leave has the gate publish nothing, until set says otherwise.
+func (p *pusher) leave(ctx context.Context, patience time.Duration) error {
+	p.set(true)
+	p.await(ctx, patience)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.verdicts == nil || len(p.wanted) > 0 {
+		return errors.New(cmp.Or(p.failure, "the gate does not answer"))
+	}
+	return nil
+}
+
+func (p *pusher) set(leaves bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leaves = leaves
 }
 
 // settled reports whether the gate holds the present list, and takes its

@@ -21,10 +21,13 @@ import (
 // serviceLog is how the owner reads what the service says.
 const serviceLog = "journalctl --unit gatelodge"
 
-// StartTime is how long a daemon may take until its tunnel stands. A home
-// keeps trying for ever after that; the command only stops watching. A busy
+// StartTime is how long a daemon may take until it has set this machine up. A busy
 // machine with a slow processor needs more than half a minute for its first start.
 const StartTime = time.Minute
+
+// tunnelTime is how long a command waits for the tunnel of a daemon that answers. A
+// home keeps trying for ever after that; the command only stops watching.
+const tunnelTime = 30 * time.Second
 
 // answerTime is how long a daemon that runs may take to answer.
 const answerTime = 5 * time.Second
@@ -145,11 +148,15 @@ func (i Instance) awaitUp(ctx context.Context, exited <-chan error, hint string)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	var last status.Report
+	var answered time.Time
 	for {
 		if r, err := i.Client().Status(ctx); err == nil {
 			last = r
+			if answered.IsZero() {
+				answered = time.Now()
+			}
 		}
-		if last.Works() {
+		if last.Works() || last.Running && time.Since(answered) > tunnelTime {
 			return last, nil
 		}
 		select {

@@ -24,6 +24,10 @@ func (p Paths) ConfigFile(role forward.Role) string {
 	return filepath.Join(p.Config(), string(role)+".toml")
 }
 
+// KeptFile returns where the configuration of a machine that is no longer a gate or
+// a home is kept: the next home begins with it.
+func (p Paths) KeptFile(role forward.Role) string { return p.ConfigFile(role) + ".kept" }
+
 // State returns the folder of what the program must remember.
 func (p Paths) State() string { return filepath.Join(p.Root, "/var/lib/gatelodge") }
 

@@ -79,6 +79,11 @@ func (c *Client) Revoke(ctx context.Context, name string) error {
 	return c.call(ctx, http.MethodPost, "/revoke", RevokeRequest{Name: name}, nil)
 }
 
+// Leave has a home's gate publish nothing of it any longer.
+func (c *Client) Leave(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/leave", struct{}{}, nil)
+}
+
 // Stop ends the daemon. What it set up stays standing.
 func (c *Client) Stop(ctx context.Context) error {
 	return c.ask(ctx, http.MethodPost, stopPlace, struct{}{}, nil)

@@ -33,6 +33,13 @@ type Gatekeeper interface {
 	Confirm(ctx context.Context, req ConfirmRequest) (ConfirmResponse, error)
 }
 
+// Leaver is what only a home can do.
+type Leaver interface {
+	// Leave has the gate publish nothing of this home any longer. The error says why
+	// the gate does not know of it.
+	Leave(ctx context.Context) error
+}
+
 // call is one thing that can be asked, by anybody who may open the socket.
 type call struct {
 	method, path string
@@ -47,6 +54,9 @@ func calls(d Daemon) []call {
 		{http.MethodPost, placePrefix + "/apply", asked(d.Apply)},
 		{http.MethodGet, placePrefix + "/doctor", func(ctx context.Context, _ func(any) error) (any, error) { return d.Diagnose(ctx) }},
 		{http.MethodPost, stopPlace, func(context.Context, func(any) error) (any, error) { return struct{}{}, nil }},
+	}
+	if l, isHome := d.(Leaver); isHome {
+		list = append(list, call{http.MethodPost, placePrefix + "/leave", func(ctx context.Context, _ func(any) error) (any, error) { return struct{}{}, l.Leave(ctx) }})
 	}
 	g, isGate := d.(Gatekeeper)
 	if !isGate {

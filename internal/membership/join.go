@@ -51,6 +51,9 @@ type Options struct {
 // invite can be used again from here, because the key is on disk before the
 // gate hears of it.
 func Join(ctx context.Context, o Options, invite key.Invite) (Joined, error) {
+	if err := refuseJoined(o.Paths, invite); err != nil {
+		return Joined{}, err
+	}
 	if err := host.CanRun(ctx); err != nil {
 		return Joined{}, err
 	}
@@ -90,6 +93,36 @@ func Join(ctx context.Context, o Options, invite key.Invite) (Joined, error) {
 	return settle(st, memory, invite, answer, facts)
 }
 
+// refuseJoined says of a machine that is a home already that it is, before anything
+// else is looked at: its own tunnel would be taken for somebody else's.
+func refuseJoined(p layout.Paths, invite key.Invite) error {
+	st, err := store.View(p.State())
+	if err != nil {
+		return err
+	}
+	var m Memory
+	if _, err := st.Load(StoredName, &m); err != nil {
+		return errors.Join(err, st.Close())
+	}
+	return errors.Join(m.refuse(p, invite), st.Close())
+}
+
+// refuse returns why the machine that remembers this cannot join, nil if it can: it is
+// no home, or its join has got the gate's answer and ended before there was a
+// configuration file.
+func (m Memory) refuse(p layout.Paths, invite key.Invite) error {
+	if m.Joined == nil {
+		return nil
+	}
+	if _, err := p.Role(); m.Joined.GatePublicKey == invite.Gate && errors.Is(err, layout.ErrNoRole) {
+		return nil
+	}
+	return &local.RefusedError{
+		Message: fmt.Sprintf("this machine is the home %s of a gate already", m.Joined.Name),
+		Hint:    "to join another gate, leave that one first: gatelodge leave",
+	}
+}
+
 // settle remembers the place that the gate has given, if the invite covers it.
 func settle(st *store.Store, memory Memory, invite key.Invite, answer control.EnrolResponse, facts plan.Facts) (Joined, error) {
 	joined, err := newMembership(invite, answer, facts)
@@ -112,14 +145,8 @@ func prepare(st *store.Store, p layout.Paths, invite key.Invite) (Memory, error)
 	if err != nil {
 		return Memory{}, err
 	}
-	if _, err := p.Role(); m.Joined != nil && m.Joined.GatePublicKey == invite.Gate && errors.Is(err, layout.ErrNoRole) {
-		return m, nil
-	}
 	if m.Joined != nil {
-		return Memory{}, &local.RefusedError{
-			Message: fmt.Sprintf("this machine is the home %s of a gate already", m.Joined.Name),
-			Hint:    "to leave that gate: gatelodge down, remove home.json and home.json.last from " + st.Dir() + ", and join again",
-		}
+		return m, m.refuse(p, invite)
 	}
 	if loaded.Found && !m.PrivateKey.IsZero() {
 		return m, nil

@@ -22,7 +22,7 @@ func CheckFresh(p layout.Paths) error {
 	case err != nil:
 		return err
 	}
-	leave := fmt.Sprintf("gatelodge down, then remove %s and %s.json and %s.json.last from %s", p.ConfigFile(role), role, role, p.State())
+	leave := map[forward.Role]string{forward.Home: "gatelodge leave", forward.Gate: "gatelodge gate close"}[role]
 	return problem.New(problem.Failed, "gatelodge status; to start over: "+leave, "this machine is a %s already", role)
 }
 

@@ -29,7 +29,7 @@ machine with the public address; homes join it and publish their services there.
 		Args: command.Commands,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(gateInitCommand(a), gateInviteCommand(a), gateHomesCommand(a), gateRevokeCommand(a))
+	c.AddCommand(gateInitCommand(a), gateInviteCommand(a), gateHomesCommand(a), gateRevokeCommand(a), gateCloseCommand(a))
 	return c
 }
 

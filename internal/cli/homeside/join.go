@@ -111,5 +111,24 @@ func becomeHome(ctx context.Context, a *command.App, invite key.Invite) (string,
 	if err != nil || hadConfig {
 		return joined.Name, err
 	}
-	return joined.Name, a.Editor().Create(forward.Home, config.NewHomeFile())
+	return joined.Name, writeHome(a)
+}
+
+// writeHome writes home.toml: that of before, if this machine has left another gate,
+// or an empty one.
+func writeHome(a *command.App) error {
+	data, forwards, before, err := a.Editor().Before()
+	if err != nil {
+		a.Notef("the file of before cannot be used: %v", err)
+	}
+	if !before {
+		data = config.NewHomeFile()
+	}
+	if err := a.Editor().Create(forward.Home, data); err != nil {
+		return err
+	}
+	if before {
+		a.Printf("home.toml is that of before, with %s\n", command.Counted(forwards, "forward", "forwards"))
+	}
+	return nil
 }
