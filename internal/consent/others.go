@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -216,7 +215,7 @@ func describe(drops []host.OthersDrop) []string {
 	}
 	var problems []string
 	for _, p := range places {
-		text := fmt.Sprintf("%s %s %s", p.rule, p.does, strings.Join(suffers[p], ", "))
+		text := fmt.Sprintf("%s %s %s", p.rule, p.does, suffering(suffers[p]))
 		if p.remedy != "" {
 			text += "; to let that through: " + p.remedy
 		}

@@ -22,7 +22,7 @@ func TestOneSentenceForEachRuleOfOthers(t *testing.T) {
 	other.Owner, other.Family, other.Chain, other.Rule, other.Remedy = "", "inet", "input", "udp dport 55107 drop", host.Remedy{Tool: remedy.UFW, Port: 55107, Protocol: "udp"}
 	got := describe([]host.OthersDrop{drop("what visitors of 443/tcp send"), other, drop("the answers to visitors of 443/tcp"), drop("what visitors of 443/tcp send")})
 	want := []string{
-		"Docker's chain FORWARD of table ip filter (its policy) drops what visitors of 443/tcp send, the answers to visitors of 443/tcp; to let that through: iptables -I DOCKER-USER -m mark --mark 0x8/0x8 -j ACCEPT",
+		"Docker's chain FORWARD of table ip filter (its policy) drops what visitors of 443/tcp send and get; to let that through: iptables -I DOCKER-USER -m mark --mark 0x8/0x8 -j ACCEPT",
 		"Chain input of table inet filter (udp dport 55107 drop) drops WireGuard's packets; to let that through: ufw allow 55107/udp",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -44,5 +44,27 @@ func TestWhatOthersDoInOneSentence(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
+	}
+}
+
+// One rule that concerns everything names each port once, and not all of them.
+func TestARuleThatConcernsManyIsShort(t *testing.T) {
+	var both, one []string
+	for _, port := range []string{"80/tcp", "443/tcp", "7000/tcp", "7000/udp", "9000/tcp"} {
+		both = append(both, "what visitors of "+port+" send", "the answers to visitors of "+port)
+		one = append(one, "the answers to visitors of "+port)
+	}
+	for _, c := range []struct {
+		packets []string
+		want    string
+	}{
+		{[]string{"what visitors of 80/tcp send", "the answers to what visitors of 80/tcp send"}, "what visitors of 80/tcp send and get"},
+		{both, "what visitors of 443/tcp, 7000/tcp, 7000/udp and 2 more send and get"},
+		{append(one, "WireGuard's packets"), "WireGuard's packets, the answers to visitors of 443/tcp, 7000/tcp, 7000/udp and 2 more"},
+		{append(both[:3:3], "pings"), "pings, what visitors of 443/tcp, 80/tcp send, the answers to visitors of 80/tcp"},
+	} {
+		if got := suffering(c.packets); got != c.want {
+			t.Errorf("got %q, wanted %q", got, c.want)
+		}
 	}
 }

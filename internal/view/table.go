@@ -11,7 +11,7 @@ type Column struct {
 	Title string
 	Right bool // for numbers
 	// Drop says which columns go where the table is too wide for its terminal: 1
-	// first, 0 never.
+	// first, 0 never. Those of one number go together.
 	Drop int
 	// Wrap breaks texts at spaces, below each other. Those of other columns are cut
 	// at their end, with …, and only where there is nothing left to drop.
@@ -87,11 +87,11 @@ func (t Table) fit(columns int) []shown {
 		return list
 	}
 	for over(list, columns) > elastic(list) {
-		i := t.nextToDrop(list)
-		if i < 0 {
+		next := t.nextToDrop(list)
+		if next == 0 {
 			break
 		}
-		list = slices.Delete(list, i, i+1)
+		list = slices.DeleteFunc(list, func(c shown) bool { return t.Columns[c.index].Drop == next })
 	}
 	shrink(list, over(list, columns), func(c shown) int { return c.narrow })
 	shrink(list, over(list, columns), func(c shown) int { return c.least })
@@ -154,11 +154,12 @@ func elastic(list []shown) int {
 	return sum
 }
 
+// nextToDrop returns the lowest Drop of the columns; 0: all have to stay.
 func (t Table) nextToDrop(list []shown) int {
-	next := -1
-	for i, c := range list {
-		if n := t.Columns[c.index].Drop; n > 0 && (next < 0 || n < t.Columns[list[next].index].Drop) {
-			next = i
+	next := 0
+	for _, c := range list {
+		if n := t.Columns[c.index].Drop; n > 0 && (next == 0 || n < next) {
+			next = n
 		}
 	}
 	return next
