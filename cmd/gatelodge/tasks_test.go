@@ -60,6 +60,52 @@ func TestTaskPagesWorkAsWritten(t *testing.T) {
 	}
 }
 
+// closesAPort puts a change on trial: a port of the gate's own that was open.
+const closesAPort = `sed -i 's,^# accept = .*,accept = ["8080/tcp"],' /etc/gatelodge/gate.toml; gatelodge apply
+sed -i '/^accept = /d' /etc/gatelodge/gate.toml; gatelodge apply`
+
+var listed = regexp.MustCompile(`(?m)^    (home#|vps#) +(gatelodge [^#]*[^# ]) +#`)
+
+// README's list of what to do is run in the lab, line by line; of set-up, which
+// stands above it, that is done on virtual machines and by the tests of init.
+func TestREADMEsCommandsRun(t *testing.T) {
+	_, list, _ := strings.Cut(readFile(t, "../../README.md"), "\n## What to do with it\n")
+	list, _, _ = strings.Cut(list, "\n## ")
+	commands := listed.FindAllStringSubmatch(list, -1)
+	if len(commands) < 12 {
+		t.Fatalf("README lists only %d commands", len(commands))
+	}
+	l := newLab(t)
+	must(t, l.InitGate(t.Context()))
+	r := &taskReader{t: t, lab: l, copied: t.TempDir(), hosts: map[string]*lab.Host{"vps": l.Gate(), "home": l.Home()}}
+	t.Cleanup(func() { downIfUp(t, l.Home()) })
+	r.run("vps", "gatelodge gate invite attic")
+	r.run("home", "gatelodge join -")
+	must(t, l.Host("device").Echo(8123))
+	must(t, l.Home().Echo(5432))
+	for _, m := range commands {
+		if m[2] == "gatelodge confirm" {
+			r.run("vps", closesAPort)
+		}
+		text := m[2]
+		if strings.Contains(text, "revoke") {
+			text += " --yes" // where nobody can be asked
+		}
+		said := r.run(strings.TrimSuffix(m[1], "#"), text)
+		t.Logf("%s %s\n%s", m[1], m[2], said)
+		switch m[2] {
+		case "gatelodge expose 8022:22/tcp --name shell":
+			r.visit("nc 198.51.100.1 8022   # home sees 203.0.113.10")
+		case "gatelodge expose 8123/tcp --to 192.168.1.20":
+			r.visit("nc 198.51.100.1 8123   # device sees 192.168.1.10")
+		case "gatelodge expose 5432/tcp --allow 203.0.113.0/24":
+			r.visit("nc 198.51.100.1 5432   # home sees 203.0.113.10")
+		case "gatelodge gate revoke attic":
+			r.visit("nc 198.51.100.1 5432   # no answer")
+		}
+	}
+}
+
 // taskBlock is a block of code that a reader carries out.
 type taskBlock struct {
 	file  string // the host whose file it belongs to; none: a terminal
