@@ -155,3 +155,21 @@ func TestPromisesThatAreNamedExist(t *testing.T) {
 		t.Errorf("only %d promises and tests are named, and %d rows of machines have promises", named, len(rows))
 	}
 }
+
+// Who compares wants to know when and from what: every row of the
+// comparison says it, and names something that the other does better.
+func TestComparisonsSayFromWhat(t *testing.T) {
+	row := regexp.MustCompile(`(?m)^\| \*\*(.+?)\*\*.*\| ([^|]+) \| ([^|]+) \|$`)
+	rows := row.FindAllStringSubmatch(read(t, "docs/compare.md"), -1)
+	if len(rows) < 9 {
+		t.Errorf("only %d are compared", len(rows))
+	}
+	for _, m := range rows {
+		if dated := regexp.MustCompile(`\b\d\d/20\d\d$`); !dated.MatchString(m[3]) {
+			t.Errorf("%s: %q has no month", m[1], m[3])
+		}
+		if m[1] != "here" && len(m[2]) < 20 {
+			t.Errorf("%s: what does it do better? %q", m[1], m[2])
+		}
+	}
+}
