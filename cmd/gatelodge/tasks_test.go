@@ -43,7 +43,7 @@ func TestTaskPagesWorkAsWritten(t *testing.T) {
 		blocks := taskBlocks(readFile(t, page))
 		for _, b := range blocks {
 			commands += len(b.lines)
-			visits += strings.Count(strings.Join(b.lines, "\n"), "visitor$")
+			visits += strings.Count(strings.Join(b.lines, "\n"), "$ ")
 		}
 		if len(blocks) == 0 {
 			continue
@@ -95,13 +95,13 @@ func TestREADMEsCommandsRun(t *testing.T) {
 		t.Logf("%s %s\n%s", m[1], m[2], said)
 		switch m[2] {
 		case "gatelodge expose 8022:22/tcp --name shell":
-			r.visit("nc 198.51.100.1 8022   # home sees 203.0.113.10")
+			r.visit("visitor", "nc 198.51.100.1 8022   # home sees 203.0.113.10")
 		case "gatelodge expose 8123/tcp --to 192.168.1.20":
-			r.visit("nc 198.51.100.1 8123   # device sees 192.168.1.10")
+			r.visit("visitor", "nc 198.51.100.1 8123   # device sees 192.168.1.10")
 		case "gatelodge expose 5432/tcp --allow 203.0.113.0/24":
-			r.visit("nc 198.51.100.1 5432   # home sees 203.0.113.10")
+			r.visit("visitor", "nc 198.51.100.1 5432   # home sees 203.0.113.10")
 		case "gatelodge gate revoke attic":
-			r.visit("nc 198.51.100.1 5432   # no answer")
+			r.visit("visitor", "nc 198.51.100.1 5432   # no answer")
 		}
 	}
 }
@@ -176,8 +176,8 @@ func (r *taskReader) follow(b taskBlock) {
 			continue
 		}
 		host, text := said[1], strings.TrimSpace(strings.Split(said[3], "   #")[0])
-		if host == "visitor" {
-			r.visit(said[3])
+		if said[2] == "$" {
+			r.visit(host, said[3])
 			continue
 		}
 		printed = strings.Split(r.run(host, text), "\n")
@@ -247,13 +247,13 @@ func (r *taskReader) fresh(h *lab.Host) {
 // and for ports of all kinds.
 var visits = regexp.MustCompile(`^(curl (?:-k )?https?://|nc (-u )?)(\[[0-9a-f:]+\]|[0-9.]+)(?:[ :](\d+))?/? +# (.+)$`)
 
-// visit has a visitor do what a page says, and compares what they get: who
+// visit has somebody do what a page says, and compares what they get: who
 // answers, and whom that one sees.
-func (r *taskReader) visit(text string) {
+func (r *taskReader) visit(from, text string) {
 	r.t.Helper()
 	m := visits.FindStringSubmatch(text)
 	if m == nil {
-		r.t.Fatalf("a visitor cannot do this: %s", text)
+		r.t.Fatalf("%s cannot do this: %s", from, text)
 	}
 	at := netip.MustParseAddr(strings.Trim(m[3], "[]"))
 	probe, port := lab.ProbeTCP, m[4]
@@ -271,7 +271,7 @@ func (r *taskReader) visit(text string) {
 	eventually(r.t, text, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
-		a, err := probe(ctx, r.lab.Visitor(), to)
+		a, err := probe(ctx, r.lab.Host(from), to)
 		got := fmt.Sprintf("%s sees %s", a.Host, a.Saw.Addr())
 		if err != nil {
 			got = "no answer"
