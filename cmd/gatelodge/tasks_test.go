@@ -180,7 +180,9 @@ func (r *taskReader) follow(b taskBlock) {
 			r.visit(host, said[3])
 			continue
 		}
+		start := time.Now()
 		printed = strings.Split(r.run(host, text), "\n")
+		r.t.Logf("%.1f s: %s# %s", time.Since(start).Seconds(), host, text)
 	}
 }
 
@@ -268,6 +270,8 @@ func (r *taskReader) visit(from, text string) {
 	number, err := strconv.ParseUint(port, 10, 16)
 	must(r.t, err)
 	to := netip.AddrPortFrom(at, uint16(number))
+	start := time.Now()
+	defer func() { r.t.Logf("%.1f s: %s$ %s", time.Since(start).Seconds(), from, text) }()
 	eventually(r.t, text, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
