@@ -147,6 +147,10 @@ func newReader(t *testing.T, page string) *taskReader {
 	l := newLab(t)
 	must(t, l.InitGate(t.Context()))
 	must(t, l.Join(t.Context(), l.Home()))
+	eventually(t, "the home is heard", func(ctx context.Context) error {
+		_, err := l.Gate().Gatelodge(ctx, "status")
+		return err
+	})
 	if start := readersServices[page]; start != nil {
 		for _, err := range start(l) {
 			must(t, err)
