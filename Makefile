@@ -4,11 +4,14 @@
 # make build   the static binaries, bin/gatelodge and bin/gatelodge-lab
 # make vm-test the package on virtual machines: kernel WireGuard, systemd, reboots
 # make vm-more more of that, for an hour: others' firewalls, hundreds of crashes, odd VPSs
-# make release binaries, packages and checksums, in dist/
+# make release binaries, packages and checksums, in dist/; of another version than git's with VERSION=0.1.0
+# make cast    the picture of a terminal in README, from a real run in the lab
 # make man     manual pages and completions, in dist/manual/
 
 SHELL    := /bin/bash
 GO       ?= go
+# The version that was asked for, and not git's: release asks git itself.
+ASKED    := $(patsubst v%,%,$(VERSION))
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -buildid= -X github.com/gatelodge/gatelodge/internal/cli.Version=$(VERSION) -X github.com/gatelodge/gatelodge/internal/lab/command.Version=$(VERSION)
 PROGRAMS := nft:nftables ip:iproute2 nsenter:util-linux gcc:gcc strace:strace
@@ -25,12 +28,21 @@ VM_RUN      ?= ^Test(Kernel|Embedded)$$
 VM_REBOOTS  ?= 1
 VM_FORMATS  ?= deb
 
-.PHONY: crash demo test build check race release man vm-test vm-run vm-more vm-reboots vm-deps vm-packages fuzz deps test-deps clean
+.PHONY: announce-demo announce-test cast crash demo test build check race release man vm-test vm-run vm-more vm-reboots vm-deps vm-packages fuzz deps test-deps clean
 
-demo: deps build
+demo: announce-demo deps build
 	bin/gatelodge lab
 
-test: test-deps check race
+test: announce-test test-deps check race
+
+# What a target is about to do to this machine, and how long that takes.
+announce-demo: ABOUT = builds the program (1 to 2 minutes the first time), then runs the lab (some 20 seconds)
+announce-demo: WANTED = $(PROGRAMS)
+announce-test: ABOUT = all tests and checks: some 12 minutes on two cores
+announce-test: WANTED = $(PROGRAMS) $(TEST_PROGRAMS)
+announce-demo announce-test:
+	@echo '$(@:announce-%=make %): $(ABOUT)'
+	@echo 'needs $(sort $(foreach p,$(WANTED),$(lastword $(subst :, ,$(p))))): what is missing is installed with apt; nothing else of this machine changes'
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/gatelodge ./cmd/gatelodge-lab
@@ -94,7 +106,11 @@ vm-packages: build
 # The same commit and the same Go give the same bytes; see docs/releasing.md.
 release:
 	rm -rf dist
-	$(GO) -C packaging/release run . -out $(CURDIR)/dist
+	$(GO) -C packaging/release run . -out $(CURDIR)/dist$(if $(ASKED), -version '$(ASKED)')
+
+# The picture of a terminal in README, from a run of init and expose in the lab.
+cast: deps build
+	$(GO) run ./packaging/cast -binary bin/gatelodge
 
 man:
 	$(GO) run ./packaging/manual -out dist/manual -version $(VERSION)

@@ -74,6 +74,7 @@ var rooms = map[string][]string{
 	"cmd/gatelodge":                    {"internal/cli"},
 	// What is shipped around the binary, and the programs that make it.
 	"packaging":         {},
+	"packaging/cast":    {"internal/lab"},
 	"packaging/manual":  {"internal/cli", "internal/lab/command"},
 	"packaging/release": {},
 	// The lab, the benchmarks, and what is for tests only.
@@ -98,7 +99,7 @@ var rooms = map[string][]string{
 }
 
 // runners are the packages that may start programs.
-var runners = []string{"bench", "internal/cli", "internal/cli/homeside", "internal/host", "internal/host/netfilter", "internal/host/wireguard", "internal/install", "internal/instance", "internal/lab", "internal/lab/command", "internal/lab/machine", "internal/lab/netns", "internal/lab/standing", "internal/remote", "internal/sibling", "internal/systemd", "packaging/release"}
+var runners = []string{"bench", "internal/cli", "internal/cli/homeside", "internal/host", "internal/host/netfilter", "internal/host/wireguard", "internal/install", "internal/instance", "internal/lab", "internal/lab/command", "internal/lab/machine", "internal/lab/netns", "internal/lab/standing", "internal/remote", "internal/sibling", "internal/systemd", "packaging/cast", "packaging/release"}
 
 // pure are the packages that touch neither files, nor the network, nor time.
 var pure = []string{"internal/gate/state", "internal/event", "internal/plan", "internal/config", "internal/forward", "internal/key", "internal/printable", "internal/status", "internal/registry", "internal/doctor", "internal/problem", "internal/survey", "internal/words", "internal/view"}

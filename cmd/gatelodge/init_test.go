@@ -5,36 +5,17 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/gatelodge/gatelodge/internal/lab"
 )
 
-// sshIntoLab stands in for ssh(1): it carries the command out on the lab's
-// gate, as the login of a user whose .bashrc prints. A real one would want users and a pseudo-terminal, which namespaces
-// without root do not have; the suite of virtual machines has it.
-const sshIntoLab = `#!/bin/sh
-while [ $# -gt 0 ]; do
-	case $1 in
-	-O) exit 0 ;;
-	-G) echo "hostname 198.51.100.1"; exit 0 ;;
-	-S) [ "$2" != none ] || exec bash -c 'read -r banner </dev/tcp/198.51.100.1/2222'; shift 2 ;;
-	-o | -p) shift 2 ;;
-	--) shift; break ;;
-	*) shift ;;
-	esac
-done
-shift
-echo "Welcome to the gate!"
-SSH_CONNECTION='192.0.2.2 40000 198.51.100.1 2222' exec nsenter --net=/run/netns/GATE sh -c "$*"
-`
-
 // initFrom runs gatelodge init on a home, with the lab's gate as its VPS.
 func initFrom(t *testing.T, l *lab.Lab, home *lab.Host, name string, more ...string) (string, error) {
 	t.Helper()
-	ssh := filepath.Join(filepath.Dir(home.Root()), "bin", "ssh")
-	must(t, os.WriteFile(ssh, []byte(strings.Replace(sshIntoLab, "GATE", l.Gate().Namespace(), 1)), 0o755))
+	must(t, l.LetSSHIn(home))
 	t.Cleanup(func() { downIfUp(t, home) })
 	args := []string{"init", "--yes", "--without-service", "--name", name, "--remote-root", l.Gate().Root(), "root@vps"}
 	return home.Gatelodge(t.Context(), append(args, more...)...)
@@ -63,6 +44,7 @@ func TestInitMakesAGateAndItsHomes(t *testing.T) {
 	out, err := initFrom(t, l, l.Home(), "attic")
 	must(t, err)
 	t.Log(out)
+	recorded(t, out)
 	contains(t, out, "8/8", "the service saw the visitor's own address, 192.0.2.2", "next: gatelodge expose 443")
 	if strings.Contains(out, "GL1-") {
 		t.Error("the invite, a secret, is shown")
@@ -82,6 +64,21 @@ func TestInitMakesAGateAndItsHomes(t *testing.T) {
 	must(t, err)
 	contains(t, out, "it is one already", "saw the visitor's own address, 192.0.2.2")
 	reachable(t, l)
+}
+
+// recorded fails if init says what the picture of it in the documents does not
+// show; figures differ, and what it says of a machine.
+func recorded(t *testing.T, out string) {
+	t.Helper()
+	const picture = "../../packaging/cast/testdata/init.transcript"
+	figure := regexp.MustCompile(`[0-9]+(\.[0-9]+)?`)
+	ofMachine := regexp.MustCompile(`^  (system|nftables|note|make it a home:) `)
+	shown := figure.ReplaceAllString(readFile(t, picture), "0")
+	for line := range strings.Lines(figure.ReplaceAllString(strings.NewReplacer("attic", "home", "root@vps", "root@198.51.100.1").Replace(out), "0")) {
+		if !ofMachine.MatchString(line) && !strings.Contains(shown, strings.TrimSpace(line)) {
+			t.Errorf("init says %q, which %s does not have: run make cast", line, picture)
+		}
+	}
 }
 
 func TestAnInitThatFailsLeavesNothing(t *testing.T) {

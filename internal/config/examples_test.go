@@ -7,11 +7,12 @@ import (
 
 // Every example is valid, and each scenario has both sides.
 func TestExamples(t *testing.T) {
-	scenarios, err := filepath.Glob("../../examples/*")
+	scenarios, err := filepath.Glob("../../examples/*/" + GateFile)
 	if err != nil || len(scenarios) < 4 {
 		t.Fatalf("found %d scenarios, err %v", len(scenarios), err)
 	}
-	for _, dir := range scenarios {
+	for _, file := range scenarios {
+		dir := filepath.Dir(file)
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			gate, err := ParseGate(GateFile, readFile(t, filepath.Join(dir, GateFile)))
 			if err != nil {

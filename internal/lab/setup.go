@@ -84,9 +84,12 @@ func (l *Lab) InitGate(ctx context.Context) error {
 // Confirm brings the host's input policy into force, and keeps it: as its
 // owner does at the console.
 func (h *Host) Confirm(ctx context.Context) error {
-	for _, command := range []string{"apply", "confirm"} {
-		h.lab.Logf("%s: gatelodge %s", h.Name, command)
-		if _, err := h.Gatelodge(ctx, command); err != nil {
+	for _, c := range []struct{ command, why string }{
+		{"apply", "the firewall of the gate itself is in force, on trial for a minute"},
+		{"confirm", "and stays, as its owner still gets in"},
+	} {
+		h.lab.Logf("%s: gatelodge %-9s # %s", h.Name, c.command, c.why)
+		if _, err := h.Gatelodge(ctx, c.command); err != nil {
 			return err
 		}
 	}

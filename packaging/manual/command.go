@@ -29,7 +29,7 @@ func handedOver(c *cobra.Command) bool { return c.DisableFlagParsing }
 func commandPage(c *cobra.Command, s stamp) *page {
 	p := newPage(pageName(c), 1, s, lowerFirst(c.Short))
 	p.heading("synopsis")
-	p.line(synopsis(c))
+	p.line(strings.Join(synopsis(c), "\n.br\n"))
 	p.heading("description")
 	if c.Long != "" {
 		p.prose(c.Long)
@@ -111,17 +111,22 @@ func defaultOf(f *pflag.Flag) string {
 	return fmt.Sprintf(" (default %s)", bold(f.DefValue))
 }
 
-func synopsis(c *cobra.Command) string {
-	path := c.CommandPath()
-	arguments := strings.TrimSpace(strings.TrimPrefix(c.UseLine(), path))
-	line := bold(path)
-	if arguments != "" {
-		line += " " + italic(arguments)
+// synopsis returns the ways of writing a command: those of what is below it,
+// where it does nothing by itself.
+func synopsis(c *cobra.Command) []string {
+	below := visible(c)
+	if len(below) == 0 {
+		line := bold(c.CommandPath())
+		if arguments := strings.TrimSpace(strings.TrimPrefix(c.UseLine(), c.CommandPath())); arguments != "" {
+			line += " " + italic(arguments)
+		}
+		return []string{line}
 	}
-	if len(visible(c)) > 0 {
-		line += " " + italic("command")
+	var lines []string
+	for _, sub := range below {
+		lines = append(lines, synopsis(sub)...)
 	}
-	return line
+	return lines
 }
 
 // visible returns the commands below c that are there for the owner.

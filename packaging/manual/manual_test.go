@@ -52,6 +52,24 @@ func TestEveryCommandHasAPage(t *testing.T) {
 	}
 }
 
+// A command that does nothing by itself shows how those below it are written.
+func TestSynopsisShowsWhatIsBelow(t *testing.T) {
+	found := pages(t)
+	for file, want := range map[string][]string{
+		"man1/gatelodge.1":        {`\fBgatelodge init\fR \fI`, `\fBgatelodge gate invite\fR \fI`, `\fBgatelodge expose\fR \fI`},
+		"man1/gatelodge-gate.1":   {`\fBgatelodge gate init\fR \fI`, `\fBgatelodge gate homes\fR`},
+		"man1/gatelodge-expose.1": {`\fBgatelodge expose\fR \fI`},
+	} {
+		_, after, _ := strings.Cut(found[file], ".SH SYNOPSIS\n")
+		text, _, _ := strings.Cut(after, ".SH ")
+		for _, line := range want {
+			if !strings.Contains(text, line) {
+				t.Errorf("%s: the synopsis has no %q:\n%s", file, line, text)
+			}
+		}
+	}
+}
+
 func TestFilesHavePagesWithTheirKeys(t *testing.T) {
 	found := pages(t)
 	for file, keys := range map[string][]string{

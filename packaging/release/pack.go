@@ -21,15 +21,16 @@ const packageRelease = "1"
 
 // format is how one kind of package differs from the others.
 type format struct {
-	unit     string   // folder of systemd's units; none: another init
-	zsh      string   // folder of completions for zsh
-	owns     []string // folders that would be left behind: the others take them away by themselves
-	manual   string   // type of manual pages and documents, for a machine that wants none
-	licence  string   // type of the licence, which it gets nevertheless
-	depends  []string
-	suggests []string
-	replaces []string          // what is taken over from an earlier version, of whose files some are here now
-	scripts  map[string]string // packaging/KIND/NAME by the moment it runs
+	unit       string   // folder of systemd's units; none: another init
+	zsh        string   // folder of completions for zsh
+	owns       []string // folders that would be left behind: the others take them away by themselves
+	manual     string   // type of manual pages and documents, for a machine that wants none
+	licence    string   // type of the licence, which it gets nevertheless
+	depends    []string
+	recommends []string // what the first command of README needs, and a gate does not
+	suggests   []string
+	replaces   []string          // what is taken over from an earlier version, of whose files some are here now
+	scripts    map[string]string // packaging/KIND/NAME by the moment it runs
 }
 
 // parts are the files of a package that differ between architectures.
@@ -84,7 +85,7 @@ func (r *release) info(archName, formatName string, p parts) (*nfpm.Info, error)
 		Section: "net", Priority: "optional", Maintainer: maintainer,
 		Description: p.program.description, Homepage: "https://" + module, License: "Apache-2.0",
 		MTime: r.date, DisableGlobbing: true,
-		Overridables: nfpm.Overridables{Depends: at(version, f.depends), Suggests: f.suggests, Replaces: at(version, f.replaces), Contents: contents},
+		Overridables: nfpm.Overridables{Depends: at(version, f.depends), Recommends: f.recommends, Suggests: f.suggests, Replaces: at(version, f.replaces), Contents: contents},
 	}
 	info.Deb.Breaks = info.Replaces // what is replaced in part is no longer whole
 	info.RPM.Arch = archs[archName].rpm
@@ -175,7 +176,7 @@ func (l *listing) owned(mode fs.FileMode) *files.ContentFileInfo {
 }
 
 // tree lists the files of a folder of the sources under another.
-func (l *listing) tree(kind, source, destination string, keep func(name string) bool) {
+func (l *listing) tree(kind, source, destination string) {
 	root := filepath.Join(l.r.source, source)
 	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -184,7 +185,7 @@ func (l *listing) tree(kind, source, destination string, keep func(name string) 
 		below := filepath.ToSlash(strings.TrimPrefix(file, root))
 		if d.IsDir() {
 			l.folder(path.Join(destination, below))
-		} else if keep(d.Name()) {
+		} else {
 			l.typed(kind, file, path.Join(destination, below), 0o644)
 		}
 		return nil
@@ -252,11 +253,17 @@ func (l *listing) papers(formatName string, p parts) {
 	l.file(filepath.Join(packaging, p.program.name+".lintian-overrides"), "/usr/share/lintian/overrides/"+p.program.name, 0o644)
 }
 
+// documents are README and what it links to, beside docs and examples. The
+// changelog and the licence have names of their own in a package.
+var documents = []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"}
+
 // documents lists README, docs and examples in the places that they have in
 // the sources, so that their links hold.
 func (l *listing) documents(f format) {
 	const doc = "/usr/share/doc/gatelodge"
-	l.typed(f.manual, filepath.Join(l.r.source, "README.md"), doc+"/README.md", 0o644)
-	l.tree(f.manual, "docs", doc+"/docs", func(name string) bool { return name != "releasing.md" })
-	l.tree(f.manual, "examples", doc+"/examples", func(string) bool { return true })
+	for _, name := range documents {
+		l.typed(f.manual, filepath.Join(l.r.source, name), doc+"/"+name, 0o644)
+	}
+	l.tree(f.manual, "docs", doc+"/docs")
+	l.tree(f.manual, "examples", doc+"/examples")
 }

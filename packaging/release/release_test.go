@@ -95,6 +95,7 @@ func TestPackagesHoldWhatTheyMust(t *testing.T) {
 		"/usr/share/man/man1/gatelodge.1.gz", "/usr/share/man/man5/gate.toml.5.gz",
 		"/usr/share/bash-completion/completions/gatelodge", "/usr/share/doc/gatelodge/README.md",
 		"/usr/share/doc/gatelodge/examples/mail/gate.toml", "/usr/share/doc/gatelodge/docs/commands.md",
+		"/usr/share/doc/gatelodge/ARCHITECTURE.md", "/usr/share/doc/gatelodge/docs/releasing.md", "/usr/share/doc/gatelodge/docs/img/packet.svg",
 		"/usr/share/doc/gatelodge/third-party-licenses.gz",
 	}
 	systemd := []string{"/usr/lib/sysusers.d/gatelodge.conf", "/usr/lib/systemd/networkd.conf.d/10-gatelodge.conf"}

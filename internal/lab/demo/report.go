@@ -89,7 +89,7 @@ func (r Report) writeTable(b *bytes.Buffer) {
 		if !p.OK {
 			mark = "✗"
 		}
-		line := fmt.Sprintf("  %-*s  %-*s  %s %9s  %s", paths, p.path(), outcomes, p.outcome(), mark, milliseconds(p.Duration), p.Detail)
+		line := fmt.Sprintf("  %-*s  %-*s  %s %9s  %s", paths, p.path(), outcomes, p.outcome(), mark, span(p.Duration), p.Detail)
 		fmt.Fprintln(b, strings.TrimRight(line, " "))
 	}
 }
@@ -165,6 +165,11 @@ func (p Result) outcome() string {
 	return "service saw " + p.Saw.String()
 }
 
-func milliseconds(d time.Duration) string {
+// span says how long a probe took, so that an answer and what is no answer, a
+// whole transfer or a wait in vain, are told apart.
+func span(d time.Duration) string {
+	if d >= 100*time.Millisecond {
+		return fmt.Sprintf("%.1f s ", d.Seconds())
+	}
 	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
 }
