@@ -70,7 +70,7 @@ var rooms = map[string][]string{
 	"internal/cli/command":             {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/instance", "internal/layout", "internal/local", "internal/problem", "internal/status", "internal/terminal", "internal/view", "internal/words"},
 	"internal/cli/command/commandtest": {},
 	"internal/cli/gateside":            {"internal/cli/command", "internal/config", "internal/forward", "internal/host", "internal/layout", "internal/local", "internal/onboard", "internal/status", "internal/survey", "internal/terminal", "internal/view", "internal/words"},
-	"internal/cli/homeside":            {"internal/cli/command", "internal/config", "internal/edit", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/membership", "internal/onboard", "internal/remote", "internal/served", "internal/status", "internal/systemd", "internal/terminal", "internal/words"},
+	"internal/cli/homeside":            {"internal/cli/command", "internal/config", "internal/edit", "internal/forward", "internal/host", "internal/key", "internal/layout", "internal/local", "internal/membership", "internal/onboard", "internal/plan", "internal/remote", "internal/served", "internal/status", "internal/systemd", "internal/terminal", "internal/words"},
 	"cmd/gatelodge":                    {"internal/cli"},
 	// What is shipped around the binary, and the programs that make it.
 	"packaging":         {},

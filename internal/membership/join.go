@@ -96,15 +96,11 @@ func Join(ctx context.Context, o Options, invite key.Invite) (Joined, error) {
 // refuseJoined says of a machine that is a home already that it is, before anything
 // else is looked at: its own tunnel would be taken for somebody else's.
 func refuseJoined(p layout.Paths, invite key.Invite) error {
-	st, err := store.View(p.State())
+	joined, err := Of(p)
 	if err != nil {
 		return err
 	}
-	var m Memory
-	if _, err := st.Load(StoredName, &m); err != nil {
-		return errors.Join(err, st.Close())
-	}
-	return errors.Join(m.refuse(p, invite), st.Close())
+	return Memory{Joined: joined}.refuse(p, invite)
 }
 
 // refuse returns why the machine that remembers this cannot join, nil if it can: it is

@@ -3,9 +3,11 @@
 package membership
 
 import (
+	"errors"
 	"net/netip"
 
 	"github.com/gatelodge/gatelodge/internal/key"
+	"github.com/gatelodge/gatelodge/internal/layout"
 	"github.com/gatelodge/gatelodge/internal/store"
 )
 
@@ -18,6 +20,32 @@ type Memory struct {
 	// LastEndpoint is where the gate last answered: the first try of the next
 	// start, which may be one without DNS.
 	LastEndpoint netip.AddrPort `json:"last_endpoint,omitzero"`
+}
+
+// Of returns the place that an instance has at a gate, nil for none. It changes
+// nothing.
+func Of(p layout.Paths) (*Membership, error) {
+	st, err := store.View(p.State())
+	if err != nil {
+		return nil, err
+	}
+	var m Memory
+	_, err = st.Load(StoredName, &m)
+	return m.Joined, errors.Join(err, st.Close())
+}
+
+// Near reports whether an address lies where a gate has those of its homes: beside ours.
+func (m Membership) Near(addr netip.Addr) bool {
+	for _, own := range m.Addresses {
+		bits := 24
+		if own.Is6() {
+			bits = 64
+		}
+		if p, err := own.Prefix(bits); err == nil && p.Contains(addr) {
+			return true
+		}
+	}
+	return false
 }
 
 // Membership is what a home was told when it joined.

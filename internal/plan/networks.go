@@ -100,6 +100,13 @@ func LeadsToInternet(addr netip.Addr, facts Facts) bool {
 	return !found || n.Default
 }
 
+// InNetwork reports whether addr lies in a network that this machine has a route to,
+// other than by a default route.
+func InNetwork(addr netip.Addr, facts Facts) bool {
+	_, found := networkOf(addr, facts)
+	return found
+}
+
 // interfacesTo returns the interfaces by which packets to addr may leave.
 func interfacesTo(addr netip.Addr, facts Facts) []string {
 	if n, found := networkOf(addr, facts); found {

@@ -55,6 +55,9 @@ func exposeForward(ctx context.Context, a *command.App, f config.NewForward) err
 	if err := checkForward(ctx, f); err != nil {
 		return command.Fail(command.ExitUsage, "gatelodge expose --help", "%w", err)
 	}
+	if err := checkTarget(ctx, a, f.To); err != nil {
+		return err
+	}
 	p, err := a.Editor().Publish(ctx, f)
 	if err != nil {
 		return err
