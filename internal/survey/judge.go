@@ -101,7 +101,7 @@ func (v *Verdict) judgeState(f Facts) {
 func (v *Verdict) judgeRole(f Facts, w Wish) {
 	v.Init = !slices.Contains(f.Roles, "gate")
 	if slices.Contains(f.Roles, "home") {
-		v.refuse("a gate and its homes are different machines; if it is no longer a home, "+v.run+"gatelodge uninstall --purge", "it is a home already (it has /etc/gatelodge/home.toml)")
+		v.refuse("a gate and its homes are different machines; if it is no longer a home, "+v.run+"gatelodge leave", "it is a home already (it has /etc/gatelodge/home.toml)")
 	}
 	if w.Here {
 		return
