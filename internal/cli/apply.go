@@ -81,7 +81,7 @@ is not in force.`,
 				return err
 			})
 			if err != nil {
-				return err
+				return command.Stopped(c.Context(), err, "the daemon goes on with a change that has begun; what is left of it: gatelodge plan")
 			}
 			a.PrintLines(view.Changes(r.Changes, a.Style()))
 			return errors.Join(a.Answer(r), refusals(r.Report), a.ShowTrial(c.Context(), r.Report.Input))

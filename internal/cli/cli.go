@@ -5,7 +5,9 @@ package cli
 import (
 	"context"
 	"io"
+	"os"
 	"slices"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +19,18 @@ import (
 // Version is set by the linker.
 var Version = "dev"
 
+// Main is the program: it returns the exit code.
+func Main(args []string) int {
+	// The daemon itself takes SIGHUP for the wish to read its file again.
+	signals := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
+	if slices.Contains(args, "run") {
+		signals = signals[:2]
+	}
+	ctx, release := command.UntilStopped(os.Stderr, signals...)
+	defer release()
+	return Run(ctx, args, os.Stdin, os.Stdout, os.Stderr)
+}
+
 // Run carries out one command line and returns its exit code.
 func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	a := &command.App{Version: Version, In: in, Out: out, ErrOut: errOut}
@@ -25,7 +39,7 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	err := root.ExecuteContext(ctx)
+	err := command.Stopped(ctx, root.ExecuteContext(ctx), "gatelodge status says how things stand")
 	if err == nil {
 		return command.ExitOK
 	}

@@ -39,7 +39,7 @@ firewall forgets it, and reverted by gatelodge down.`,
 			}
 			r, err := diagnose(c.Context(), a)
 			if err != nil {
-				return err
+				return command.Stopped(c.Context(), err, "nothing was changed")
 			}
 			if fix {
 				return fixFirewalls(c.Context(), a, r, yes)
@@ -109,7 +109,8 @@ func fixFirewalls(ctx context.Context, a *command.App, r local.DoctorResponse, y
 		return err
 	}
 	err := a.Editor().Alone(ctx, func() error {
-		done, err := consent.LetThrough(ctx, a.Paths(), r.Remedies)
+		// All of what was agreed to, once it has begun.
+		done, err := consent.LetThrough(context.WithoutCancel(ctx), a.Paths(), r.Remedies)
 		for _, d := range done {
 			a.Printf("  done: %s\n", d)
 		}

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/cli/command"
@@ -18,7 +20,7 @@ that crashed.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var done []string
 			err := a.Editor().Alone(c.Context(), func() (err error) {
-				done, err = a.Down(c.Context())
+				done, err = a.Down(context.WithoutCancel(c.Context())) // as a whole, once it has begun
 				return err
 			})
 			if err != nil {

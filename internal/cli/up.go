@@ -20,7 +20,7 @@ next boot.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			r, err := a.Up(c.Context())
 			if err != nil {
-				return err
+				return command.Stopped(c.Context(), err, "a daemon that was started goes on: gatelodge status")
 			}
 			return a.Answer(r.Judged(time.Now()))
 		},

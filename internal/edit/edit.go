@@ -56,8 +56,21 @@ func (e Editor) carryOut(ctx context.Context, c change, judge func(local.ApplyRe
 	if err == nil {
 		return nil
 	}
-	return errors.Join(err, e.revert(context.WithoutCancel(ctx), c))
+	if failed := e.revert(context.WithoutCancel(ctx), c); failed != nil {
+		return errors.Join(err, &RevertError{failed})
+	}
+	return err
 }
+
+// RevertError means that a change was not carried out, and not undone as a whole
+// either.
+type RevertError struct{ Err error }
+
+// Error implements error.
+func (e *RevertError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what went wrong.
+func (e *RevertError) Unwrap() error { return e.Err }
 
 func (e Editor) revert(ctx context.Context, c change) error {
 	ctx, cancel := context.WithTimeout(ctx, revertTime)

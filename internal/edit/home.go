@@ -100,7 +100,8 @@ func (e Editor) Unpublish(ctx context.Context, name string) error {
 			return err
 		}
 		var failed error
-		err = e.carryOut(ctx, e.homeChange(home, after), func(_ local.ApplyResponse, err error) error {
+		// Once it has begun nobody stops it half-way.
+		err = e.carryOut(context.WithoutCancel(ctx), e.homeChange(home, after), func(_ local.ApplyResponse, err error) error {
 			if err != nil && !errors.Is(err, local.ErrNotRunning) {
 				failed = fmt.Errorf("%s was removed from home.toml, but the change could not be applied: %w", name, err)
 			}

@@ -103,6 +103,16 @@ func (h *Host) run(ctx context.Context, in io.Reader, args ...string) (string, e
 // Launch starts a program on the host that goes on by itself.
 func (h *Host) Launch(cmd *exec.Cmd) error { return h.ns.Do(cmd.Start) }
 
+// Begin starts a gatelodge command, whose output goes to out, and returns at once:
+// for what happens to it meanwhile.
+func (h *Host) Begin(out io.Writer, args ...string) (*exec.Cmd, error) {
+	cmd := h.command(context.Background(), append([]string{"gatelodge"}, args...)...)
+	cmd.Path = filepath.Join(h.Bin(), "gatelodge")
+	cmd.Err = nil // it is not in the lab's own PATH
+	cmd.Stdout, cmd.Stderr = out, out
+	return cmd, h.Launch(cmd)
+}
+
 // command prepares a program to be started within h.ns.Do. It gets a process
 // group of its own, so that Ctrl-C reaches the lab alone, which then ends
 // programs in its order.

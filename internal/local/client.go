@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"syscall"
 
@@ -143,7 +144,11 @@ func (c *Client) explain(err error) error {
 		return fmt.Errorf("%w (nothing listens on %s)", ErrNotRunning, c.socket)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("cannot reach the daemon at %s: %w", c.socket, os.ErrPermission)
-	default:
-		return fmt.Errorf("cannot reach the daemon: %w", err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return errors.New("the daemon ended before it had answered; why: gatelodge logs")
 	}
+	if request, ok := errors.AsType[*url.Error](err); ok {
+		err = request.Err // without the address, which nobody has typed
+	}
+	return fmt.Errorf("cannot reach the daemon: %w", err)
 }

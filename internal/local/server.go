@@ -43,20 +43,31 @@ type Leaver interface {
 // call is one thing that can be asked, by anybody who may open the socket.
 type call struct {
 	method, path string
+	whole        bool
 	answer       func(ctx context.Context, read func(into any) error) (any, error)
+}
+
+// context is that of the request, for what a command looks at or can have again. A
+// change that has begun is carried out, also for a command that has gone away: it is
+// in force as a whole or not at all.
+func (c call) context(req *http.Request) context.Context {
+	if c.whole {
+		return context.WithoutCancel(req.Context())
+	}
+	return req.Context()
 }
 
 // calls lists all that can be asked of a daemon.
 func calls(d Daemon) []call {
 	list := []call{
-		{http.MethodGet, placePrefix + "/status", func(ctx context.Context, _ func(any) error) (any, error) { return d.Report(ctx), nil }},
-		{http.MethodGet, placePrefix + "/plan", func(ctx context.Context, _ func(any) error) (any, error) { return d.Plan(ctx) }},
-		{http.MethodPost, placePrefix + "/apply", asked(d.Apply)},
-		{http.MethodGet, placePrefix + "/doctor", func(ctx context.Context, _ func(any) error) (any, error) { return d.Diagnose(ctx) }},
-		{http.MethodPost, stopPlace, func(context.Context, func(any) error) (any, error) { return struct{}{}, nil }},
+		{http.MethodGet, placePrefix + "/status", false, func(ctx context.Context, _ func(any) error) (any, error) { return d.Report(ctx), nil }},
+		{http.MethodGet, placePrefix + "/plan", false, func(ctx context.Context, _ func(any) error) (any, error) { return d.Plan(ctx) }},
+		{http.MethodPost, placePrefix + "/apply", true, asked(d.Apply)},
+		{http.MethodGet, placePrefix + "/doctor", false, func(ctx context.Context, _ func(any) error) (any, error) { return d.Diagnose(ctx) }},
+		{http.MethodPost, stopPlace, false, func(context.Context, func(any) error) (any, error) { return struct{}{}, nil }},
 	}
 	if l, isHome := d.(Leaver); isHome {
-		list = append(list, call{http.MethodPost, placePrefix + "/leave", func(ctx context.Context, _ func(any) error) (any, error) { return struct{}{}, l.Leave(ctx) }})
+		list = append(list, call{http.MethodPost, placePrefix + "/leave", true, func(ctx context.Context, _ func(any) error) (any, error) { return struct{}{}, l.Leave(ctx) }})
 	}
 	g, isGate := d.(Gatekeeper)
 	if !isGate {
@@ -64,9 +75,9 @@ func calls(d Daemon) []call {
 	}
 	revoke := func(ctx context.Context, req RevokeRequest) (struct{}, error) { return struct{}{}, g.Revoke(ctx, req) }
 	return append(list,
-		call{http.MethodPost, placePrefix + "/invite", asked(g.Invite)},
-		call{http.MethodPost, placePrefix + "/confirm", asked(g.Confirm)},
-		call{http.MethodPost, placePrefix + "/revoke", asked(revoke)})
+		call{http.MethodPost, placePrefix + "/invite", false, asked(g.Invite)},
+		call{http.MethodPost, placePrefix + "/confirm", true, asked(g.Confirm)},
+		call{http.MethodPost, placePrefix + "/revoke", true, asked(revoke)})
 }
 
 // asked makes an answer of a function that takes a request.
@@ -92,7 +103,7 @@ func NewServer(socket string, d Daemon, log *slog.Logger) *Server {
 	s := &Server{path: socket, mux: http.NewServeMux(), log: log}
 	for _, c := range calls(d) {
 		s.mux.HandleFunc(c.method+" "+c.path, func(w http.ResponseWriter, req *http.Request) {
-			out, err := c.answer(req.Context(), func(into any) error { return s.read(w, req, into) })
+			out, err := c.answer(c.context(req), func(into any) error { return s.read(w, req, into) })
 			s.answer(w, out, err)
 			if c.path == stopPlace {
 				d.Stop() // once the command has its answer

@@ -10,6 +10,9 @@ import (
 	"github.com/gatelodge/gatelodge/internal/terminal"
 )
 
+// endLine ends the line of a question that nobody answers any longer.
+func (a *App) endLine() { a.Printf("\n") }
+
 // Agree asks, unless told not to.
 func (a *App) Agree(ctx context.Context, yes bool, question string) error {
 	if yes {
@@ -24,7 +27,8 @@ func (a *App) Agree(ctx context.Context, yes bool, question string) error {
 	a.Printf("%s [y/N] ", question)
 	line, err := terminal.UnlessStopped(ctx, func() (string, error) { return bufio.NewReader(a.In).ReadString('\n') })
 	if err != nil && !errors.Is(err, io.EOF) {
-		return err
+		a.endLine()
+		return Stopped(ctx, err, "nothing was changed")
 	}
 	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
 		return Fail(ExitFailed, "", "nothing was changed")

@@ -48,7 +48,7 @@ func (a *App) countDown(ctx context.Context) error {
 		fmt.Fprintf(a.ErrOut, "\r\x1b[Kgatelodge: reverted in %s ", r.Input.Left.Round(time.Second))
 		select {
 		case <-ctx.Done():
-			return Fail(ExitFailed, "gatelodge confirm, in a new ssh session", "no longer waiting; the change is reverted by itself unless you confirm it")
+			return Stopped(ctx, context.Cause(ctx), "the change is in force, and reverted by itself unless you confirm it from a new ssh session: gatelodge confirm")
 		case <-tick.C:
 		}
 	}

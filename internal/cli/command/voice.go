@@ -60,8 +60,12 @@ func Report(w io.Writer, err error, asJSON bool) int {
 			return int(p.Kind)
 		}
 	}
+	lead := "gatelodge: error:"
+	if _, wanted := err.(*stopped); wanted {
+		lead = "gatelodge:" // it is what its owner wanted
+	}
 	for line := range strings.Lines(strings.TrimRight(p.Error(), "\n") + "\n") {
-		fmt.Fprintln(w, "gatelodge: error:", terminal.Line(line))
+		fmt.Fprintln(w, lead, terminal.Line(line))
 	}
 	if p.Hint != "" {
 		fmt.Fprintln(w, "gatelodge: hint:", terminal.Line(p.Hint))
@@ -76,7 +80,10 @@ func Classify(err error) *problem.Error {
 	var given *problem.Error
 	var refused *local.RefusedError
 	var invalid config.Errors
+	var stop *StoppedError
 	switch {
+	case errors.As(err, &stop):
+		code = int(stop.code())
 	case errors.As(err, &given):
 		code, hint = int(given.Kind), given.Hint
 	case errors.As(err, &refused):

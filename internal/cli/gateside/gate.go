@@ -3,6 +3,7 @@ package gateside
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,7 +67,7 @@ once, until it expires: keep it secret.`,
 			}
 			invite, err := makeInvite(c.Context(), a, req, ports)
 			if err != nil {
-				return err
+				return command.Stopped(c.Context(), err, "nobody was invited; gate.toml is as it was")
 			}
 			return errors.Join(showInvite(a, invite, qr), a.Answer(invite))
 		},
@@ -82,7 +83,10 @@ once, until it expires: keep it secret.`,
 // ports, if any are given.
 func makeInvite(ctx context.Context, a *command.App, req local.InviteRequest, ports []string) (invite local.InviteResponse, err error) {
 	ask := func() (err error) {
-		invite, err = a.Client().Invite(ctx, req)
+		if invite, err = a.Client().Invite(ctx, req); err != nil && ctx.Err() != nil {
+			// It may have been made all the same, and nobody has it.
+			err = errors.Join(err, withdraw(context.WithoutCancel(ctx), a, req.Name))
+		}
 		return err
 	}
 	e := a.Editor()
@@ -93,6 +97,23 @@ func makeInvite(ctx context.Context, a *command.App, req local.InviteRequest, po
 		return e.AllowPorts(ctx, req.Name, ports, ask)
 	})
 	return invite, err
+}
+
+// withdraw revokes an invite that was made for nobody. That there is none is as well;
+// a home of that name was there before, and stays.
+func withdraw(ctx context.Context, a *command.App, name string) error {
+	r, err := a.Client().Status(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(r.Homes, func(h status.Home) bool { return h.Name == name }) {
+		return nil
+	}
+	err = a.Client().Revoke(ctx, name)
+	if _, none := errors.AsType[*local.RefusedError](err); none {
+		return nil
+	}
+	return err
 }
 
 // showInvite prints the invite alone where a program reads it. It is long: on a line

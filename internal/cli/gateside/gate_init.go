@@ -94,7 +94,7 @@ func answerInit(ctx context.Context, a *command.App, o gateInit, file config.Gat
 			return err
 		}
 		if _, err := a.Up(ctx); err != nil {
-			return err
+			return command.Stopped(ctx, err, "this machine is a gate; gatelodge status says whether it runs, gatelodge up starts it")
 		}
 		a.Printf("next: gatelodge gate invite NAME\n")
 	}

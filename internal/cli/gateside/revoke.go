@@ -48,7 +48,7 @@ func revoke(ctx context.Context, a *command.App, name string, yes bool) error {
 		}
 	}
 	if err := a.Client().Revoke(ctx, name); err != nil {
-		return err
+		return command.Stopped(ctx, err, "a revocation that has begun is carried out; to see it: gatelodge gate homes")
 	}
 	a.Printf("%s is revoked\n", name)
 	return a.Answer(struct {

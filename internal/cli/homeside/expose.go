@@ -2,6 +2,8 @@ package homeside
 
 import (
 	"context"
+	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -60,7 +62,7 @@ func exposeForward(ctx context.Context, a *command.App, f config.NewForward) err
 	}
 	p, err := a.Editor().Publish(ctx, f)
 	if err != nil {
-		return err
+		return command.Stopped(ctx, err, strings.Join(f.Ports, " ")+notPublished(err))
 	}
 	switch {
 	case !p.Running:
@@ -75,6 +77,14 @@ func exposeForward(ctx context.Context, a *command.App, f config.NewForward) err
 		Running bool            `json:"running"`
 		Forward *status.Forward `json:"forward,omitempty"`
 	}{p.Name, p.Running, known(p)})
+}
+
+// notPublished says how it stands with what was not published.
+func notPublished(err error) string {
+	if _, ok := errors.AsType[*edit.RevertError](err); ok {
+		return " may be published still; to have it as home.toml says: gatelodge apply"
+	}
+	return " is not published"
 }
 
 // known returns what the daemon says of a forward, nil if there is no daemon.

@@ -80,7 +80,7 @@ func setUp(ctx context.Context, a *command.App, o onboard.Options, yes bool) err
 		Down: func(ctx context.Context) error { _, err := quiet.Down(ctx); return err },
 	}
 	if err := onboard.Run(ctx, o, here, &progress{App: a, yes: yes, destination: o.Destination}); err != nil {
-		return err
+		return command.Stopped(ctx, err, "what init had made, here and on the VPS, is undone")
 	}
 	a.Printf("done in %.0f s\nnext: gatelodge expose 443\n", time.Since(begin).Seconds())
 	return nil

@@ -69,7 +69,7 @@ func joinGate(ctx context.Context, a *command.App, text string, noStart bool) er
 	}
 	name, err := becomeHome(ctx, a, invite)
 	if err != nil {
-		return err
+		return command.Stopped(ctx, err, "this machine is no home yet; the same invite can be used again from here")
 	}
 	a.Printf("joined as %s\n", name)
 	if noStart {
@@ -79,7 +79,7 @@ func joinGate(ctx context.Context, a *command.App, text string, noStart bool) er
 			return err
 		}
 		if _, err := a.Up(ctx); err != nil {
-			return err
+			return command.Stopped(ctx, err, "this machine is the home "+name+"; gatelodge status says whether it runs, gatelodge up starts it")
 		}
 		a.Printf("next: gatelodge expose 443\n")
 	}
