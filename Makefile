@@ -71,7 +71,7 @@ check:
 
 # The race detector needs cgo; the product does not.
 race:
-	CGO_ENABLED=1 $(GO) test -race -timeout 12m ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
 	$(GO) test -tags steps ./internal/step
 	$(GO) -C packaging/release test .
 
