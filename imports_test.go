@@ -32,7 +32,7 @@ var rooms = map[string][]string{
 	"internal/survey":    {"internal/printable"},
 	"internal/doctor":    {},
 	"internal/problem":   {},
-	"internal/view":      {"internal/plan", "internal/printable", "internal/status"},
+	"internal/view":      {"internal/doctor", "internal/plan", "internal/printable", "internal/status"},
 	// The machine.
 	"internal/step":                {},
 	"internal/layout":              {"internal/forward"},
@@ -66,7 +66,7 @@ var rooms = map[string][]string{
 	"internal/served":                  {"internal/forward", "internal/host", "internal/status"},
 	"internal/terminal":                {"internal/printable", "internal/view"},
 	"internal/onboard":                 {"internal/config", "internal/edit", "internal/forward", "internal/host", "internal/install", "internal/instance", "internal/key", "internal/layout", "internal/plan", "internal/problem", "internal/remote", "internal/status", "internal/survey", "internal/systemd", "packaging"},
-	"internal/cli":                     {"internal/cli/command", "internal/cli/gateside", "internal/cli/homeside", "internal/config", "internal/consent", "internal/daemon", "internal/forward", "internal/host", "internal/install", "internal/local", "internal/sibling", "internal/status", "internal/systemd", "internal/terminal", "internal/view"},
+	"internal/cli":                     {"internal/cli/command", "internal/cli/gateside", "internal/cli/homeside", "internal/config", "internal/consent", "internal/daemon", "internal/doctor", "internal/forward", "internal/host", "internal/install", "internal/local", "internal/sibling", "internal/status", "internal/systemd", "internal/terminal", "internal/view"},
 	"internal/cli/command":             {"internal/config", "internal/daemon", "internal/edit", "internal/forward", "internal/instance", "internal/layout", "internal/local", "internal/problem", "internal/status", "internal/terminal", "internal/view", "internal/words"},
 	"internal/cli/command/commandtest": {},
 	"internal/cli/gateside":            {"internal/cli/command", "internal/config", "internal/forward", "internal/host", "internal/layout", "internal/local", "internal/onboard", "internal/status", "internal/survey", "internal/terminal", "internal/view", "internal/words"},

@@ -10,8 +10,10 @@ import (
 	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/consent"
 	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/doctor"
 	"github.com/gatelodge/gatelodge/internal/host"
 	"github.com/gatelodge/gatelodge/internal/local"
+	"github.com/gatelodge/gatelodge/internal/view"
 )
 
 func doctorCommand(a *command.App) *cobra.Command {
@@ -69,8 +71,8 @@ func showDiagnosis(a *command.App, r local.DoctorResponse) error {
 	if err := a.Answer(diagnosisOf(r)); err != nil {
 		return err
 	}
-	if n := len(r.Findings); n > 0 {
-		return command.Fail(command.ExitFailed, "", "%s found", command.Counted(n, "problem", "problems"))
+	if len(r.Findings) > 0 {
+		return command.Outcome(command.ExitFailed) // which is the answer, and no error
 	}
 	return nil
 }
@@ -79,11 +81,12 @@ func showDiagnosis(a *command.App, r local.DoctorResponse) error {
 // were agreed to has them.
 type diagnosis struct {
 	local.DoctorResponse
-	Remedies []host.Remedy `json:"remedies"`
+	Way      []doctor.Walked `json:"way"`
+	Remedies []host.Remedy   `json:"remedies"`
 }
 
 func diagnosisOf(r local.DoctorResponse) diagnosis {
-	d := diagnosis{DoctorResponse: r, Remedies: []host.Remedy{}}
+	d := diagnosis{DoctorResponse: r, Way: doctor.Way(r.Evidence, r.Findings), Remedies: []host.Remedy{}}
 	for _, text := range r.Remedies {
 		if remedy, ok := host.ParseRemedy(text); ok {
 			d.Remedies = append(d.Remedies, remedy)
@@ -127,6 +130,8 @@ func fixFirewalls(ctx context.Context, a *command.App, r local.DoctorResponse, y
 }
 
 func printDiagnosis(a *command.App, r local.DoctorResponse) {
+	a.PrintLines(view.Way(doctor.Way(r.Evidence, r.Findings), a.Style()))
+	a.Printf("\n")
 	for i, f := range r.Findings {
 		a.Printf("%d. %s: %s\n", i+1, f.Where, f.Sentence)
 		if f.Command != "" {
@@ -136,7 +141,9 @@ func printDiagnosis(a *command.App, r local.DoctorResponse) {
 			a.Printf("   %s\n", f.Hint)
 		}
 	}
-	if len(r.Findings) == 0 {
+	if n := len(r.Findings); n > 0 {
+		a.Printf("%s found\n", command.Counted(n, "problem", "problems"))
+	} else {
 		a.Printf("nothing is wrong, as far as can be seen from here\n")
 	}
 	for _, n := range r.Notes {
