@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -97,5 +98,22 @@ func uninstall(ctx context.Context, a *command.App, purge bool) error {
 	if err != nil {
 		return err
 	}
+	if !purge && !replaced {
+		sayKept(a)
+	}
 	return a.Answer(command.Deeds{Done: append(down, done...)})
+}
+
+// sayKept says what an uninstallation leaves, and how that goes as well: the program
+// that could do it is gone.
+func sayKept(a *command.App) {
+	var kept []string
+	for _, folder := range []string{a.Paths().Config(), a.Paths().State()} {
+		if _, err := os.Stat(folder); err == nil {
+			kept = append(kept, folder)
+		}
+	}
+	if len(kept) > 0 {
+		a.Printf("kept: %s, with the configuration and the keys; to remove them, too: rm -r %s\n", strings.Join(kept, " and "), strings.Join(kept, " "))
+	}
 }

@@ -15,17 +15,14 @@ func Way(way []doctor.Walked, s Style) []string {
 	}
 	var lines []string
 	for _, w := range way {
-		mark := tonesOfHops[w.State].Mark()
+		mark, text := tonesOfHops[w.State].Mark(), clean(w.Text)
 		if w.State == doctor.Unseen {
-			mark = "-"
+			mark, text = "-", "not looked at: "+text
 		}
-		for i, l := range Wrap(clean(w.Text), room(s.Columns, label+4)) {
+		for i, l := range Wrap(text, room(s.Columns, label+4)) {
 			lead := s.Paint(tonesOfHops[w.State], mark) + " " + pad(string(w.Hop), label)
 			if i > 0 {
 				lead = "  " + pad("", label)
-			}
-			if w.State == doctor.Unseen && i == 0 {
-				l = "not looked at: " + l
 			}
 			lines = append(lines, lead+"  "+l)
 		}
