@@ -231,15 +231,20 @@ func TestPlanShowsWhatApplyDoes(t *testing.T) {
 	l := newJoinedLab(t)
 	file := filepath.Join(l.Gate().Root(), "etc/gatelodge/gate.toml")
 	appendTo(t, file, "\n[home.home]\nports = [\"80/tcp\"]\n")
-	_, err := l.Gate().Gatelodge(t.Context(), "plan")
+	out, err := l.Gate().Gatelodge(t.Context(), "plan")
 	exit, ok := errors.AsType[*lab.ExitError](err)
 	if !ok || exit.Status != 3 {
 		t.Errorf("plan: %v, not exit status 3", err)
 	}
+	contains(t, out, "\n"+`this ends echo of home "home": 7000/tcp 7000/udp (the gate's policy does not allow 7000/tcp, 7000/udp for this home)`+"\n")
+	// Nobody can be asked here, so nothing happens.
+	contains(t, refuses(t, l.Gate(), 2, "apply"), "there is nobody to ask", "add --yes")
+	contains(t, refuses(t, l.Gate(), 2, "apply", "--json"), "add --yes")
 	reachable(t, l)
-	_, err = l.Gate().Gatelodge(t.Context(), "apply")
+	_, err = l.Gate().Gatelodge(t.Context(), "apply", "--yes")
 	must(t, err)
 	silent(t, l, forward.TCP, netip.AddrPortFrom(l.Gate().IPv4, portEcho))
+	contains(t, l.Gate().Log(), `msg="a forward is published no longer" home=home forward=echo ports="7000/tcp 7000/udp"`)
 }
 
 func TestADamagedStateFileIsSetAside(t *testing.T) {

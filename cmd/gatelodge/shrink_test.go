@@ -87,7 +87,7 @@ func TestWhatStaysPublishedDoesNotPause(t *testing.T) {
 	} {
 		file := filepath.Join(change.host.Root(), "etc/gatelodge", change.host.Name+".toml")
 		must(t, os.WriteFile(file, []byte(change.what(readFile(t, file))), 0o644))
-		gatelodge(t, change.host, "apply")
+		gatelodge(t, change.host, "apply", "--yes")
 		if _, err := tcp.Write([]byte("still here\n")); err != nil {
 			t.Errorf("after %s: the connection ended: %v", readFile(t, file), err)
 		} else {

@@ -1,14 +1,18 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/cli/command"
 	"github.com/gatelodge/gatelodge/internal/daemon"
+	"github.com/gatelodge/gatelodge/internal/forward"
 	"github.com/gatelodge/gatelodge/internal/local"
+	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/status"
 	"github.com/gatelodge/gatelodge/internal/view"
 )
@@ -40,6 +44,7 @@ changed, one with - goes.`,
 // and no error.
 func showPlan(a *command.App, p local.PlanResponse) error {
 	a.PrintLines(view.Changes(p.Changes, a.Style()))
+	a.PrintLines(view.Ends(p.Ends, 0, a.Style()))
 	if len(p.Risks) > 0 {
 		a.Printf("%s\n", view.Risks(p.Risks))
 	}
@@ -61,6 +66,7 @@ func showPlan(a *command.App, p local.PlanResponse) error {
 
 func applyCommand(a *command.App) *cobra.Command {
 	var req local.ApplyRequest
+	var yes bool
 	c := &cobra.Command{
 		Use:     "apply",
 		Aliases: []string{"reload"},
@@ -69,17 +75,14 @@ func applyCommand(a *command.App) *cobra.Command {
 that closes ports of the gate's own is on trial first: the kernel reverts it
 unless you open a new ssh session, or confirm it from one, before the time is
 up. The same goes for a change that was not confirmed before a restart, and so
-is not in force.`,
+is not in force. A change that ends what a home publishes lists that, and asks.`,
 		Args: command.None,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if _, err := a.Paths().Role(); err != nil {
+			role, err := a.Paths().Role()
+			if err != nil {
 				return err
 			}
-			var r local.ApplyResponse
-			err := a.Editor().Alone(c.Context(), func() (err error) {
-				r, err = a.Client().Apply(c.Context(), req)
-				return err
-			})
+			r, err := apply(c.Context(), a, req, yes || role != forward.Gate)
 			if err != nil {
 				return command.Stopped(c.Context(), err, "the daemon goes on with a change that has begun; what is left of it: gatelodge plan")
 			}
@@ -89,7 +92,44 @@ is not in force.`,
 	}
 	a.JSONFlag(c, "print the changes and the report as JSON")
 	command.Duration(c.Flags(), &req.ConfirmWithin, "confirm-within", local.ConfirmTime, "time to confirm a change that could lock you out")
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask whether what homes publish may end")
 	return c
+}
+
+// apply carries out what the file says, once its owner has agreed to all that ends
+// with that. Others may change it while they think.
+func apply(ctx context.Context, a *command.App, req local.ApplyRequest, yes bool) (r local.ApplyResponse, err error) {
+	for agreed := []plan.Ending(nil); ; {
+		var p local.PlanResponse
+		err = a.Editor().Alone(ctx, func() (err error) {
+			if !yes {
+				p, err = a.Client().Plan(ctx)
+			}
+			if p.Ends = unagreed(p.Ends, agreed); err == nil && len(p.Ends) == 0 {
+				r, err = a.Client().Apply(ctx, req)
+			}
+			return err
+		})
+		if err != nil || len(p.Ends) == 0 {
+			return r, err
+		}
+		if !a.AsJSON {
+			a.PrintLines(view.Ends(p.Ends, mostEnds, a.Style()))
+		}
+		if err := a.Agree(ctx, false, "Go on?"); err != nil {
+			return r, err
+		}
+		agreed = append(agreed, p.Ends...)
+	}
+}
+
+const mostEnds = 10 // are shown with a question
+
+// unagreed are those that nobody has agreed to.
+func unagreed(ends, agreed []plan.Ending) []plan.Ending {
+	return slices.DeleteFunc(slices.Clone(ends), func(e plan.Ending) bool {
+		return slices.ContainsFunc(agreed, func(a plan.Ending) bool { return a.String() == e.String() })
+	})
 }
 
 // refusals turns forwards that the gate refused into an error.

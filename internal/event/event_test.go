@@ -13,7 +13,7 @@ import (
 // all holds one fact of each kind.
 var all = []Fact{
 	Invited{Home: "attic"}, InviteEnded{Home: "attic"}, Enrolled{Home: "attic"}, EnrolmentRefused{Why: "used"}, Revoked{Home: "attic"},
-	ForwardsAccepted{Home: "attic", Forwards: 3}, ForwardsDelayed{Home: "attic"}, InputOnTrial{Closes: []string{"80/tcp"}}, InputKept{}, InputReverted{},
+	ForwardsAccepted{Home: "attic", Forwards: 3}, ForwardsDelayed{Home: "attic"}, ForwardEnded{Home: "attic", Forward: "web"}, InputOnTrial{Closes: []string{"80/tcp"}}, InputKept{}, InputReverted{},
 	HomeConnected{Home: "attic"}, HomeSilent{Home: "attic", For: time.Minute}, Started{}, Ready{}, Stopped{}, Stuck{}, StateDamaged{}, ConfigRefused{},
 	Changed{What: "x"}, FirewallInTheWay{}, FirewallsClear{}, RemedyRenewed{}, TunnelUp{}, TunnelDown{},
 	GateUnreachable{}, TunnelNotLeft{}, EndpointNotSaved{}, ForwardPublished{Forward: "web"}, ForwardRefused{}, TaskFailed{}, TaskRecovered{}, TaskEnded{}, StartFailed{}, LeftOut{Facts: 1},

@@ -95,6 +95,23 @@ func (f ForwardsDelayed) Line() Line {
 	return Line{"forwards.delayed", slog.LevelError, "a push is accepted but not carried out yet", []slog.Attr{slog.String("home", f.Home), slog.String("error", f.Why)}}
 }
 
+// ForwardEnded says that a forward, or a part of it, is published no longer because
+// of what the gate's owner has decided.
+type ForwardEnded struct {
+	Home    string   `json:"home"`
+	Forward string   `json:"forward"`
+	Ports   []string `json:"ports"`
+	Over    string   `json:"over,omitempty"` // the family that ends alone
+	Reason  string   `json:"reason,omitempty"`
+}
+
+// Line implements Fact.
+func (f ForwardEnded) Line() Line {
+	return Line{"forward.ended", slog.LevelWarn, "a forward is published no longer", []slog.Attr{
+		slog.String("home", f.Home), slog.String("forward", f.Forward), slog.String("ports", strings.Join(f.Ports, " ")), slog.String("over", f.Over), slog.String("reason", f.Reason),
+	}}
+}
+
 // InputOnTrial says that an input policy holds until it is confirmed or its time
 // is up.
 type InputOnTrial struct {

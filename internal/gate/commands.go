@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/gatelodge/gatelodge/internal/gate/state"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/plan"
 )
@@ -62,7 +63,7 @@ func (g *Gate) Plan(ctx context.Context) (response local.PlanResponse, err error
 		}
 		would := now.With(c, facts, time.Now())
 		changes, fresh, err := g.reconciler.Preview(ctx, would.Plan(time.Now()), would.Choices())
-		response = local.PlanResponse{Changes: changes, Risks: plan.WantedInput(c).Closes(now.Input), Fresh: fresh}
+		response = local.PlanResponse{Changes: changes, Risks: plan.WantedInput(c).Closes(now.Input), Ends: state.Ends(now.Registry, would.Registry), Fresh: fresh}
 		return err
 	})
 	return response, err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/control"
@@ -15,6 +14,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/key"
 	"github.com/gatelodge/gatelodge/internal/plan"
 	"github.com/gatelodge/gatelodge/internal/registry"
+	"github.com/gatelodge/gatelodge/internal/store"
 )
 
 // channel is a gate as its homes see it: control.Gate and control.Examiner.
@@ -111,24 +111,10 @@ func toPeer(err error) error {
 	if refused, ok := errors.AsType[*registry.Error](err); ok {
 		return &control.Error{Code: control.Code(refused.Code), Message: refused.Message}
 	}
-	if reason := diskTrouble(err); reason != "" {
+	if reason := store.Trouble(err); reason != "" {
 		return &control.Error{Code: control.Internal, Message: "the gate cannot remember the change, so it does not make it: " + reason}
 	}
 	return err
-}
-
-// diskTrouble says what is wrong with the disk, if that is what an error is
-// about. The homes may know: they cannot fix it, but tell its owner.
-func diskTrouble(err error) string {
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return "its disk is full"
-	case errors.Is(err, syscall.EROFS):
-		return "its disk is read-only"
-	case errors.Is(err, syscall.EIO):
-		return "its disk reports errors"
-	}
-	return ""
 }
 
 func toWire(verdicts []registry.Verdict) []control.Verdict {

@@ -244,7 +244,11 @@ func (m *memory) review(facts plan.Facts) error {
 		for _, v := range passed.Ended {
 			m.events.Record(event.InviteEnded{Home: v.Name, Until: v.Expires})
 		}
+		before := r.Clone()
 		judged := r.Reconsider(m.state.Policies())
+		for _, e := range state.Ends(before, r) {
+			m.events.Record(event.ForwardEnded{Home: e.Home, Forward: e.Forward, Ports: e.Ports, Over: e.Over, Reason: e.Reason})
+		}
 		return passed.Changed || judged
 	})
 }

@@ -41,6 +41,8 @@ type (
 		// Risks lists what the change would close on a gate: it has to be
 		// confirmed.
 		Risks []string `json:"risks,omitempty"`
+		// Ends lists what is published on a gate and would be no longer.
+		Ends []plan.Ending `json:"ends,omitempty"`
 		// Fresh says that nothing of Gatelodge stands on this machine yet.
 		Fresh bool `json:"fresh,omitempty"`
 	}

@@ -83,6 +83,24 @@ func Count(list []plan.Change) Counts {
 	return n
 }
 
+// Ends says what is published no longer after a change, a line each, but no more
+// than most; 0: all.
+func Ends(list []plan.Ending, most int, s Style) []string {
+	var lines []string
+	for i, e := range list {
+		if i == most && most > 0 {
+			return append(lines, fmt.Sprintf("and ends %d more", len(list)-most))
+		}
+		for j, l := range Wrap(clean(e.String()), room(s.Columns, 2)) {
+			if j > 0 {
+				l = "  " + l
+			}
+			lines = append(lines, s.Paint(Bad, l))
+		}
+	}
+	return lines
+}
+
 // Risks says that a change is on trial first, and why.
 func Risks(closes []string) string {
 	return "on trial until it is confirmed, because it closes " + strings.Join(closes, ", ")

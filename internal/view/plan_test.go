@@ -48,6 +48,25 @@ on this machine:
 	}
 }
 
+func TestEnds(t *testing.T) {
+	list := []plan.Ending{
+		{Forward: "web", Home: "home", Ports: []string{"80/tcp", "443/tcp"}, Reason: "the gate's policy does not allow 443/tcp"},
+		{Forward: "mail", Home: "home", Ports: []string{"25/tcp"}, Over: "IPv6"},
+	}
+	for _, c := range []struct {
+		columns, most int
+		want          string
+	}{
+		{0, 0, "this ends web of home \"home\": 80/tcp 443/tcp (the gate's policy does not allow 443/tcp)\nthis ends mail of home \"home\" over IPv6: 25/tcp"},
+		{0, 1, "this ends web of home \"home\": 80/tcp 443/tcp (the gate's policy does not allow 443/tcp)\nand ends 1 more"},
+		{60, 2, "this ends web of home \"home\": 80/tcp 443/tcp (the gate's\n  policy does not allow 443/tcp)\nthis ends mail of home \"home\" over IPv6: 25/tcp"},
+	} {
+		if got := strings.Join(Ends(list, c.most, Style{Columns: c.columns}), "\n"); got != c.want {
+			t.Errorf("in %d columns, %d at most:\n%s", c.columns, c.most, got)
+		}
+	}
+}
+
 func TestSums(t *testing.T) {
 	list := changes()
 	if got := Sum(list); got != "1 to add, 1 to change, 1 to remove" {

@@ -90,6 +90,46 @@ func TestAnotherConfigurationChangesNothing(t *testing.T) {
 	}
 }
 
+// What a policy would end is listed with its reason, and nothing else is: not what
+// becomes free for a forward, and not what stays.
+func TestWhatAChangeEnds(t *testing.T) {
+	s := standing(t)
+	for text, want := range map[string][]string{
+		"":                                       nil,
+		"[policy]\ndeny = [\"443/tcp\"]\n":       {`this ends web of home "attic": 443/tcp (the gate's policy does not allow 443/tcp for this home)`},
+		"[home.attic]\nports = [\"80/tcp\"]\n":   {`this ends web of home "attic": 443/tcp (the gate's policy does not allow 443/tcp for this home)`},
+		"[firewall]\naccept = [\"443/tcp\"]\n":   {`this ends web of home "attic": 443/tcp (the gate needs 443/tcp (a service of the gate itself) itself)`},
+		"[policy]\nmax_forwards = 1\n":           nil,
+		"[home.attic]\nports = [\"443/tcp\"]\n":  nil,
+		"[home.another]\nports = [\"80/tcp\"]\n": nil,
+	} {
+		would := s.With(parsed(t, text), s.Facts, now)
+		var got []string
+		for _, e := range Ends(s.Registry, would.Registry) {
+			got = append(got, e.String())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q ends %q", text, got)
+		}
+		if back := Ends(would.Registry, s.Registry); len(back) != 0 {
+			t.Errorf("taken back, %q ends %v", text, back)
+		}
+	}
+	narrowed, fewer := s.Registry.Clone(), s.Registry.Clone()
+	narrowed.Homes[0].Forwards[0].Families = forward.Families{IPv6: true}
+	both, err := forward.ParsePorts("443")
+	must(t, err)
+	fewer.Homes[0].Forwards[0].Wanted.Ports = both[1:]
+	for _, c := range []struct {
+		after *registry.State
+		want  string
+	}{{narrowed, `this ends web of home "attic" over IPv4: 443/tcp`}, {fewer, `this ends web of home "attic": 443/tcp`}} {
+		if got := Ends(s.Registry, c.after); len(got) != 1 || got[0].String() != c.want {
+			t.Errorf("%v, wanted %s", got, c.want)
+		}
+	}
+}
+
 // What homes were told when they joined stays, or is refused.
 func TestWhatHomesKnowStays(t *testing.T) {
 	s := standing(t)
