@@ -247,6 +247,40 @@ func TestPlanShowsWhatApplyDoes(t *testing.T) {
 	contains(t, l.Gate().Log(), `msg="a forward is published no longer" home=home forward=echo ports="7000/tcp 7000/udp"`)
 }
 
+// A forward that asks for a port which the gate refuses keeps what it has, and the
+// connections that pass through it, over a restart of the gate too.
+func TestARefusedPortTakesNothingDown(t *testing.T) {
+	l := newJoinedLab(t)
+	c, err := l.Visitor().Dial(t.Context(), "tcp", netip.AddrPortFrom(l.Gate().IPv4, portEcho).String())
+	must(t, err)
+	defer c.Close()
+	must(t, c.SetDeadline(time.Now().Add(time.Minute)))
+	read(t, c)
+	file := homeFile(l)
+	good := readFile(t, file)
+	grown := strings.Replace(good, `ports = ["7000"]`, `ports = ["7000", "2222/tcp"]`, 1)
+	if grown == good {
+		t.Fatalf("no port to change in\n%s", good)
+	}
+	must(t, os.WriteFile(file, []byte(grown), 0o644))
+	stays := "2222/tcp (ssh) itself; publish 7000/tcp, 7000/udp instead; echo stays as it was (7000/tcp, 7000/udp)"
+	contains(t, refuses(t, l.Home(), 1, "apply"), "the gate refuses echo: the gate needs "+stays)
+	contains(t, report(t, l.Home(), "--json"), `"state": "refused"`, stays)
+	contains(t, report(t, l.Gate(), "--json"), `"state": "refused"`, stays)
+	_, err = c.Write([]byte("still here\n"))
+	must(t, err)
+	read(t, c)
+	reachable(t, l)
+	must(t, l.Gate().Kill())
+	must(t, l.Gate().Start())
+	must(t, l.Gate().Ready(t.Context()))
+	reachable(t, l)
+	must(t, os.WriteFile(file, []byte(good), 0o644))
+	gatelodge(t, l.Home(), "apply")
+	reachable(t, l)
+	contains(t, report(t, l.Home(), "--json"), `"state": "granted"`)
+}
+
 func TestADamagedStateFileIsSetAside(t *testing.T) {
 	l := newJoinedLab(t)
 	for _, h := range []*lab.Host{l.Gate(), l.Home()} {

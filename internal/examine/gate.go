@@ -79,7 +79,7 @@ func Published(homes []registry.Home) []doctor.Forward {
 				}
 				list = append(list, doctor.Forward{
 					Name: f.Wanted.Name, Home: h.Name, Protocol: p.Protocol.String(), Port: p.Range.First, LastPort: p.Range.Last,
-					Granted: f.Granted, Reason: f.Reason,
+					Granted: f.Granted, Reason: f.Why(),
 				})
 			}
 		}

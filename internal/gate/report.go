@@ -66,9 +66,12 @@ func forwards(h registry.Home, seen reconcile.Seen) []status.Forward {
 	var list []status.Forward
 	for _, f := range h.Forwards {
 		s := reconcile.Published(f.Wanted)
-		s.Home, s.State, s.Reason = h.Name, status.Refused, f.Reason
+		s.Home, s.State, s.Reason = h.Name, status.Refused, f.Why()
 		if f.Granted {
-			s.State, s.ID = status.Granted, f.ID
+			s.State = status.Granted
+		}
+		if _, is := f.InForce(); is {
+			s.ID = f.ID
 			s.Families = f.Families.String()
 			seen.Count(&s)
 		}

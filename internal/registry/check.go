@@ -72,13 +72,15 @@ func (c *checker) forwards(h *Home) error {
 		if f.ID > forward.MaxID || f.ID != 0 && !claim(c.ids, f.ID) {
 			return broken("the ID of forward %.60q of %q", f.Wanted.Name, h.Name)
 		}
-		if !f.Granted {
+		p, is := f.InForce()
+		if !is {
 			continue
 		}
-		if f.ID == 0 || f.Families == (forward.Families{}) || malformed(f.Wanted) != "" || c.ports.conflict(h.Name, f.Wanted.Ports) != "" {
+		if f.ID == 0 || f.Families == (forward.Families{}) || malformed(p) != "" || len(forward.PortSet(p.Ports).Without(f.Wanted.Ports)) > 0 ||
+			c.ports.conflict(owner{home: h.Name}, p.Ports) != "" {
 			return broken("the forward %.60q of %q", f.Wanted.Name, h.Name)
 		}
-		c.ports.occupy(owner{h.Name, f.Wanted.Name}, f.Wanted.Ports)
+		c.ports.occupy(owner{h.Name, p.Name}, p.Ports)
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 
 // Push replaces what a home wants with the given list, judges each forward
 // and returns the verdicts in order. A forward is granted whole or not at
-// all. Ports that are given free here are not handed to homes that were
+// all, but what it has of these ports already stays with it. Ports that are given free here are not handed to homes that were
 // refused them; Reconsider does that.
 func (s *State) Push(home string, generation uint64, wanted []forward.Published, p Policy) ([]Verdict, error) {
 	i := s.homeIndex(home)
@@ -43,11 +43,16 @@ func stale(last, next uint64) error {
 	return refuse(Stale, "the gate has generation %d of this home's forwards, which is not older than %d; is a second copy of this home running?", last, next)
 }
 
-// renew makes the new list of a home's forwards. IDs stay with names.
+// renew makes the new list of a home's forwards. IDs stay with names, and so may the
+// ports that both the old and the new one have.
 func renew(old []Forward, wanted []forward.Published) []Forward {
 	ids := make(map[string]uint32, len(old))
+	had := make(map[string]forward.PortSet, len(old))
 	for _, f := range old {
 		ids[f.Wanted.Name] = f.ID
+		if p, is := f.InForce(); is {
+			had[p.Name] = p.Ports
+		}
 	}
 	list := make([]Forward, len(wanted))
 	for i, w := range wanted {
@@ -55,8 +60,9 @@ func renew(old []Forward, wanted []forward.Published) []Forward {
 			w.Ports = forward.NewPortSet(w.Ports...)
 		}
 		w.Allow = slices.Clone(w.Allow)
-		list[i] = Forward{ID: ids[w.Name], Wanted: w}
+		list[i] = Forward{ID: ids[w.Name], Wanted: w, Kept: intersect(w.Ports, had[w.Name])}
 		delete(ids, w.Name) // a second forward of that name must not get the same ID
+		delete(had, w.Name)
 	}
 	return list
 }
@@ -64,24 +70,27 @@ func renew(old []Forward, wanted []forward.Published) []Forward {
 // Reconsider judges everything again, after a change of policy or after ports
 // have become free, and reports whether a verdict changed. What is granted
 // and may stay keeps its ports; what was refused is granted if it now can be,
-// the longest enrolled home first.
+// the longest enrolled home first, and then what is in force in part.
 func (s *State) Reconsider(policies Policies) bool {
 	before := s.Clone()
 	j := s.judge()
-	granted := func(f Forward) bool { return f.Granted }
-	refused := func(f Forward) bool { return !f.Granted }
+	inForce := func(f Forward) bool { _, is := f.InForce(); return is }
+	others := func(f Forward) bool { return !inForce(f) }
 	for i, h := range before.Homes {
-		j.home(&s.Homes[i], policies(h.Name), granted)
+		j.stay(&s.Homes[i], policies(h.Name), inForce)
 	}
 	for i, h := range before.Homes {
-		j.home(&s.Homes[i], policies(h.Name), refused)
+		j.home(&s.Homes[i], policies(h.Name), others)
+	}
+	for i, h := range before.Homes {
+		j.grow(&s.Homes[i], policies(h.Name))
 	}
 	return !slices.EqualFunc(before.Homes, s.Homes, sameVerdicts)
 }
 
 func sameVerdicts(a, b Home) bool {
 	return slices.EqualFunc(a.Forwards, b.Forwards, func(f, g Forward) bool {
-		return f.Granted == g.Granted && f.Families == g.Families && f.Reason == g.Reason && slices.Equal(f.Notes, g.Notes)
+		return f.Granted == g.Granted && f.Families == g.Families && f.Reason == g.Reason && slices.Equal(f.Notes, g.Notes) && slices.Equal(f.Kept, g.Kept)
 	})
 }
 
@@ -90,16 +99,16 @@ func (s *State) Granted() []forward.Grant {
 	var all []forward.Grant
 	for _, h := range s.Homes {
 		for _, f := range h.Forwards {
-			if f.Granted {
-				all = append(all, h.granted(f))
+			if p, is := f.InForce(); is {
+				all = append(all, h.granted(f, p))
 			}
 		}
 	}
 	return all
 }
 
-func (h Home) granted(f Forward) forward.Grant {
-	g := forward.Grant{Home: h.Name, ID: f.ID, Published: f.Wanted}
+func (h Home) granted(f Forward, p forward.Published) forward.Grant {
+	g := forward.Grant{Home: h.Name, ID: f.ID, Published: p}
 	g.Families = f.Families
 	if f.Families.IPv4 {
 		g.Target4 = h.Address4

@@ -28,76 +28,145 @@ func (s *State) judge() *judge {
 }
 
 // home decides on those forwards of h that are to be judged. The others keep
-// their verdict; those granted count towards the policy's limit.
-func (j *judge) home(h *Home, p Policy, judged func(Forward) bool) {
+// their verdict; those in force count towards the policy's limit.
+func (j *judge) home(h *Home, p Policy, judged func(Forward) bool) { j.each(h, p, judged, j.decide) }
+
+// stay decides on those again that are in force, as far as they are.
+func (j *judge) stay(h *Home, p Policy, judged func(Forward) bool) {
+	j.each(h, p, judged, func(c claimant) {
+		if c.Granted {
+			j.decide(c)
+		} else {
+			j.keep(c)
+		}
+	})
+}
+
+// A claimant is a forward that is judged.
+type claimant struct {
+	*Forward
+	home    *Home
+	policy  Policy
+	granted int  // how many its home has beside this one
+	twice   bool // another of them has its name
+}
+
+func (j *judge) each(h *Home, p Policy, judged func(Forward) bool, decide func(claimant)) {
 	granted := 0
 	names := make(map[string]bool, len(h.Forwards))
-	for _, f := range h.Forwards {
-		if f.Granted && !judged(f) {
+	count := func(f Forward) {
+		if _, is := f.InForce(); is {
 			granted++
 			names[f.Wanted.Name] = true
 		}
 	}
-	for i := range h.Forwards {
-		f := &h.Forwards[i]
-		if !judged(*f) {
-			continue
+	again := make([]bool, len(h.Forwards))
+	for i, f := range h.Forwards {
+		if again[i] = judged(f); !again[i] {
+			count(f)
 		}
-		j.decide(h, f, p, granted, names[f.Wanted.Name])
-		if f.Granted {
-			granted++
-			names[f.Wanted.Name] = true
+	}
+	for i := range h.Forwards {
+		if f := &h.Forwards[i]; again[i] {
+			decide(claimant{f, h, p, granted, names[f.Wanted.Name]})
+			count(*f)
 		}
 	}
 }
 
-// decide grants or refuses one forward.
-func (j *judge) decide(h *Home, f *Forward, p Policy, granted int, twice bool) {
-	f.Granted, f.Families, f.Notes = false, forward.Families{}, nil
-	got, notes := families(f.Wanted.Families, h, p)
-	f.Reason = j.refusal(h.Name, f.Wanted, p, got)
-	switch {
-	case f.Reason != "":
-		return
-	case twice:
-		f.Reason = fmt.Sprintf("this home has two forwards named %q; rename one", f.Wanted.Name)
-		return
-	case granted >= p.MaxForwards:
-		f.Reason = fmt.Sprintf("the gate's policy lets this home have %d forwards; join ports into ranges or ask the gate's owner for more", p.MaxForwards)
-		return
-	}
-	if f.ID == 0 {
-		if f.ID = j.state.nextID(j.ids); f.ID == 0 {
-			f.Reason = "the gate has no forward ID left; remove forwards that are no longer needed"
-			return
+// grow grants what is in force in part, where it can be whole by now.
+func (j *judge) grow(h *Home, p Policy) {
+	inForce := 0
+	for _, f := range h.Forwards {
+		if _, is := f.InForce(); is {
+			inForce++
 		}
 	}
-	f.Granted, f.Families, f.Notes = true, got, notes
-	j.occupy(owner{h.Name, f.Wanted.Name}, f.Wanted.Ports)
+	for i := range h.Forwards {
+		if f := &h.Forwards[i]; !f.Granted && len(f.Kept) > 0 {
+			j.grant(claimant{f, h, p, inForce - 1, false})
+		}
+	}
+}
+
+// decide grants or refuses one forward. Of one that is refused stays what was in
+// force before, if it may.
+func (j *judge) decide(c claimant) {
+	c.Granted, c.Families, c.Notes = false, forward.Families{}, nil
+	if !j.grant(c) {
+		j.keep(c)
+	}
+}
+
+// grant grants a forward whole, or says why not.
+func (j *judge) grant(c claimant) bool {
+	got, notes := families(c.Wanted.Families, c.home, c.policy)
+	if c.Reason = j.refuses(c, c.Wanted, got); c.Reason != "" {
+		return false
+	}
+	c.Granted, c.Families, c.Notes, c.Kept = true, got, notes, nil
+	j.occupy(owner{c.home.Name, c.Wanted.Name}, c.Wanted.Ports)
+	return true
+}
+
+// keep leaves in force what stays of a forward that is refused, if it may.
+func (j *judge) keep(c claimant) {
+	kept := c.Wanted
+	kept.Ports = c.Kept
+	got, _ := families(kept.Families, c.home, c.policy)
+	if len(c.Kept) == 0 || malformed(c.Wanted) != "" || j.refuses(c, kept, got) != "" {
+		c.Families, c.Kept = forward.Families{}, nil
+		return
+	}
+	c.Families = got
+	j.occupy(owner{c.home.Name, kept.Name}, kept.Ports)
+}
+
+// refuses says why a claimant does not get what it wants, or returns "".
+func (j *judge) refuses(c claimant, wanted forward.Published, got forward.Families) string {
+	if reason := j.refusal(c, wanted, got); reason != "" {
+		return reason
+	}
+	switch {
+	case c.twice:
+		return fmt.Sprintf("this home has two forwards named %q; rename one", wanted.Name)
+	case c.granted >= c.policy.MaxForwards:
+		return fmt.Sprintf("the gate's policy lets this home have %d forwards; join ports into ranges or ask the gate's owner for more", c.policy.MaxForwards)
+	case c.ID == 0:
+		if c.ID = j.state.nextID(j.ids); c.ID == 0 {
+			return "the gate has no forward ID left; remove forwards that are no longer needed"
+		}
+	}
+	return ""
 }
 
 // refusal says why a forward cannot be granted whatever else its home has, or
 // returns "".
-func (j *judge) refusal(home string, w forward.Published, p Policy, got forward.Families) string {
+func (j *judge) refusal(c claimant, w forward.Published, got forward.Families) string {
 	if reason := malformed(w); reason != "" {
 		return reason
 	}
 	if got == (forward.Families{}) {
 		return fmt.Sprintf("the forward is for %v, which this gate does not carry to this home", w.Families)
 	}
-	if reason := p.refusesPorts(w.Ports); reason != "" {
+	if reason := c.policy.refusesPorts(w.Ports); reason != "" {
 		return reason
 	}
-	return j.conflict(home, w.Ports)
+	own := ""
+	if len(c.Kept) > 0 {
+		own = w.Name
+	}
+	return j.conflict(owner{c.home.Name, own}, w.Ports)
 }
 
-// conflict says who has the first of the ports that is taken, or returns "".
-func (j *judge) conflict(home string, ports []forward.Ports) string {
+// conflict says who has the first of the ports that somebody else has taken, or
+// returns "".
+func (j *judge) conflict(claims owner, ports []forward.Ports) string {
 	for _, p := range ports {
 		table := j.table(p.Protocol)
 		for port := int(p.Range.First); port <= int(p.Range.Last); port++ {
-			if n := table[port]; n != 0 {
-				return taken(home, j.owners[n], port, p.Protocol)
+			if n := table[port]; n != 0 && j.owners[n] != claims {
+				return taken(claims.home, j.owners[n], port, p.Protocol)
 			}
 		}
 	}
@@ -115,8 +184,8 @@ func taken(home string, o owner, port int, protocol forward.Protocol) string {
 
 func (j *judge) occupyAll(h *Home) {
 	for _, f := range h.Forwards {
-		if f.Granted {
-			j.occupy(owner{h.Name, f.Wanted.Name}, f.Wanted.Ports)
+		if p, is := f.InForce(); is {
+			j.occupy(owner{h.Name, p.Name}, p.Ports)
 		}
 	}
 }

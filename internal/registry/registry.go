@@ -9,6 +9,7 @@
 package registry
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -71,7 +72,7 @@ func (h Home) Wanted() []forward.Published {
 func (h Home) Verdicts() []Verdict {
 	verdicts := make([]Verdict, len(h.Forwards))
 	for i, f := range h.Forwards {
-		verdicts[i] = Verdict{Name: f.Wanted.Name, Granted: f.Granted, Reason: f.Reason, Notes: slices.Clone(f.Notes)}
+		verdicts[i] = Verdict{Name: f.Wanted.Name, Granted: f.Granted, Reason: f.Why(), Notes: slices.Clone(f.Notes)}
 	}
 	return verdicts
 }
@@ -83,9 +84,29 @@ type Forward struct {
 	ID       uint32
 	Wanted   forward.Published
 	Granted  bool
-	Families forward.Families // in which visitors are let through, if granted
+	Families forward.Families // in which visitors are let through, if any are
 	Reason   string           // why it was refused
 	Notes    []string         // what the owner should know although it was granted
+	// Kept are those of the ports that stay published of a forward that is refused:
+	// they were before its home asked for more.
+	Kept []forward.Ports `json:",omitempty"`
+}
+
+// InForce returns what is published of the forward; false: nothing.
+func (f Forward) InForce() (forward.Published, bool) {
+	p := f.Wanted
+	if !f.Granted {
+		p.Ports = f.Kept
+	}
+	return p, f.Granted || len(f.Kept) > 0
+}
+
+// Why says why the forward is refused, and what stays of it.
+func (f Forward) Why() string {
+	if f.Granted || len(f.Kept) == 0 {
+		return f.Reason
+	}
+	return fmt.Sprintf("%s; %s stays as it was (%s)", f.Reason, f.Wanted.Name, list(f.Kept))
 }
 
 // Verdict is the gate's answer to one forward.
@@ -131,6 +152,7 @@ func (s *State) Clone() *State {
 			f.Wanted.Ports = slices.Clone(f.Wanted.Ports)
 			f.Wanted.Allow = slices.Clone(f.Wanted.Allow)
 			f.Notes = slices.Clone(f.Notes)
+			f.Kept = slices.Clone(f.Kept)
 		}
 	}
 	return &c
