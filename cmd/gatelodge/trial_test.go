@@ -150,7 +150,7 @@ func TestAPolicyThatNobodyConfirmsIsReverted(t *testing.T) {
 	contains(t, report(t, l.Gate()), "not in force")
 	gatelodge(t, l.Gate(), "apply")
 	gets(t, l, false)
-	contains(t, run(t, l.Gate(), "env", "SSH_CONNECTION=192.0.2.2 40000 198.51.100.1 2222", "gatelodge", "confirm"), "kept")
+	contains(t, run(t, l.Gate(), "env", "SSH_CONNECTION=192.0.2.2 40000 198.51.100.1 2222", "gatelodge", "confirm"), "the firewall stays")
 	gets(t, l, false)
 }
 

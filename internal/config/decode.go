@@ -66,11 +66,19 @@ func (d *decoder) unknown(e entry, where string, known []field) {
 	d.add(e.at, problem{fmt.Sprintf("%s has no %s %q", where, what, bounded(e.name)), hint})
 }
 
+// insideTables are those that are short, and written within the table of what they
+// belong to.
+var insideTables = map[string]string{"limit": `limit = { new_connections = "20/second", connections = 200 }`}
+
 // tableField is a table within a table.
 func (d *decoder) tableField(name string, read func(*table)) field {
 	return field{name, func(v value) {
 		if v.table == nil {
-			d.add(v.at, problem{fmt.Sprintf("%s must be a table, not %s", name, v.describe()), "write it as [" + name + "] with its keys below"})
+			hint := "write it as [" + name + "] with its keys below"
+			if inside, ok := insideTables[name]; ok {
+				hint = "write it as " + inside
+			}
+			d.add(v.at, problem{fmt.Sprintf("%s must be a table, not %s", name, v.describe()), hint})
 			return
 		}
 		read(v.table)

@@ -18,8 +18,9 @@ func (a *App) ShowTrial(ctx context.Context, in *status.Input) error {
 	if a.AsJSON || in == nil || in.State != status.OnTrial {
 		return nil
 	}
-	a.Notef("on trial: this closes %s", strings.Join(in.Closes, ", "))
-	a.Notef("it is reverted in %s, unless you open a new ssh session to this machine, or run gatelodge confirm in one", in.Left.Round(time.Second))
+	left := in.Left.Round(time.Second)
+	a.Notef("the new firewall is in force for %s; it closes %s", left, strings.Join(in.Closes, ", "))
+	a.Notef("open a second ssh session to this machine now: if that works, the firewall stays; if not, all is as before in %s", left)
 	if !terminal.Is(a.ErrOut) {
 		return nil
 	}
@@ -40,12 +41,12 @@ func (a *App) countDown(ctx context.Context) error {
 		case err != nil || r.Input == nil:
 			return Fail(ExitFailed, "gatelodge status", "the daemon has ended; the change on trial is reverted")
 		case r.Input.State == status.Kept:
-			fmt.Fprintf(a.ErrOut, "\r\x1b[Kgatelodge: kept: a new connection came through, or you have confirmed it")
+			fmt.Fprintf(a.ErrOut, "\r\x1b[Kgatelodge: the firewall stays: a new connection came through, or you have confirmed it")
 			return nil
 		case r.Input.State == status.Unconfirmed:
 			return Fail(ExitFailed, "gatelodge apply, and then open a new ssh session", "reverted: nobody has confirmed it")
 		}
-		fmt.Fprintf(a.ErrOut, "\r\x1b[Kgatelodge: reverted in %s ", r.Input.Left.Round(time.Second))
+		fmt.Fprintf(a.ErrOut, "\r\x1b[Kgatelodge: as before in %s ", r.Input.Left.Round(time.Second))
 		select {
 		case <-ctx.Done():
 			return Stopped(ctx, context.Cause(ctx), "the change is in force, and reverted by itself unless you confirm it from a new ssh session: gatelodge confirm")

@@ -30,7 +30,7 @@ to open a new one, if the gate sees it come through.`,
 			if err != nil {
 				return err
 			}
-			a.Printf("kept\n")
+			a.Printf("the firewall stays\n")
 			return a.Answer(r)
 		},
 	}
