@@ -87,6 +87,20 @@ func verdict(r status.Report, name string) (status.Forward, error) {
 	return f, nil
 }
 
+// Forwards returns the names of the forwards in home.toml, for who is about to type
+// one: nothing where they cannot be read.
+func (e Editor) Forwards() []string {
+	home, err := e.readHome()
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, f := range home.Home.Forwards {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
 // Unpublish takes a forward out of home.toml and has that carried out. It stays
 // out, whatever the daemon says: what is not to be published must not come back.
 func (e Editor) Unpublish(ctx context.Context, name string) error {

@@ -26,7 +26,7 @@ func TestAFileIsReadTwiceByACommandAtMost(t *testing.T) {
 		"onboard.GateFile": 1,
 	}
 	found := map[string]int{}
-	for _, room := range []string{"cli", "edit", "onboard", "instance", "config"} {
+	for _, room := range []string{"cli", "cli/command", "cli/gateside", "cli/homeside", "edit", "onboard", "instance", "config"} {
 		callsIn(t, room, readers, found)
 	}
 	for f, n := range found {

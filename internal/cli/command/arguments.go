@@ -110,6 +110,7 @@ func commandsOf(c *cobra.Command) []string {
 // where the commands are the library's own: help and completion.
 func InOurWords(root *cobra.Command) {
 	root.SetFlagErrorFunc(flagError)
+	offerNoFiles(root)
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -122,6 +123,16 @@ func InOurWords(root *cobra.Command) {
 	completion.Args, completion.RunE = Commands, func(c *cobra.Command, _ []string) error { return c.Help() }
 	for _, shell := range completion.Commands() {
 		shell.Args = None
+	}
+}
+
+// offerNoFiles has Tab offer files to those commands alone that take one: check.
+func offerNoFiles(c *cobra.Command) {
+	if c.ValidArgsFunction == nil && c.Name() != "check" {
+		c.ValidArgsFunction = Nothing
+	}
+	for _, sub := range c.Commands() {
+		offerNoFiles(sub)
 	}
 }
 

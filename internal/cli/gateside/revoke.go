@@ -22,8 +22,9 @@ func gateRevokeCommand(a *command.App) *cobra.Command {
 opens the tunnel, its forwards and the connections that pass through them end.
 It cannot be undone: the home needs a new invite. An invite that has not been used
 becomes void, which is not asked about.`,
-		Args: command.Some(1, 1, "the name of a home or of an invite: gatelodge gate homes lists them"),
-		RunE: func(c *cobra.Command, args []string) error { return revoke(c.Context(), a, args[0], yes) },
+		Args:              command.Some(1, 1, "the name of a home or of an invite: gatelodge gate homes lists them"),
+		ValidArgsFunction: command.Complete(func(ctx context.Context) []string { return revocable(ctx, a) }),
+		RunE:              func(c *cobra.Command, args []string) error { return revoke(c.Context(), a, args[0], yes) },
 	}
 	a.JSONFlag(c, "print who is revoked as JSON; needs --yes")
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
@@ -54,6 +55,22 @@ func revoke(ctx context.Context, a *command.App, name string, yes bool) error {
 	return a.Answer(struct {
 		Revoked string `json:"revoked"`
 	}{name})
+}
+
+// revocable are the names of homes and of open invites.
+func revocable(ctx context.Context, a *command.App) []string {
+	r, err := gateReport(ctx, a)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, h := range r.Homes {
+		names = append(names, h.Name)
+	}
+	for _, i := range r.Invites {
+		names = append(names, i.Name)
+	}
+	return names
 }
 
 // endsWith lists what ends with a home; nothing for an open invite.

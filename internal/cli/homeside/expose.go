@@ -98,10 +98,11 @@ func known(p edit.Published) *status.Forward {
 // Unexpose returns the command of that name.
 func Unexpose(a *command.App) *cobra.Command {
 	c := &cobra.Command{
-		Use:     "unexpose NAME",
-		Aliases: []string{"rm", "remove", "unpublish"},
-		Short:   "Stop publishing a forward, and end its connections",
-		Args:    command.Some(1, 1, "the name of a forward: gatelodge status lists them"),
+		Use:               "unexpose NAME",
+		Aliases:           []string{"rm", "remove", "unpublish"},
+		Short:             "Stop publishing a forward, and end its connections",
+		Args:              command.Some(1, 1, "the name of a forward: gatelodge status lists them"),
+		ValidArgsFunction: command.Complete(func(context.Context) []string { return a.Editor().Forwards() }),
 		RunE: func(c *cobra.Command, args []string) error {
 			name := args[0]
 			if err := a.Editor().Unpublish(c.Context(), name); err != nil {
