@@ -47,6 +47,8 @@ type Side struct {
 	// addresses of the tunnel.
 	SSHOnlyInTunnel []netip.AddrPort `json:"ssh_only_in_tunnel,omitempty"`
 	Homes           []Peer           `json:"homes,omitempty"` // of a gate
+	// Revoked are homes of before of a gate.
+	Revoked []Revoked `json:"revoked,omitempty"`
 	// Strangers have sent to the gate's WireGuard port and got no answer.
 	Strangers []netip.AddrPort `json:"strangers,omitempty"`
 	Forwards  []Forward        `json:"forwards,omitempty"`
@@ -54,6 +56,13 @@ type Side struct {
 	Drops []Drop `json:"drops,omitempty"`
 	// Unseen says what could not be looked at, and why.
 	Unseen []string `json:"unseen,omitempty"`
+}
+
+// Revoked is a home that the gate's owner has revoked within the last week.
+type Revoked struct {
+	Name     string         `json:"name"`
+	Endpoint netip.AddrPort `json:"endpoint,omitzero"` // where it was last seen
+	At       time.Time      `json:"at"`
 }
 
 // Unserved is a public address of a gate at which nothing is published.

@@ -251,6 +251,10 @@ func breakages() []breakage {
 		onGate("a key of another gate", WrongKey, func(e *Evidence) {
 			e.Here.Strangers = []netip.AddrPort{at("203.0.113.7:1000"), at("203.0.113.7:1001"), at("203.0.113.7:1002")}
 		}),
+		onGate("a revoked home that calls", WrongKey, func(e *Evidence) {
+			e.Here.Revoked = []Revoked{{"cellar", at("203.0.113.7:4000"), now}}
+			e.Here.Strangers = append(e.Here.Strangers, at("203.0.113.7:1000"))
+		}),
 		home("an open relay", OpenRelay, func(e *Evidence) { e.Here.Forwards[0].Hidden, e.Here.Forwards[0].LocalPort = true, 3128 }),
 		home("tunnel prefix overlapping a LAN", TunnelOverlap, func(e *Evidence) {
 			e.Here.Machine.Overlap = &Overlap{netip.MustParsePrefix("10.99.0.0/24"), netip.MustParsePrefix("10.99.0.0/16"), "eth0"}

@@ -231,6 +231,40 @@ func TestAStateThatWasNotSeenIsNoFault(t *testing.T) {
 	}
 }
 
+// Who was revoked and still calls is named, and no other home is blamed for it.
+func TestARevokedHomeThatCallsIsNamed(t *testing.T) {
+	revoked := []Revoked{
+		{Name: "shed", At: now}, // it was never seen
+		{Name: "cellar", Endpoint: at("203.0.113.7:4000"), At: time.Date(2026, 11, 30, 20, 13, 5, 0, time.UTC)},
+	}
+	const sentence = "Home cellar, which was revoked on 30 Nov 20:13, still calls: from 203.0.113.7, where it was then, somebody calls this gate with a key that it does not know."
+	for name, c := range map[string]struct {
+		strangers []netip.AddrPort
+		silent    bool
+		want      []ID
+	}{
+		"it alone":                   {[]netip.AddrPort{at("203.0.113.7:1000"), at("203.0.113.7:1001"), at("203.0.113.7:1002")}, false, []ID{WrongKey}},
+		"while a home is down":       {[]netip.AddrPort{at("203.0.113.7:1000")}, true, []ID{WrongKey, HandshakeStale}},
+		"beside somebody else":       {[]netip.AddrPort{at("203.0.113.7:1000"), at("203.0.113.8:1000")}, true, []ID{WrongKey, WrongKey}},
+		"it is silent":               {nil, false, nil},
+		"it is silent, like another": {nil, true, []ID{HandshakeStale}},
+	} {
+		e := healthyGate()
+		e.Here.Revoked, e.Here.Strangers = revoked, c.strangers
+		if e.Here.Homes[0].Heard = !c.silent; c.silent {
+			e.Here.Forwards = nil
+		}
+		var got []ID
+		found := Judge(e)
+		for _, f := range found {
+			got = append(got, f.ID)
+		}
+		if !slices.Equal(got, c.want) || len(c.strangers) > 0 && !slices.ContainsFunc(found, func(f Finding) bool { return f.Sentence == sentence && f.Severity == Warning }) {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}
+
 // One call from the internet is no home.
 func TestScannersAreNoHomes(t *testing.T) {
 	e := healthyGate()

@@ -181,16 +181,18 @@ func insistent(strangers []netip.AddrPort) (netip.AddrPort, bool) {
 // judgePeers judges a gate's homes.
 func judgePeers(s Side) []Finding {
 	found := judgeTwins(s)
+	revoked, s := judgeRevoked(s)
+	found = append(found, revoked...)
 	silent := silentHomes(s)
 	if caller, insists := insistent(s.Strangers); insists && len(silent) == 0 && len(s.Homes) > 0 {
 		return append(found, Finding{ID: WrongKey, Where: AtTunnel, Severity: Warning, On: "here",
 			Sentence: fmt.Sprintf("Somebody at %s calls this gate's WireGuard port again and again with a key that it does not know; all its homes are there, so it may be one that was revoked, or of a gate that this machine was before.", caller.Addr()),
-			Command:  "gatelodge gate homes", Hint: "if it is a home of yours, invite it again (gatelodge gate invite NAME), and there: gatelodge down, remove home.json, gatelodge join INVITE"})
+			Command:  "gatelodge gate homes", Hint: "if it is a home of yours, invite it again (gatelodge gate invite NAME), and there: gatelodge leave, gatelodge join INVITE"})
 	}
 	if len(s.Strangers) > 0 && (len(silent) > 0 || len(s.Homes) == 0) {
 		return append(found, Finding{ID: WrongKey, Where: AtTunnel, Severity: Broken, On: "here",
 			Sentence: fmt.Sprintf("WireGuard packets come from %s with a key that this gate does not know%s.", s.Strangers[0], whose(silent)),
-			Command:  "gatelodge gate homes", Hint: "invite the home again (gatelodge gate invite NAME), and there: gatelodge down, remove home.json, gatelodge join INVITE"})
+			Command:  "gatelodge gate homes", Hint: "invite the home again (gatelodge gate invite NAME), and there: gatelodge leave, gatelodge join INVITE"})
 	}
 	for _, p := range silent {
 		found = append(found, Finding{ID: HandshakeStale, Where: AtTunnel, Severity: Broken, On: "the home",

@@ -68,6 +68,15 @@ func holder(listeners []host.Listener, f doctor.Forward, tunnel []netip.Prefix) 
 	return ""
 }
 
+// Revoked lists the homes that a gate remembers to have revoked.
+func Revoked(former []registry.Former) []doctor.Revoked {
+	var list []doctor.Revoked
+	for _, f := range former {
+		list = append(list, doctor.Revoked{Name: f.Name, Endpoint: f.Endpoint, At: f.Revoked.Local()})
+	}
+	return list
+}
+
 // Published lists the first port of each range that the homes publish.
 func Published(homes []registry.Home) []doctor.Forward {
 	var list []doctor.Forward

@@ -54,7 +54,7 @@ func TestTheLookOfAGateReachesHome(t *testing.T) {
 	var side doctor.Side
 	fill(reflect.ValueOf(&side).Elem())
 	arrived := FromWire(ToWire(side))
-	side.Name, side.Tunnel, side.Strangers = "", doctor.Tunnel{}, nil
+	side.Name, side.Tunnel, side.Strangers, side.Revoked = "", doctor.Tunnel{}, nil, nil
 	f := &side.Forwards[0]
 	f.LocalPort, f.To, f.Hidden, f.ByRouter, f.WantsIPv6, f.Listeners = 0, netip.Addr{}, false, false, false, nil
 	f.LastPort, f.ServedBeyond = 0, false // home has its own

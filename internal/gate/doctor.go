@@ -65,7 +65,7 @@ func (c channel) lookFor(ctx context.Context, from netip.Addr, kind string) (doc
 	ctx, cancel := context.WithTimeout(ctx, examine.Time)
 	defer cancel()
 	side := c.examine(ctx, homes)
-	side.Strangers = nil // who they are is none of a home's business
+	side.Strangers, side.Revoked = nil, nil // who they are is none of a home's business
 	return side, nil
 }
 
@@ -76,7 +76,7 @@ func (g *Gate) examine(ctx context.Context, homes []registry.Home) doctor.Side {
 	problems, failed := g.memory.wrong()
 	side := doctor.Side{
 		Role: string(forward.Gate), Version: g.version, Daemon: true, Clock: time.Now(),
-		Public: state.Public(), Forwards: examine.Published(homes),
+		Public: state.Public(), Forwards: examine.Published(homes), Revoked: examine.Revoked(state.Registry.Former),
 	}
 	side.Machine.Problems = problems
 	forwards := slices.Clone(side.Forwards) // to read beside those who write

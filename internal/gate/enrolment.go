@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,9 +57,13 @@ func (c Commands) Revoke(ctx context.Context, req local.RevokeRequest) error {
 	if err != nil {
 		return err
 	}
+	seen := c.reconciler.Seen() // where it is now
 	dropErr := c.machine.Drop(ctx, keys)
 	saveErr := c.memory.enforce(func(r *registry.State) bool {
+		former, _ := r.HomeByName(name)
+		former.LastEndpoint = cmp.Or(seen.Peer(former.PublicKey).Endpoint, former.LastEndpoint)
 		_, err := r.Revoke(name)
+		registry.Remember(r, former, time.Now())
 		return err == nil // else somebody else was faster
 	})
 	c.memory.admitAgain(keys)

@@ -109,6 +109,7 @@ func (s *State) enrol(g Gate, v *Invite, newKey key.Public, now time.Time) (Home
 	v.RedeemedBy, v.RedeemedAt = newKey, stamp(now)
 	v.Lived, v.Seen = 0, now
 	s.Homes = append(s.Homes, h)
+	forgive(s, h)
 	return h, nil
 }
 

@@ -123,5 +123,6 @@ func (s *State) Expire(now time.Time) Passed {
 		}
 	}
 	s.Invites = kept
+	p.Changed = forgetFormer(s, now) || p.Changed
 	return p
 }

@@ -27,6 +27,7 @@ type State struct {
 	Homes         []Home   // in the order in which they enrolled
 	Invites       []Invite // in the order in which they were made
 	NextForwardID uint32   // where the search for a free forward ID begins
+	Former        []Former `json:",omitempty"` // in the order in which they were revoked
 }
 
 // New returns the state of a gate that nobody has been invited to.
@@ -145,6 +146,7 @@ func (s *State) Clone() *State {
 	c := *s
 	c.Invites = slices.Clone(s.Invites)
 	c.Homes = slices.Clone(s.Homes)
+	c.Former = slices.Clone(s.Former)
 	for i := range c.Homes {
 		c.Homes[i].Forwards = slices.Clone(c.Homes[i].Forwards)
 		for j := range c.Homes[i].Forwards {
