@@ -73,11 +73,11 @@ func (b *safeBuffer) String() string {
 // The first signal ends the context; those after it are answered, and end nothing.
 func TestOnlyTheFirstSignalStops(t *testing.T) {
 	var said safeBuffer
-	ctx, release := UntilStopped(&said, syscall.SIGHUP)
+	ctx, release := UntilStopped(&said, syscall.SIGUSR1) // no SIGHUP: nohup(1) may have it ignored
 	defer release()
 	kill := func() {
 		t.Helper()
-		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGUSR1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,7 +87,7 @@ func TestOnlyTheFirstSignalStops(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("it goes on")
 	}
-	if stop, ok := errors.AsType[*StoppedError](context.Cause(ctx)); !ok || stop.Signal != syscall.SIGHUP {
+	if stop, ok := errors.AsType[*StoppedError](context.Cause(ctx)); !ok || stop.Signal != syscall.SIGUSR1 {
 		t.Errorf("it ended by %v", context.Cause(ctx))
 	}
 	kill()
