@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -23,12 +24,25 @@ var Version = "dev"
 func Main(args []string) int {
 	// The daemon itself takes SIGHUP for the wish to read its file again.
 	signals := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
-	if slices.Contains(args, "run") {
+	if isRun(args) {
 		signals = signals[:2]
 	}
 	ctx, release := command.UntilStopped(os.Stderr, signals...)
 	defer release()
 	return Run(ctx, args, os.Stdin, os.Stdout, os.Stderr)
+}
+
+// isRun reports whether the command line is that of the daemon.
+func isRun(args []string) bool {
+	for i := 0; i < len(args); i++ {
+		switch {
+		case args[i] == "--root":
+			i++ // its value
+		case !strings.HasPrefix(args[i], "-"):
+			return args[i] == "run"
+		}
+	}
+	return false
 }
 
 // Run carries out one command line and returns its exit code.

@@ -146,3 +146,14 @@ func TestADaemonOfTheVersionBefore(t *testing.T) {
 		}
 	}
 }
+
+// The daemon alone takes SIGHUP for the wish to read its file again.
+func TestTheDaemonsCommandLine(t *testing.T) {
+	for line, want := range map[string]bool{
+		"run": true, "--root /x run": true, "--root=/x run": true, "expose --name run": false, "gate invite run": false, "--root run expose 1": false, "": false,
+	} {
+		if got := isRun(strings.Fields(line)); got != want {
+			t.Errorf("%q: %t", line, got)
+		}
+	}
+}
