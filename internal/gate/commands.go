@@ -7,10 +7,10 @@ import (
 	"github.com/gatelodge/gatelodge/internal/gate/state"
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/reconcile"
 )
 
-// Commands is a gate as the commands of its machine see it: local.Daemon and
-// local.Gatekeeper.
+// Commands is a gate as the commands of its machine see it: a local.Gatekeeper, too.
 type Commands struct {
 	*Gate
 	stop func()
@@ -27,6 +27,7 @@ func (c Commands) Apply(ctx context.Context, req local.ApplyRequest) (local.Appl
 	if err := checkConfirmTime(req.ConfirmWithin); err != nil {
 		return local.ApplyResponse{}, err
 	}
+	before := c.memory.now().Choices()
 	if err := c.takeConfig(ctx, req); err != nil {
 		return local.ApplyResponse{}, err
 	}
@@ -34,7 +35,7 @@ func (c Commands) Apply(ctx context.Context, req local.ApplyRequest) (local.Appl
 	if err != nil {
 		c.trials().dropTrial() // what is on trial has not come into force
 	}
-	return local.ApplyResponse{Changes: changes, Report: c.Report(ctx)}, err
+	return local.ApplyResponse{Changes: reconcile.Edited(before, c.memory.now().Choices(), changes), Report: c.Report(ctx)}, err
 }
 
 // Confirm implements local.Gatekeeper.

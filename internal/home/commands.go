@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/internal/local"
 	"github.com/gatelodge/gatelodge/internal/plan"
+	"github.com/gatelodge/gatelodge/internal/reconcile"
 )
 
 // Commands is a home as the commands of its machine see it: local.Daemon.
@@ -22,6 +23,7 @@ const verdictTime = 8 * time.Second
 
 // Apply implements local.Daemon.
 func (c Commands) Apply(ctx context.Context, _ local.ApplyRequest) (local.ApplyResponse, error) {
+	before := plan.HomeChoices(c.link.configuration())
 	if err := c.link.reload(); err != nil {
 		return local.ApplyResponse{}, err
 	}
@@ -31,7 +33,7 @@ func (c Commands) Apply(ctx context.Context, _ local.ApplyRequest) (local.ApplyR
 		return local.ApplyResponse{}, err
 	}
 	c.link.push.await(ctx, verdictTime)
-	return local.ApplyResponse{Changes: changes, Report: c.Report(ctx)}, nil
+	return local.ApplyResponse{Changes: reconcile.Edited(before, plan.HomeChoices(c.link.configuration()), changes), Report: c.Report(ctx)}, nil
 }
 
 // Leave implements local.Leaver. What the gate publishes comes back with the next

@@ -123,6 +123,13 @@ func (r *Reconciler) decided(failed error) []plan.Change {
 	return plan.Compare(before, now)
 }
 
+// Edited returns the changes of a round with what an owner has decided before it: a
+// round that somebody else called for may have been faster, and carried that out.
+func Edited(before, after []plan.Choice, round []plan.Change) []plan.Change {
+	steps := slices.DeleteFunc(slices.Clone(round), func(c plan.Change) bool { return !c.Machine })
+	return append(plan.Compare(before, after), steps...)
+}
+
 // Preview returns what would be changed for another wanted state, with the choices
 // that it comes from, and whether nothing of ours stands yet. Nothing is changed
 // for it.
