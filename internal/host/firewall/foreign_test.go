@@ -202,6 +202,9 @@ func TestLongListsOfOthersAreNoVerdict(t *testing.T) {
 	}
 	nft(t, w.gate, "table inet late { chain input { type filter hook input priority 10; policy drop; }; }")
 	found := find(t, w.gate)
+	for tries := 0; len(found) == 0 && tries < 5; tries++ {
+		found = find(t, w.gate) // a busy machine may not read so many rules in time
+	}
 	if d := found["WireGuard"]; d.Table != "late" || d.Rule != "" || d.Remedy.String() != "nft insert rule inet late input meta mark and 0x8000000 == 0x8000000 accept comment gatelodge" {
 		t.Errorf("behind the list it names %+v", d)
 	}
